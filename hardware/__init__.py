@@ -1,0 +1,1 @@
+"""Where things run: task engines, devices, quantum devices."""

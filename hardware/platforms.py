@@ -1,0 +1,74 @@
+"""Which device computes: OpenMM platform, torch device, thread counts, chosen at run time and said aloud."""
+
+import os
+from typing import TYPE_CHECKING
+
+from drupe.errors import MachineError
+
+if TYPE_CHECKING:
+    import openmm
+    import torch
+
+__all__ = ["limit_threads", "openmm_platform", "torch_device"]
+
+_FASTEST_FIRST = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
+
+
+def openmm_platform(name: str = "auto", threads: int | None = None) -> "tuple[openmm.Platform, dict[str, str]]":
+    """Pick an OpenMM platform and the properties to build a context with.
+
+    Parameters
+    ----------
+    name
+        ``"auto"`` for the fastest that is a real device, or the name of one platform.
+    threads
+        Threads of the CPU platform; ``None`` leaves the choice to OpenMM.
+
+    Raises
+    ------
+    MachineError
+        If a platform asked for by name is not there: there is no silent fall-back.
+    """
+    import openmm
+
+    present = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    if name == "auto":
+        # OpenCL on a machine without a GPU runs on the processor, slower than the CPU platform.
+        name = next(p for p in _FASTEST_FIRST if p in present and p != "OpenCL")
+    if name not in present:
+        raise MachineError(
+            f"the OpenMM platform {name!r} is not available (present: {', '.join(present)})",
+            remedy='install the matching OpenMM plug-in, or ask for platform = "auto"',
+        )
+    properties = {"Threads": str(threads)} if name == "CPU" and threads else {}
+    return openmm.Platform.getPlatformByName(name), properties
+
+
+def torch_device(name: str = "auto") -> "torch.device":
+    """Pick a torch device; ``"auto"`` takes CUDA where it is, else the CPU.
+
+    Raises
+    ------
+    MachineError
+        If CUDA is asked for by name and is not there.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise MachineError(
+            f"device {name!r} was asked for, but torch {torch.__version__} sees no CUDA device",
+            remedy='install a CUDA build of torch, or ask for device = "auto"',
+        )
+    return torch.device(name)
+
+
+def limit_threads(count: int) -> None:
+    """Set the thread counts that numerical libraries read when they load, and torch's if it is loaded."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENMM_CPU_THREADS"):
+        os.environ[variable] = str(count)
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
