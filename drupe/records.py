@@ -9,6 +9,7 @@ these, or other records. `pack` writes one to bytes (a safetensors file with a J
 import base64
 import dataclasses
 import hashlib
+import importlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -166,6 +167,7 @@ def _encode(value: object, arrays: dict[str, NDArray[Any]]) -> object:
     name, version, fields = _parts(value)
     return {
         "$record": name,
+        "module": type(value).__module__,
         "version": version,
         "fields": {key: _encode(item, arrays) for key, item in fields.items()},
     }
@@ -189,10 +191,12 @@ def _decode(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 
 def _decode_record(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
     name, version = tree["$record"], tree["version"]
+    if name not in _classes and str(tree["module"]).startswith("drupe."):
+        importlib.import_module(tree["module"])  # the module registers its own records
     if name not in _classes:
         raise InputError(
             f"the stored record is of the unknown kind {name!r}",
-            remedy="import the module that defines it, or upgrade drupe",
+            remedy="upgrade drupe, or import the module that defines this record before reading it",
         )
     cls, newest, upgrades = _classes[name]
     if version > newest:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import openmm
     import torch
 
-__all__ = ["limit_threads", "openmm_platform", "torch_device"]
+__all__ = ["openmm_platform", "torch_device"]
 
 _FASTEST_FIRST = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
 

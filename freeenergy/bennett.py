@@ -1,0 +1,81 @@
+"""Array kernels of two-state free energies: works in kT go in, numbers in kT come out.
+
+Sign rule: ``w_f`` is work done on the system going 0 -> 1 and ``w_r`` going 1 -> 0, both as
+measured, so that mean(w_f) + mean(w_r) >= 0. Bennett, J. Comput. Phys. 22, 245 (1976).
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import log_expit, logsumexp
+
+__all__ = ["acceptance_root", "one_sided", "overlap"]
+
+Works = NDArray[np.float64]
+
+
+def acceptance_root(w_f: Works, w_r: Works) -> float:
+    """Free energy difference G_1 - G_0 that solves Bennett's equation.
+
+    The equation is solved in logarithms, so that works hundreds of kT apart do not underflow.
+
+    Parameters
+    ----------
+    w_f, w_r
+        Works of the two directions, shapes ``(n_f,)`` and ``(n_r,)``, each at least one long, in
+        kT; a common offset of 1e6 kT should be taken out before.
+
+    Returns
+    -------
+    float
+        kT.
+    """
+    shift = math.log(len(w_f) / len(w_r))
+
+    def imbalance(df: float) -> float:
+        forward = logsumexp(log_expit(df - shift - w_f))
+        reverse = logsumexp(log_expit(shift - df - w_r))
+        return float(forward - reverse)
+
+    low = float(min(w_f.min(), -w_r.max())) - abs(shift) - 1.0
+    high = float(max(w_f.max(), -w_r.min())) + abs(shift) + 1.0
+    while imbalance(low) > 0.0:
+        low -= high - low
+    while imbalance(high) < 0.0:
+        high += high - low
+    return float(brentq(imbalance, low, high, xtol=1e-12, rtol=1e-14, maxiter=500))
+
+
+def overlap(w_f: Works, w_r: Works, df: float) -> float:
+    """Overlap of the two ensembles, from 0 (none) to 1 (the same ensemble).
+
+    One minus the second eigenvalue of the two-state MBAR overlap matrix (Klimovich, Shirts,
+    Mobley, J. Comput.-Aided Mol. Des. 29, 397 (2015)), which has a closed form for two states.
+
+    Parameters
+    ----------
+    w_f, w_r
+        Works, shapes ``(n_f,)`` and ``(n_r,)``, kT.
+    df
+        The Bennett estimate for the same works, kT.
+    """
+    n_f, n_r = len(w_f), len(w_r)
+    x = math.log(n_f / n_r) - df + np.concatenate([w_f, -w_r])
+    shared = float(np.exp(log_expit(x) + log_expit(-x)).sum())
+    return shared * (n_f + n_r) / (n_f * n_r)
+
+
+def one_sided(w: Works) -> tuple[float, float]:
+    """Exponential average of one direction and the number of works that carry it.
+
+    Returns
+    -------
+    tuple
+        -ln <exp(-w)> in kT (Jarzynski, Phys. Rev. Lett. 78, 2690 (1997)) and Kish's effective
+        sample size (sum p)^2 / sum p^2 of the weights p = exp(-w).
+    """
+    value = math.log(len(w)) - float(logsumexp(-w))
+    size = math.exp(2.0 * float(logsumexp(-w)) - float(logsumexp(-2.0 * w)))
+    return value, size

@@ -1,0 +1,140 @@
+"""Free energies of a chain of states (MBAR): reduced potentials in kT go in, differences in kT come out.
+
+Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008), solved by pymbar.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drupe.errors import ConvergenceError, InputError
+from drupe.freeenergy.diagnostics import Verdict, chain_verdict
+from drupe.freeenergy.estimators import FreeEnergy
+from drupe.records import frozen, register
+
+__all__ = ["MbarResult", "mbar"]
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class MbarResult:
+    """Free energies of all states of a chain, in kT.
+
+    ===========  ====================  ========================================================
+    field        shape                 meaning
+    ===========  ====================  ========================================================
+    values       ``(states,)``         G_k - G_0, kT
+    errors       ``(states,)``         standard error of G_k - G_0, kT
+    overlap      ``(states, states)``  overlap matrix; rows sum to 1
+    n_k          ``(states,)``         samples per state
+    names        ``(states,)``         what the states are called
+    verdict      --                    from every neighbouring pair
+    ===========  ====================  ========================================================
+    """
+
+    values: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+    n_k: NDArray[np.int64]
+    names: tuple[str, ...]
+    verdict: Verdict
+
+    def __post_init__(self) -> None:
+        for name in ("values", "errors", "overlap"):
+            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+        object.__setattr__(self, "n_k", frozen(self.n_k, np.int64))
+        object.__setattr__(self, "names", tuple(self.names))
+        states = len(self.values)
+        if not (len(self.errors) == len(self.n_k) == len(self.names) == states) or self.overlap.shape != (
+            states,
+            states,
+        ):
+            raise InputError(
+                f"an MBAR result of {states} states has errors {self.errors.shape}, counts {self.n_k.shape}, "
+                f"{len(self.names)} names and overlap {self.overlap.shape}",
+                remedy="give every field one entry per state",
+            )
+
+    @property
+    def total(self) -> FreeEnergy:
+        """G_last - G_first with its error and verdict."""
+        samples = int(self.n_k.sum())
+        made = f"{len(self.n_k)} states, {samples} samples"
+        return FreeEnergy(
+            float(self.values[-1]),
+            self.verdict,
+            "MBAR",
+            sampling=float(self.errors[-1]),
+            n_forward=samples,
+            provenance=made,
+        )
+
+
+def mbar(u_kn: ArrayLike, n_k: ArrayLike, *, names: Sequence[str] = ()) -> MbarResult:
+    """Multistate Bennett acceptance ratio with its overlap matrix.
+
+    Parameters
+    ----------
+    u_kn
+        Reduced potentials of every sample in every state, shape ``(states, samples)``, kT, the
+        samples ordered by the state they were drawn in and decorrelated.
+    n_k
+        Samples per state, shape ``(states,)``, all at least 1.
+    names
+        What to call the states; their numbers by default.
+
+    Raises
+    ------
+    InputError
+        If shapes and counts disagree, a state has no samples, or an energy is not finite.
+    ConvergenceError
+        If the equations have no usable solution.
+    """
+    u, counts = _checked(u_kn, n_k)
+    called = tuple(str(name) for name in names) or tuple(str(k) for k in range(len(counts)))
+    os.environ.setdefault("PYMBAR_DISABLE_JAX", "1")
+    from pymbar import MBAR
+    from pymbar.utils import ParameterError
+
+    # An offset common to all states of one sample drops out of the equations exactly.
+    u = u - u.min(axis=0)
+    try:
+        solver = MBAR(u, counts, solver_protocol="robust", initialize="BAR" if len(counts) > 1 else "zeros")
+        got = solver.compute_free_energy_differences()
+        shared = solver.compute_overlap()["matrix"]
+    except (ParameterError, np.linalg.LinAlgError, FloatingPointError) as error:
+        raise ConvergenceError(
+            f"MBAR has no solution for {len(counts)} states and {int(counts.sum())} samples ({error})",
+            remedy="add windows between states that do not overlap, or sample each window longer",
+        ) from error
+    values, errors = np.asarray(got["Delta_f"])[0], np.asarray(got["dDelta_f"])[0]
+    if not (np.isfinite(values).all() and np.isfinite(errors).all()):
+        raise ConvergenceError(
+            f"MBAR gave numbers that are not finite for states {np.flatnonzero(~np.isfinite(values + errors))}",
+            remedy="add windows between states that do not overlap, or sample each window longer",
+        )
+    return MbarResult(values, errors, np.asarray(shared), counts, called, chain_verdict(u, counts, called))
+
+
+def _checked(u_kn: ArrayLike, n_k: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    u, counts = np.asarray(u_kn, np.float64), np.asarray(n_k, np.int64)
+    if u.ndim != 2 or counts.shape != (len(u),) or int(counts.sum()) != u.shape[1]:
+        raise InputError(
+            f"reduced potentials have shape {u.shape} for counts {counts.tolist()}",
+            remedy="pass u_kn of shape (states, samples) and one count per state that add up to samples",
+        )
+    if (counts < 1).any():
+        raise InputError(
+            f"states {np.flatnonzero(counts < 1).tolist()} have no samples",
+            remedy="run those windows, or leave their rows out",
+        )
+    if not np.isfinite(u).all():
+        state, sample = (int(i) for i in np.argwhere(~np.isfinite(u))[0])
+        raise InputError(
+            f"the reduced potential of sample {sample} in state {state} is not finite",
+            remedy="soften the core of that state, or drop windows whose dynamics blew up",
+        )
+    return u, counts

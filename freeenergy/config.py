@@ -1,0 +1,246 @@
+"""The input file of a campaign: TOML in, a checked `Config` out. Unknown keys and bare numbers are refused."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from drupe.errors import InputError
+from drupe.freeenergy.quantities import Amu, Femtoseconds, Kelvin, PerPicosecond, Picoseconds, Seconds
+
+__all__ = ["Config", "read_config"]
+
+Count = Annotated[int, Field(ge=1)]
+Selection = str | list[int]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class System(_Table):
+    """What is simulated: Amber files of the complex, and which atoms are the ligand."""
+
+    topology: str
+    coordinates: str
+    ligand: Selection
+    charge: int = 0
+    multiplicity: Count = 1
+    implicit_solvent: Literal["OBC2"] = "OBC2"
+    hydrogen_mass: Amu = 3.0
+
+
+class Regions(_Table):
+    """Quantum cores inside the QM region; the QM region is the ligand."""
+
+    cores: list[Selection] = Field(min_length=1)
+
+
+class LevelTable(_Table):
+    """Level of theory of the labels."""
+
+    functional: str = "PBE"
+    basis: str = "def2-SVP"
+    core: str = "CCSD(T)"
+    virtual_shells: Annotated[int, Field(ge=0)] = 1
+
+
+class Dynamics(_Table):
+    """Settings common to all dynamics."""
+
+    temperature: Kelvin = 300.0
+    friction: PerPicosecond = 5.0
+    step: Femtoseconds = 2.0
+    ml_step: Femtoseconds = 1.0
+
+
+class LegSampling(_Table):
+    """Molecular-mechanics sampling of one leg, in independent runs."""
+
+    runs: Count = 3
+    equilibration: Picoseconds
+    spacing: Picoseconds
+    frames: Count
+
+
+class LegSwitching(_Table):
+    """Switching in one leg: switches per direction, their length, and the ML/MM sampling before the reverse ones."""
+
+    switches: Count
+    length: Picoseconds
+    runs: Count = 3
+    equilibration: Picoseconds
+    spacing: Picoseconds
+    frames: Count
+
+
+class LegWindows(_Table):
+    """Alchemical windows of one leg: lambda of the restraint, electrostatics and sterics in each."""
+
+    restraints: list[float] | None = None
+    electrostatics: list[float]
+    sterics: list[float]
+    equilibration: Picoseconds
+    length: Picoseconds
+    spacing: Picoseconds
+
+    @model_validator(mode="after")
+    def _same_lengths(self) -> "LegWindows":
+        lengths = {len(self.electrostatics), len(self.sterics), len(self.restraints or self.sterics)}
+        if len(lengths) != 1:
+            raise ValueError(f"the lambda lists have different lengths: {sorted(lengths)}")
+        if len(self.sterics) < 2:
+            raise ValueError("at least two windows are needed")
+        return self
+
+
+class SamplingTable(_Table):
+    """Molecular-mechanics sampling of both legs."""
+
+    complex: LegSampling
+    solvent: LegSampling
+
+
+class Counts(_Table):
+    """A number for each leg."""
+
+    complex: Count
+    solvent: Count
+
+
+class LabelsTable(_Table):
+    """How many snapshots are labelled, and how many of these get the core correction."""
+
+    total: Counts
+    core: Counts
+
+    @model_validator(mode="after")
+    def _core_within_total(self) -> "LabelsTable":
+        for leg in ("complex", "solvent"):
+            if getattr(self.core, leg) > getattr(self.total, leg):
+                raise ValueError(
+                    f"{getattr(self.core, leg)} core-corrected labels of {getattr(self.total, leg)} in the {leg} leg"
+                )
+        return self
+
+
+class PotentialTable(_Table):
+    """The learned potential."""
+
+    backbone: Literal["painn"] = "painn"
+    members: Annotated[int, Field(ge=2)] = 4
+    steps: Count = 400
+    transfer_steps: Count = 150
+
+
+class AbfeTable(_Table):
+    """Alchemical windows of both legs."""
+
+    complex: LegWindows
+    solvent: LegWindows
+
+
+class SwitchingTable(_Table):
+    """Switching in both legs."""
+
+    complex: LegSwitching
+    solvent: LegSwitching
+
+
+class EngineTable(_Table):
+    """Where the tasks run."""
+
+    workers: Count | Literal["auto"] = "auto"
+    threads: Count = 1
+    platform: str = "auto"
+    timeout: Seconds = 3600.0
+
+
+class Experiment(_Table):
+    """A measured binding free energy to show beside the computed one, in kcal/mol."""
+
+    value_kcal: float
+    source: str
+
+
+class Config(_Table):
+    """A whole campaign."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    system: System
+    regions: Regions
+    level: LevelTable = LevelTable()
+    dynamics: Dynamics = Dynamics()
+    sampling: SamplingTable
+    labels: LabelsTable
+    potential: PotentialTable = PotentialTable()
+    abfe: AbfeTable
+    switching: SwitchingTable
+    engine: EngineTable = EngineTable()
+    experiment: Experiment | None = None
+
+    @model_validator(mode="after")
+    def _enough_frames(self) -> "Config":
+        for leg in ("complex", "solvent"):
+            sampling, switching = getattr(self.sampling, leg), getattr(self.switching, leg)
+            have, need = sampling.runs * sampling.frames, getattr(self.labels.total, leg) + switching.switches
+            if have < need:
+                raise ValueError(
+                    f"sampling.{leg} keeps {have} frames, but labels and switches need {need} different ones: "
+                    "raise frames or runs"
+                )
+            have = switching.runs * switching.frames
+            if have < switching.switches:
+                raise ValueError(
+                    f"switching.{leg} keeps {have} ML/MM frames for {switching.switches} reverse switches: "
+                    "raise frames or runs"
+                )
+        return self
+
+
+def read_config(path: Path) -> Config:
+    """Read and check an input file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no TOML, or breaks a rule; all broken rules are named at once.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(
+            f"{path} cannot be read ({reason})", remedy="give the path of a campaign's TOML file"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is no valid TOML: {error}", remedy="correct that line") from error
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise InputError(f"{path}: " + "; ".join(lines), remedy="correct the input file and run again") from error
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "input"
+    if item["type"] == "extra_forbidden":
+        return f"{where} is not a known key{_suggest(item['loc'])}"
+    if item["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _suggest(location: tuple[int | str, ...]) -> str:
+    table: Any = Config
+    for part in location[:-1]:
+        field = getattr(table, "model_fields", {}).get(part)
+        table = field.annotation if field else None
+    known = list(getattr(table, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (known: {', '.join(known)})" if known else ""

@@ -1,0 +1,95 @@
+"""From a checked input file to structures and regions: everything that bad input can break, before anything is written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.partition import Partition
+from drupe.embedding.structure import Structure, cut_out, locate, read_amber
+from drupe.freeenergy.config import Config
+from drupe.records import frozen, register
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Leg", "Prepared", "prepare"]
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """One leg: its structure with MM force field, its regions, and the ligand's atom indices."""
+
+    structure: Structure
+    regions: Partition
+    ligand: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ligand", frozen(self.ligand, np.int64))
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Both legs of a campaign: the complex, and the ligand cut out of it."""
+
+    complex: Leg
+    solvent: Leg
+
+    def leg(self, name: str) -> Leg:
+        """The leg called ``"complex"`` or ``"solvent"``."""
+        return {"complex": self.complex, "solvent": self.solvent}[name]
+
+
+def prepare(config: Config, base: Path) -> Prepared:
+    """Read the structure, cut out the ligand, fix the regions of both legs to indices.
+
+    Parameters
+    ----------
+    config
+        The campaign.
+    base
+        Folder that relative paths in the input file start from.
+
+    Raises
+    ------
+    InputError
+        If a file, a selection, or a charge and multiplicity is wrong.
+    """
+    given = config.system
+    whole = read_amber(
+        locate(given.topology, base),
+        locate(given.coordinates, base),
+        implicit_solvent=given.implicit_solvent,
+        hydrogen_mass_amu=given.hydrogen_mass,
+    )
+    regions = _select(whole, given.ligand, config)
+    ligand = np.asarray(regions.qm, np.int64)
+    alone = cut_out(whole, ligand)
+    place = {int(atom): index for index, atom in enumerate(ligand)}
+    cores = [[place[int(atom)] for atom in core.indices] for core in regions.cores]
+    alone_regions = Partition.select(
+        alone.system,
+        qm=list(range(len(ligand))),
+        charge=given.charge,
+        multiplicity=given.multiplicity,
+        cores=cores,
+    )
+    return Prepared(
+        complex=Leg(whole, regions, ligand),
+        solvent=Leg(alone, alone_regions, np.arange(len(ligand))),
+    )
+
+
+def _select(structure: Structure, ligand: "str | Sequence[int]", config: Config) -> Partition:
+    cores: Any = config.regions.cores
+    return Partition.select(
+        structure.system,
+        qm=ligand,
+        charge=config.system.charge,
+        multiplicity=config.system.multiplicity,
+        cores=cores,
+    )

@@ -1,0 +1,114 @@
+"""The headline of a campaign: a campaign record goes in, four free energies with verdicts come out (kT).
+
+Nothing is canned: every value, error and reason is computed here from the works and the MBAR
+results of the record, so other works give another verdict.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from drupe.freeenergy.campaign import CampaignResult
+from drupe.freeenergy.corrections import (
+    EndStateCorrection,
+    binding_free_energy,
+    combine,
+    end_state_correction,
+    over_repeats,
+)
+from drupe.freeenergy.diagnostics import Verdict, worst
+from drupe.freeenergy.estimators import FreeEnergy
+from drupe.records import register
+from drupe.units import kcal_per_mol, kt
+
+__all__ = ["Summary", "summarise"]
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """The numbers of the headline, all in kT, binding convention (negative binds).
+
+    ==============  =============================================================
+    field           meaning
+    ==============  =============================================================
+    mm_complex      decoupling free energy of the complex leg, over its repeats
+    mm_solvent      the same of the solvent leg
+    mm              dG_bind(MM)
+    low             correction MM -> low level (None where there are no works)
+    core            correction low level -> core-corrected (None likewise)
+    total           dG_bind(MM) + low + core
+    level           what ``total`` stands for: "core-corrected", "low level", "MM"
+    ==============  =============================================================
+    """
+
+    temperature_k: float
+    mm_complex: FreeEnergy
+    mm_solvent: FreeEnergy
+    mm: FreeEnergy
+    low: EndStateCorrection | None
+    core: EndStateCorrection | None
+    total: FreeEnergy
+    level: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """Verdict of the whole: that of ``total``."""
+        return self.total.verdict
+
+
+def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
+    """Headline numbers of a campaign.
+
+    Parameters
+    ----------
+    result
+        The campaign; its works and MBAR results are read, nothing that was concluded before.
+    n_resamples
+        Bootstrap resamples of every BAR.
+    """
+    legs = {leg: over_repeats([one.total for one in result.mm_leg(leg).repeats]) for leg in ("complex", "solvent")}
+    mm = binding_free_energy(
+        legs["complex"],
+        legs["solvent"],
+        release_numerical=result.restraint.release_numerical,
+        release_analytic=result.restraint.release_analytic,
+        temperature_k=result.temperature_k,
+    )
+    low = _correction(result, "low", n_resamples)
+    core = _correction(result, "core", n_resamples) if low is not None else None
+    terms = {"MM": (1.0, mm)}
+    if low is not None:
+        terms["correction low"] = (1.0, low.difference)
+    if core is not None:
+        terms["correction core"] = (1.0, core.difference)
+    total = combine(terms, " + ".join(dict.fromkeys(term.method for _, term in terms.values())))
+    level = "core-corrected" if core is not None else "low level" if low is not None else "MM"
+    missing = [name for name, one in (("low", low), ("core", core)) if one is None]
+    if missing:
+        reason = f"no works for the correction{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
+        lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
+        total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))
+    return Summary(result.temperature_k, legs["complex"], legs["solvent"], mm, low, core, total, level)
+
+
+def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndStateCorrection | None:
+    here, there = result.works(name, "complex"), result.works(name, "solvent")
+    if here is None or there is None:
+        return None
+    label = None
+    if result.label_error_kcal is not None and name == "low":
+        label = result.label_error_kcal * kcal_per_mol / kt(result.temperature_k)
+    both = here.members is not None and there.members is not None
+    return end_state_correction(
+        here.w_f,
+        here.w_r,
+        there.w_f,
+        there.w_r,
+        result.temperature_k,
+        result.seed + int(np.argmax([name == "low", name == "core"])) * 10,
+        members_complex=here.members if both else None,
+        members_solvent=there.members if both else None,
+        label_error=label,
+        n_resamples=n_resamples,
+    )

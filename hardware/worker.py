@@ -1,0 +1,84 @@
+"""One task in one fresh process: read a job from standard input, call, write the result, say how it went.
+
+``python -m drupe.hardware.worker`` gets one JSON line: the call (``"module:function"``), the packed
+settings, the packed inputs, the result file and the report file. Our own errors go into the report;
+anything else is a bug and leaves a traceback in it. The process ends when its parent is gone.
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from drupe.errors import DrupeError
+from drupe.records import pack, unpack
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Do one job; the exit status is 0 whenever a report was written."""
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_leave_with, args=(job["driver"],), daemon=True).start()
+    start = time.monotonic()
+    report: dict[str, Any]
+    try:
+        _write(Path(job["result"]), pack(_call(job)))
+        report = {"kind": "finished"}
+    except DrupeError as error:
+        report = {
+            "kind": "refused",
+            "error": type(error).__name__,
+            "found": error.found,
+            "remedy": error.remedy,
+            "retry": error.retry,
+        }
+    except Exception:
+        report = {"kind": "crashed", "traceback": traceback.format_exc()}
+    report["seconds"] = time.monotonic() - start
+    report["peak_mb"] = _peak_mb()
+    _write(Path(job["report"]), json.dumps(report).encode())
+
+
+def _call(job: dict[str, Any]) -> Any:
+    module, _, function = job["call"].partition(":")
+    call = getattr(importlib.import_module(module), function)  # first: it registers its records
+    inputs = [unpack(Path(path).read_bytes()) for path in job["inputs"]]
+    settings = unpack(Path(job["settings"]).read_bytes())
+    return call(settings, *inputs)
+
+
+def _peak_mb() -> float:
+    """Peak resident memory in MB. Linux keeps the parent's peak in ru_maxrss, so ask for our own."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return float(fields["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _write(path: Path, data: bytes) -> None:
+    aside = path.with_name(path.name + ".part")
+    with aside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _leave_with(driver: int) -> None:
+    # A driver that is killed cannot stop its workers; they notice by themselves.
+    waiting = threading.Event()
+    while os.getppid() == driver:
+        waiting.wait(1.0)
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    main()

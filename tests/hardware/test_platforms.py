@@ -1,0 +1,30 @@
+import openmm
+import pytest
+import torch
+
+from drupe.errors import MachineError
+from drupe.hardware.platforms import openmm_platform, torch_device
+
+
+def test_auto_takes_a_platform_that_computes():
+    platform, properties = openmm_platform("auto", threads=1)
+    system = openmm.System()
+    system.addParticle(1.0)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, properties)
+    context.setPositions([(0, 0, 0)])
+    assert context.getState(energy=True).getPotentialEnergy()._value == 0.0
+    assert platform.getName() not in ("Reference", "OpenCL")
+
+
+def test_a_platform_that_is_missing_is_an_error_that_lists_those_present():
+    with pytest.raises(MachineError, match=r"'Abacus' is not available \(present: .*CPU"):
+        openmm_platform("Abacus")
+
+
+def test_cuda_asked_for_by_name_never_falls_back():
+    if torch.cuda.is_available():
+        assert torch_device("cuda").type == "cuda"
+    else:
+        with pytest.raises(MachineError, match="sees no CUDA"):
+            torch_device("cuda")
+    assert torch_device("auto").type in ("cuda", "cpu")
