@@ -87,7 +87,8 @@ def pack(record: object) -> bytes:
     arrays: dict[str, NDArray[Any]] = {}
     tree = _encode(record, arrays)
     header = json.dumps(tree, sort_keys=True, allow_nan=True)
-    return safetensors.numpy.save(arrays, metadata={"drupe": header})
+    data: bytes = safetensors.numpy.save(arrays, metadata={"drupe": header})
+    return data
 
 
 def unpack(data: bytes) -> Any:

@@ -183,7 +183,7 @@ class Parity:
         values = len(self.reference)
         if len(self.predicted) != values or len(self.group) not in (1, values):
             raise InputError(
-                f"{values} reference values have {len(self.predicted)} predictions and {len(self.group)} groups",
+                f"{values} reference values have {len(self.predicted)} predictions, {len(self.group)} groups",
                 remedy="give one prediction per value, and one group per value or one for all",
             )
 
@@ -205,7 +205,7 @@ class LearningCurve:
             object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
             if getattr(self, name).shape != self.step.shape:
                 raise InputError(
-                    f"a learning curve of {len(self.step)} steps has {len(getattr(self, name))} values of {name}",
+                    f"a learning curve of {len(self.step)} steps has another number of {name}",
                     remedy="give one value per step, nan where it was not measured",
                 )
 
@@ -291,7 +291,7 @@ class CampaignResult:
     def __post_init__(self) -> None:
         legs = sorted(leg.leg for leg in self.mm_legs)
         if legs != ["complex", "solvent"]:
-            raise InputError(f"the MM level has the legs {legs}", remedy="give one complex and one solvent leg")
+            raise InputError(f"the MM level has the legs {legs}", remedy="give one complex, one solvent leg")
         got = sorted((one.correction, one.leg) for one in self.switching)
         for one in set(got):
             if got.count(one) > 1 or one[0] not in ("low", "core") or one[1] not in ("complex", "solvent"):
@@ -301,7 +301,7 @@ class CampaignResult:
                 )
 
     def mm_leg(self, leg: str) -> MmLeg:
-        """The MM leg called ``leg``."""
+        """Return the MM leg called ``leg``."""
         return next(one for one in self.mm_legs if one.leg == leg)
 
     def works(self, correction: str, leg: str) -> SwitchingResult | None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import ConvergenceError, InputError
 from drupe.freeenergy.diagnostics import Verdict, chain_verdict
-from drupe.freeenergy.estimators import FreeEnergy
+from drupe.freeenergy.results import FreeEnergy
 from drupe.records import frozen, register
 
 __all__ = ["MbarResult", "mbar"]
@@ -113,7 +113,7 @@ def mbar(u_kn: ArrayLike, n_k: ArrayLike, *, names: Sequence[str] = ()) -> MbarR
     values, errors = np.asarray(got["Delta_f"])[0], np.asarray(got["dDelta_f"])[0]
     if not (np.isfinite(values).all() and np.isfinite(errors).all()):
         raise ConvergenceError(
-            f"MBAR gave numbers that are not finite for states {np.flatnonzero(~np.isfinite(values + errors))}",
+            f"MBAR is not finite for states {np.flatnonzero(~np.isfinite(values + errors)).tolist()}",
             remedy="add windows between states that do not overlap, or sample each window longer",
         )
     return MbarResult(values, errors, np.asarray(shared), counts, called, chain_verdict(u, counts, called))

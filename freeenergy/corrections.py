@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from drupe.errors import InputError
 from drupe.freeenergy.diagnostics import repeats_verdict, standard_state_verdict, worst
-from drupe.freeenergy.estimators import FreeEnergy, bar, crooks_gaussian, jarzynski
+from drupe.freeenergy.estimators import bar, crooks_gaussian, jarzynski
+from drupe.freeenergy.results import FreeEnergy
 from drupe.freeenergy.reweighting import ModelError, model_error
 from drupe.records import register
 

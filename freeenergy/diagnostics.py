@@ -19,8 +19,8 @@ from drupe.units import kcal_per_mol, kt
 
 __all__ = [
     "Verdict",
-    "checked_works",
     "chain_verdict",
+    "checked_works",
     "repeats_verdict",
     "standard_state_verdict",
     "verdict",
@@ -105,7 +105,10 @@ def chain_verdict(u_kn: NDArray[np.float64], n_k: NDArray[np.int64], names: Sequ
     pairs = len(n_k) - 1
     return _collect(
         [
-            (level, f"{len(cases)} of {pairs} neighbouring pairs ({_shortlist([c[0] for c in cases])}): {cases[0][1]}")
+            (
+                level,
+                f"{len(cases)} of {pairs} neighbours ({_shortlist([c[0] for c in cases])}): {cases[0][1]}",
+            )
             for (level, _), cases in groups.items()
         ]
     )
@@ -155,11 +158,7 @@ def worst(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
     An empty name adds nothing to the reasons.
     """
     return _collect(
-        [
-            (v.level, f"{name}: {reason}" if name else reason)
-            for name, v in verdicts
-            for reason in v.reasons
-        ]
+        [(v.level, f"{name}: {reason}" if name else reason) for name, v in verdicts for reason in v.reasons]
     )
 
 
@@ -168,7 +167,8 @@ def checked_works(works: ArrayLike, direction: str) -> NDArray[np.float64]:
     array = np.asarray(works, dtype=np.float64)
     if array.ndim != 1:
         raise InputError(
-            f"the {direction} works have shape {array.shape}", remedy="pass a one-dimensional array of works in kT"
+            f"the {direction} works have shape {array.shape}",
+            remedy="pass a one-dimensional array of works in kT",
         )
     bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
@@ -198,21 +198,21 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
             (
                 "FAIL",
                 "second law",
-                f"the second law is broken: mean(W_F) + mean(W_R) = {dissipated:.2f} +- {sigma:.2f} kT is negative; "
-                "these works do not belong together, or one direction has the wrong sign",
+                f"the second law is broken: mean(W_F) + mean(W_R) = {dissipated:.2f} +- {sigma:.2f} kT is "
+                "negative; these works do not belong together, or one direction has the wrong sign",
             )
         )
     shared = overlap(f, r, acceptance_root(f, r))
     smallest = min(len(f), len(r))
     if shared < least_overlap:
-        found.append(("FAIL", "overlap", f"overlap {shared:.2g} of the two directions is below {least_overlap:g}"))
+        found.append(("FAIL", "overlap", f"overlap {shared:.2g} of the two sides is below {least_overlap:g}"))
     if smallest * shared < least_shared:
         found.append(
             (
                 "FAIL",
                 "shared",
-                f"min(n) x overlap = {smallest} x {shared:.2g} = {smallest * shared:.2g} is below {least_shared:g}: "
-                "too few samples for so little overlap",
+                f"min(n) x overlap = {smallest} x {shared:.2g} = {smallest * shared:.2g} is below "
+                f"{least_shared:g}: too few samples for so little overlap",
             )
         )
     return found + _judge_sides(f, r)
@@ -226,8 +226,8 @@ def _judge_sides(f: NDArray[np.float64], r: NDArray[np.float64]) -> list[tuple[L
             (
                 "WARN",
                 "effective size",
-                f"one-sided averages rest on {size_f:.1f} (forward) and {size_r:.1f} (reverse) effective works, "
-                f"fewer than {least_shared:g}",
+                f"one-sided averages rest on {size_f:.1f} (forward) and {size_r:.1f} (reverse) effective "
+                f"works, fewer than {least_shared:g}",
             )
         )
     gap = abs(forward + backward)

@@ -6,7 +6,6 @@ G_1 - G_0. A common offset (absolute energies of 1e6 kT) is taken out before any
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,63 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import InputError
 from drupe.freeenergy.bennett import acceptance_root, one_sided, overlap
+from drupe.freeenergy.chain import MbarResult, mbar
 from drupe.freeenergy.diagnostics import Verdict, checked_works, verdict, worst
-from drupe.records import register
+from drupe.freeenergy.results import FreeEnergy
 
-__all__ = ["FreeEnergy", "bar", "crooks_gaussian", "cumulant", "jarzynski"]
+__all__ = ["FreeEnergy", "MbarResult", "bar", "crooks_gaussian", "cumulant", "jarzynski", "mbar"]
 
 Works = NDArray[np.float64]
 Direction = Literal["forward", "reverse"]
-
-
-@register(version=1)
-@dataclass(frozen=True)
-class FreeEnergy:
-    """A free energy difference in kT with the named parts of its error and a verdict.
-
-    A part that nobody estimated is None, never 0. A value that cannot be had from the data is nan,
-    and the verdict says what is missing.
-
-    ==========  ====================================================================
-    field       meaning
-    ==========  ====================================================================
-    value       G_1 - G_0, kT
-    verdict     PASS, WARN or FAIL with reasons
-    method      estimator, in words
-    sampling    error of the estimator (the larger of formula and bootstrap), kT
-    replicate   standard deviation over independent repeats, kT
-    model       spread over the members of a committee of potentials, kT
-    label       error of the reference energies themselves, kT
-    n_forward   works, or samples, that went in
-    n_reverse   the same of the other direction
-    provenance  what made the number: settings and seed
-    ==========  ====================================================================
-    """
-
-    value: float
-    verdict: Verdict
-    method: str
-    sampling: float | None = None
-    replicate: float | None = None
-    model: float | None = None
-    label: float | None = None
-    n_forward: int = 0
-    n_reverse: int = 0
-    provenance: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("sampling", "replicate", "model", "label"):
-            part = getattr(self, name)
-            if part is not None and part < 0.0:
-                raise InputError(f"the {name} error is {part} kT", remedy="pass a standard error, which is >= 0")
-
-    @property
-    def error(self) -> float:
-        """Whole error in kT: max(sampling, replicate), model and label in quadrature; nan if none is known."""
-        statistical = [part for part in (self.sampling, self.replicate) if part is not None]
-        parts = [max(statistical)] if statistical else []
-        parts += [part for part in (self.model, self.label) if part is not None]
-        return math.hypot(*parts) if parts else math.nan
 
 
 def bar(w_f: ArrayLike, w_r: ArrayLike, *, seed: int, n_resamples: int = 200) -> FreeEnergy:
@@ -109,8 +59,9 @@ def bar(w_f: ArrayLike, w_r: ArrayLike, *, seed: int, n_resamples: int = 200) ->
             value = root + offset
             formula = math.sqrt(max(0.0, (len(f) + len(r)) / (len(f) * len(r)) * (1.0 / shared - 1.0)))
             error = max(formula, _bootstrap(acceptance_root, (f, r), seed, n_resamples))
+    made = _made(seed, n_resamples)
     return FreeEnergy(
-        value, judged, "BAR", sampling=error, n_forward=len(f), n_reverse=len(r), provenance=_made(seed, n_resamples)
+        value, judged, "BAR", sampling=error, n_forward=len(f), n_reverse=len(r), provenance=made
     )
 
 
@@ -199,19 +150,28 @@ def _from_one_side(
         value = (1.0 if direction == "forward" else -1.0) * (average(w - offset) + offset)
         error = _known(_bootstrap(average, (w - offset,), seed, n_resamples))
     one = Verdict("FAIL", ("one direction is missing: a one-sided estimate is a cross-check only",))
-    counts = (len(w), 0) if direction == "forward" else (0, len(w))
-    return FreeEnergy(value, one, method, sampling=error, n_forward=counts[0], n_reverse=counts[1],
-                      provenance=_made(seed, n_resamples))  # fmt: skip
+    there = direction == "forward"
+    return FreeEnergy(
+        value,
+        one,
+        method,
+        sampling=error,
+        n_forward=len(w) if there else 0,
+        n_reverse=0 if there else len(w),
+        provenance=_made(seed, n_resamples),
+    )
 
 
 def _bootstrap(estimate: Callable[..., float], sides: Sequence[Works], seed: int, n_resamples: int) -> float:
-    """Standard deviation over resamples of each side by itself; 0.0 where resampling says nothing."""
+    """Scatter over resamples of each side by itself; 0.0 where resampling says nothing."""
     if n_resamples < 2 or min(len(side) for side in sides) < 2:
         return 0.0
     rng = np.random.default_rng(seed)
-    values = [
-        estimate(*(side[rng.integers(len(side), size=len(side))] for side in sides)) for _ in range(n_resamples)
-    ]
+
+    def resampled() -> list[Works]:
+        return [side[rng.integers(len(side), size=len(side))] for side in sides]
+
+    values = [estimate(*resampled()) for _ in range(n_resamples)]
     return float(np.std(values, ddof=1))
 
 

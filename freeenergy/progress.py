@@ -13,7 +13,7 @@ from rich.text import Text
 
 from drupe.freeenergy.runner import Node
 from drupe.hardware.memory import memory_of_tree_mb
-from drupe.store import Row
+from drupe.store import Row, Store
 
 __all__ = ["Progress"]
 
@@ -53,6 +53,13 @@ class Progress:
     def wall_s(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._start
+
+    def keep(self, store: Store) -> None:
+        """Add this run's wall time to the campaign's, and keep the larger peak memory."""
+        for name, value in (("wall_s", self.wall_s), ("peak_mb", self.peak_mb)):
+            before = store.fact(name)
+            known = float(before) if isinstance(before, int | float) else 0.0
+            store.keep_fact(name, known + value if name == "wall_s" else max(known, value))
 
     def __enter__(self) -> "Progress":
         self._thread.start()

@@ -17,7 +17,7 @@ from drupe.freeenergy.corrections import (
     over_repeats,
 )
 from drupe.freeenergy.diagnostics import Verdict, worst
-from drupe.freeenergy.estimators import FreeEnergy
+from drupe.freeenergy.results import FreeEnergy
 from drupe.records import register
 from drupe.units import kcal_per_mol, kt
 
@@ -67,7 +67,9 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     n_resamples
         Bootstrap resamples of every BAR.
     """
-    legs = {leg: over_repeats([one.total for one in result.mm_leg(leg).repeats]) for leg in ("complex", "solvent")}
+    legs = {
+        leg: over_repeats([one.total for one in result.mm_leg(leg).repeats]) for leg in ("complex", "solvent")
+    }
     mm = binding_free_energy(
         legs["complex"],
         legs["solvent"],

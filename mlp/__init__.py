@@ -1,1 +1,29 @@
-"""Placeholder."""
+"""From labels to potentials: data sets, training, committees and their OpenMM force (atomic units)."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drupe.mlp.committee import Committee, load
+    from drupe.mlp.dataset import Dataset
+    from drupe.mlp.training import FitSpec, train
+    from drupe.mlp.transfer import TransferSpec, transfer
+
+__all__ = ["Committee", "Dataset", "FitSpec", "TransferSpec", "load", "train", "transfer"]
+
+# Loaded when first used: torch takes seconds to import.
+_HOMES = {
+    "Committee": "drupe.mlp.committee",
+    "Dataset": "drupe.mlp.dataset",
+    "FitSpec": "drupe.mlp.training",
+    "TransferSpec": "drupe.mlp.transfer",
+    "load": "drupe.mlp.committee",
+    "train": "drupe.mlp.training",
+    "transfer": "drupe.mlp.transfer",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

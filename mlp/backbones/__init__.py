@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Networks from atoms to features: one module per architecture, all with the same signature."""

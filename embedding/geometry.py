@@ -1,0 +1,76 @@
+"""Is this a molecule: positions (bohr) and bonds in, silence or a refusal that names the atoms out."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from drupe.embedding.system import MolecularSystem
+from drupe.errors import InputError
+from drupe.units import angstrom
+
+__all__ = ["check_geometry"]
+
+# Covalent radii in angstrom, H to Kr: Cordero et al., Dalton Trans. 2832 (2008); sp3 carbon.
+_RADII = (
+    "0.31 0.28 1.28 0.96 0.84 0.76 0.71 0.66 0.57 0.58 1.66 1.41 1.21 1.11 1.07 1.05 1.02 1.06 2.03 1.76 "
+    "1.70 1.60 1.53 1.39 1.39 1.32 1.26 1.24 1.32 1.22 1.22 1.20 1.19 1.20 1.20 1.16"
+)
+_HEAVIER = 1.4
+_TABLE = np.array([0.0, *map(float, _RADII.split()), *[_HEAVIER] * (118 - 36)])
+_TOO_CLOSE = 0.5  # of the sum of covalent radii
+_BONDED = 1.2  # of the sum of covalent radii, for systems that list no bonds
+_NONMETALS = np.array([1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53])
+
+
+def check_geometry(system: MolecularSystem, qm: NDArray[np.int64]) -> None:
+    """Refuse overlapping atoms, charges on QM nuclei and QM regions that cut a bond.
+
+    Parameters
+    ----------
+    system
+        Positions in bohr, elements, bonds.
+    qm
+        Indices of the QM atoms, shape ``(qm,)``.
+
+    Raises
+    ------
+    InputError
+        Naming the two atoms. Distances count as overlap below half the sum of the covalent radii; a
+        bare charge counts with radius 0.
+    """
+    inside = np.zeros(system.n_atoms, bool)
+    inside[qm] = True
+    crossing = system.bonds[inside[system.bonds].sum(axis=1) == 1] if len(system.bonds) else system.bonds
+    if len(crossing):
+        _refuse_cut(system, int(crossing[0, 0]), int(crossing[0, 1]))
+    for i, j, distance in _near_pairs(system, qm):
+        reach = float(_TABLE[system.numbers[i]] + _TABLE[system.numbers[j]])
+        if distance < _TOO_CLOSE * reach:
+            raise InputError(
+                f"{system.describe(i)} and {system.describe(j)} are {distance:.3f} A apart"
+                + ("" if inside[j] else ": an MM charge sits on a QM nucleus"),
+                remedy=f"repair the coordinates: these elements need at least {_TOO_CLOSE * reach:.2f} A",
+            )
+        unlisted = len(system.bonds) == 0 and not inside[j] and distance < _BONDED * reach
+        if unlisted and np.isin(system.numbers[[i, j]], _NONMETALS).all():
+            _refuse_cut(system, i, j)
+
+
+def _near_pairs(system: MolecularSystem, qm: NDArray[np.int64]) -> list[tuple[int, int, float]]:
+    """Pairs (QM atom, other atom, distance in angstrom) that may be too close or bonded."""
+    points = system.positions / angstrom
+    reach = _BONDED * 2 * float(_TABLE[system.numbers].max())
+    inside = set(qm.tolist())
+    pairs = []
+    for i, near in zip(qm.tolist(), cKDTree(points).query_ball_point(points[qm], reach), strict=True):
+        for j in near:
+            if j != i and not (j in inside and j < i):
+                pairs.append((i, j, float(np.linalg.norm(points[i] - points[j]))))
+    return sorted(pairs, key=lambda pair: pair[2])
+
+
+def _refuse_cut(system: MolecularSystem, i: int, j: int) -> None:
+    raise InputError(
+        f"the QM region cuts the covalent bond between {system.describe(i)} and {system.describe(j)}",
+        remedy="take both atoms into the QM region or neither; link atoms are not available yet",
+    )

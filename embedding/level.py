@@ -1,0 +1,98 @@
+"""What to compute: a level of theory in, nothing but its fields out (thresholds in hartree)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from drupe.errors import InputError
+from drupe.records import record_key, register
+
+__all__ = ["Level"]
+
+#: Raised by hand when the same settings would give another number.
+_PHYSICS = 1
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class Level:
+    """A level of theory, complete enough to compute the number again.
+
+    Parameters
+    ----------
+    functional
+        Exchange-correlation functional of the QM region by PySCF's name; ``"HF"`` is Hartree-Fock.
+        Mind that ``b3lyp`` and ``b3lyp5`` differ in the local correlation.
+    basis
+        Orbital basis of the QM region.
+    auxbasis
+        Fitting basis of the one three-index tensor that DFT and all cores share; None takes exact
+        four-index integrals, for small molecules.
+    core
+        Solver of the quantum cores (``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, ``"HF"``, or one
+        that was registered); None computes no cores.
+    virtual_shells
+        Number of the last concentric shell of virtual orbitals that is kept, from 0; None keeps all.
+    n_occupied
+        Occupied orbitals of each core; None takes each at its largest gap. Fix it for a campaign: the
+        correction of two snapshots is comparable only with the same number.
+    grid
+        PySCF grid level, 0 to 9.
+    forces
+        ``"low"`` for forces of the DFT/MM energy, ``"none"`` for none.
+    scf_tolerance
+        Energy change in hartree that ends the SCF.
+    gradient_tolerance
+        Norm of the orbital gradient that ends the SCF, also of the embedded one.
+    cc_tolerance
+        Energy change in hartree that ends the coupled-cluster iterations.
+    max_cycles
+        Iterations before SCF or CC counts as not converged.
+    max_memory_mb
+        Memory the engine plans with; changes no number.
+    """
+
+    functional: str
+    basis: str
+    auxbasis: str | None = "def2-universal-jkfit"
+    core: str | None = None
+    virtual_shells: int | None = 1
+    n_occupied: tuple[int, ...] | None = None
+    grid: int = 3
+    forces: str = "low"
+    scf_tolerance: float = 1e-9
+    gradient_tolerance: float = 1e-5
+    cc_tolerance: float = 1e-8
+    max_cycles: int = 100
+    max_memory_mb: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.n_occupied is not None:
+            object.__setattr__(self, "n_occupied", tuple(int(n) for n in self.n_occupied))
+        wrong = [
+            (self.forces not in ("low", "none"), f"forces={self.forces!r}", 'use "low" or "none"'),
+            (not 0 <= self.grid <= 9, f"grid={self.grid}", "use a grid level from 0 to 9"),
+            (
+                self.virtual_shells is not None and self.virtual_shells < 0,
+                f"virtual_shells={self.virtual_shells}",
+                "count shells from 0, or use None for all virtual orbitals",
+            ),
+            (self.max_cycles < 1, f"max_cycles={self.max_cycles}", "allow at least one iteration"),
+            (
+                min(self.scf_tolerance, self.gradient_tolerance, self.cc_tolerance) <= 0,
+                "a tolerance is not positive",
+                "give tolerances in hartree, such as 1e-9",
+            ),
+            (
+                self.n_occupied is not None and min(self.n_occupied, default=1) < 1,
+                f"n_occupied={self.n_occupied}",
+                "give every core at least one occupied orbital",
+            ),
+        ]
+        for is_wrong, found, remedy in wrong:
+            if is_wrong:
+                raise InputError(f"the level has {found}", remedy=remedy)
+
+    @cached_property
+    def key(self) -> str:
+        """Content name of the physics: equal keys mean equal numbers up to convergence."""
+        return f"{record_key(self)}-p{_PHYSICS}"

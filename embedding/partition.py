@@ -1,0 +1,201 @@
+"""Who is quantum: selections in, frozen atom indices out (QM region, its cores; the rest is MM).
+
+Positions are in bohr. Selections are read once, here; a partition never evaluates one again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.geometry import check_geometry
+from drupe.embedding.selection import Selection, select
+from drupe.embedding.system import MolecularSystem
+from drupe.errors import InputError
+from drupe.records import frozen, record_key, register
+
+__all__ = ["Core", "Partition"]
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Core:
+    """One quantum core: ``indices`` of its atoms (in the system), its state and a name for reports."""
+
+    indices: NDArray[np.int64]
+    charge: int = 0
+    multiplicity: int = 1
+    label: str = "core"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "indices", frozen(self.indices, np.int64))
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The QM region, its cores, and by omission the MM atoms.
+
+    ================  ============  ================================================
+    field             shape         note
+    ================  ============  ================================================
+    qm                ``(qm,)``     rising atom indices
+    qm_numbers        ``(qm,)``     their atomic numbers: a partition fits one system
+    charge            scalar        of the QM region, e
+    multiplicity      scalar        2S + 1
+    cores             tuple         inside ``qm``, without common atoms
+    n_atoms           scalar        atoms of the whole system
+    ================  ============  ================================================
+    """
+
+    qm: NDArray[np.int64]
+    qm_numbers: NDArray[np.int64]
+    charge: int
+    multiplicity: int
+    cores: tuple[Core, ...]
+    n_atoms: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "qm", frozen(self.qm, np.int64))
+        object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
+        object.__setattr__(self, "cores", tuple(self.cores))
+        _check_regions(self)
+        _check_electrons(self)
+
+    @classmethod
+    def select(
+        cls,
+        system: MolecularSystem,
+        *,
+        qm: Selection,
+        charge: int,
+        multiplicity: int = 1,
+        cores: Sequence[Selection] = (),
+    ) -> "Partition":
+        """Choose the regions of ``system``.
+
+        Parameters
+        ----------
+        system
+            Atoms and bonds.
+        qm
+            MDTraj selection, list of indices, or ``"smarts:<pattern>"``.
+        charge, multiplicity
+            Of the QM region.
+        cores
+            One selection per quantum core.
+
+        Raises
+        ------
+        InputError
+            If a selection is empty, unreadable or out of range, cores leave the QM region or share
+            atoms, a covalent bond is cut, atoms overlap, or the electrons do not fit the state.
+        """
+        region = select(system, qm, what="the QM region", charge=charge)
+        chosen = []
+        for number, core in enumerate(cores, start=1):
+            name = f"core {number}"
+            atoms = select(system, core, what=name, charge=charge, within=region)
+            chosen.append(Core(atoms, label=core if isinstance(core, str) else name))
+        partition = cls(
+            qm=region,
+            qm_numbers=system.numbers[region],
+            charge=charge,
+            multiplicity=multiplicity,
+            cores=tuple(chosen),
+            n_atoms=system.n_atoms,
+        )
+        check_geometry(system, partition.qm)
+        return partition
+
+    @property
+    def qm_atoms(self) -> NDArray[np.int64]:
+        """Indices of the QM atoms, rising."""
+        return self.qm
+
+    @cached_property
+    def mm_atoms(self) -> NDArray[np.int64]:
+        """Indices of all other atoms, rising; every one of them carries its charge."""
+        rest: NDArray[np.int64] = frozen(np.setdiff1d(np.arange(self.n_atoms), self.qm), np.int64)
+        return rest
+
+    @property
+    def n_electrons(self) -> int:
+        """Electrons of the QM region."""
+        return int(self.qm_numbers.sum()) - self.charge
+
+    @cached_property
+    def key(self) -> str:
+        """Content name."""
+        return record_key(self)
+
+    def check_fits(self, system: MolecularSystem) -> None:
+        """Refuse a system this partition was not made for, or a frame that is not a molecule any more.
+
+        Raises
+        ------
+        InputError
+            If atom counts or elements differ, atoms overlap, or a charge sits on a QM nucleus.
+        """
+        if system.n_atoms != self.n_atoms or not np.array_equal(system.numbers[self.qm], self.qm_numbers):
+            raise InputError(
+                f"the partition was made for {self.n_atoms} atoms with other elements in the QM region "
+                f"than this system of {system.n_atoms} atoms",
+                remedy="make the partition from this system: Partition.select(system, ...)",
+            )
+        check_geometry(system, self.qm)
+
+
+def _check_regions(partition: Partition) -> None:
+    qm = partition.qm
+    if len(qm) == 0:
+        raise InputError("the QM region is empty", remedy="select at least one atom")
+    if (np.diff(qm) <= 0).any():
+        raise InputError("the QM region repeats an atom or is not sorted", remedy="give each atom once, rising")
+    if qm[0] < 0 or qm[-1] >= partition.n_atoms or len(partition.qm_numbers) != len(qm):
+        raise InputError(
+            f"the QM region spans atoms {qm[0]} to {qm[-1]} with {len(partition.qm_numbers)} elements, "
+            f"the system has atoms 0 to {partition.n_atoms - 1}",
+            remedy="count atoms from 0 and give one element per atom",
+        )
+    owner: dict[int, str] = {}
+    for core in partition.cores:
+        outside = np.setdiff1d(core.indices, qm)
+        if len(core.indices) == 0 or len(outside):
+            found = f"has atoms outside the QM region: {outside[:8].tolist()}" if len(outside) else "is empty"
+            raise InputError(f"the core {core.label!r} {found}", remedy="choose core atoms among the QM atoms")
+        for atom in core.indices.tolist():
+            if atom in owner:
+                raise InputError(
+                    f"atom {atom} is in the cores {owner[atom]!r} and {core.label!r}",
+                    remedy="cores may not share atoms: merge them, or drop the atom from one",
+                )
+            owner[atom] = core.label
+
+
+def _check_electrons(partition: Partition) -> None:
+    electrons, atoms = partition.n_electrons, len(partition.qm)
+    if (partition.qm_numbers < 1).any():
+        raise InputError(
+            "the QM region holds a site without a nucleus", remedy="leave bare point charges to the MM region"
+        )
+    if electrons < 1 or abs(partition.charge) > atoms:
+        raise InputError(
+            f"charge {partition.charge:+d} leaves {electrons} electrons on {atoms} atoms",
+            remedy=f"give the charge of the whole QM region, between {-atoms:+d} and {atoms:+d}",
+        )
+    if partition.multiplicity < 1 or (electrons + partition.multiplicity) % 2 == 0:
+        legal = list(range(1 + electrons % 2, min(electrons, 5) + 2, 2))
+        raise InputError(
+            f"{electrons} electrons (charge {partition.charge:+d}) cannot have multiplicity "
+            f"{partition.multiplicity}",
+            remedy=f"use multiplicity {', '.join(map(str, legal))} (2S + 1), or correct the charge",
+        )
+    if partition.multiplicity - 1 > electrons:
+        raise InputError(
+            f"multiplicity {partition.multiplicity} needs {partition.multiplicity - 1} unpaired electrons, "
+            f"there are {electrons}",
+            remedy="give the multiplicity 2S + 1, not the number of electrons",
+        )

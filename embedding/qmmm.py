@@ -1,0 +1,276 @@
+"""DFT of the QM region in the field of MM charges: a door to PySCF. Atomic units in and out.
+
+Source of the energy: E = E_DFT[QM; charges], with the charges acting on electrons and nuclei; no MM
+energy, no Lennard-Jones, no charge-charge term.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.level import Level
+from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
+from drupe.errors import ConvergenceError, InputError
+
+__all__ = ["MeanField", "run_dft"]
+
+Matrix = NDArray[np.float64]
+
+_COARSE_GRID = 0
+_COARSE_TOLERANCE = 1e-4
+_HEAVIEST = 36  # beyond krypton the bases need effective core potentials
+_EXACT_LIMIT = 120  # basis functions up to which exact four-index integrals are kept
+
+
+@dataclass(frozen=True, eq=False)
+class MeanField:
+    """A converged SCF in point charges, as arrays (for closed shells) and PySCF's own object.
+
+    Fields: ``engine`` PySCF's SCF object; ``hcore`` with the charges, ``overlap`` and ``density`` (both
+    spins) of shape ``(n_ao, n_ao)``; ``energy`` in hartree with the nuclei; ``points``, ``charges`` of the
+    surroundings; ``iterations`` of the final SCF.
+    """
+
+    engine: Any
+    hcore: Matrix
+    overlap: Matrix
+    density: Matrix
+    energy: float
+    points: Matrix
+    charges: NDArray[np.float64]
+    iterations: int
+
+    @property
+    def is_closed_shell(self) -> bool:
+        """Whether one set of orbitals serves both spins."""
+        return bool(np.asarray(self.engine.mo_occ).ndim == 1)
+
+    @property
+    def occupied(self) -> Matrix:
+        """Occupied orbitals of a closed shell, shape ``(n_ao, n_occ)``."""
+        orbitals: Matrix = self.engine.mo_coeff[:, self.engine.mo_occ > 0]
+        return orbitals
+
+    def two_electron(self, orbitals: Matrix) -> tuple[float, Matrix]:
+        """Energy and potential g of the density 2 C C^T: Coulomb, exchange, correlation.
+
+        Parameters
+        ----------
+        orbitals
+            Doubly occupied orbitals, shape ``(n_ao, n)``.
+
+        Returns
+        -------
+        energy, potential
+            Hartree; shape ``(n_ao, n_ao)``.
+        """
+        from pyscf import lib
+
+        density = lib.tag_array(
+            2 * orbitals @ orbitals.T, mo_coeff=orbitals, mo_occ=np.full(orbitals.shape[1], 2.0)
+        )
+        if orbitals.shape[1] == 0:
+            return 0.0, np.zeros_like(self.hcore)
+        potential = self.engine.get_veff(self.engine.mol, density)
+        return float((potential.ecoul + potential.exc).real), np.asarray(potential)
+
+    @cached_property
+    def tensor(self) -> Matrix:
+        """Three-index tensor L with (ij|kl) = sum_P L_Pij L_Pkl, shape ``(n_aux, n_ao (n_ao + 1) / 2)``."""
+        from pyscf import lib
+
+        fit = getattr(self.engine, "with_df", None)
+        if fit is not None:
+            return np.vstack(list(fit.loop()))
+        values, vectors = np.linalg.eigh(self.engine.mol.intor("int2e", aosym="s4"))
+        kept = values > 1e-14
+        tensor: Matrix = lib.transpose(np.asarray(vectors[:, kept] * np.sqrt(values[kept]), order="C"))
+        return tensor
+
+    def core_rows(self, atoms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Indices of the basis functions of ``atoms`` (counted in the QM region)."""
+        bounds = self.engine.mol.aoslice_by_atom()[:, 2:]
+        return np.concatenate([np.arange(*bounds[atom]) for atom in atoms])
+
+    def forces(self) -> tuple[Matrix, Matrix]:
+        """Forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
+        from pyscf.scf.hf import SCF
+
+        gradient = self.engine.Gradients()
+        if isinstance(self.engine, SCF):
+            gradient.max_memory = self.engine.max_memory
+        inner = -np.asarray(gradient.kernel())
+        nuclei, charges = charge_forces(self.engine.mol, self.density, self.points, self.charges)
+        return inner + nuclei, charges
+
+    def mulliken(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mulliken charges ``(qm,)`` in e, and the dipole ``(3,)`` in e bohr about the QM centroid."""
+        mol = self.engine.mol
+        populations = np.einsum("ij,ji->i", self.density, self.overlap)
+        bounds = mol.aoslice_by_atom()[:, 2:]
+        charges = mol.atom_charges() - np.array([populations[a:b].sum() for a, b in bounds])
+        with mol.with_common_orig(mol.atom_coords().mean(axis=0)):
+            electrons = np.einsum("xij,ji->x", mol.intor_symmetric("int1e_r", comp=3), self.density)
+        arms = mol.atom_coords() - mol.atom_coords().mean(axis=0)
+        return charges, mol.atom_charges() @ arms - electrons
+
+
+def run_dft(
+    numbers: NDArray[np.int64],
+    positions: Matrix,
+    charge: int,
+    multiplicity: int,
+    points: Matrix,
+    charges: NDArray[np.float64],
+    level: Level,
+    density: Matrix | None = None,
+) -> MeanField:
+    """Converge the SCF of the QM region in the field of ``charges``.
+
+    Parameters
+    ----------
+    numbers, positions, charge, multiplicity
+        The QM region: ``(qm,)``, ``(qm, 3)`` bohr, e, 2S + 1.
+    points, charges
+        The MM charges: ``(mm, 3)`` bohr, ``(mm,)`` e.
+    level
+        Functional, basis, grid, thresholds.
+    density
+        Starting density, ``(n_ao, n_ao)`` or ``(2, n_ao, n_ao)``; changes the result only within the thresholds.
+
+    Raises
+    ------
+    InputError
+        If the functional, the basis or an element is not available, or electrons exceed orbitals.
+    ConvergenceError
+        If the SCF does not converge.
+    """
+    engine = _engine(_molecule(numbers, positions, charge, multiplicity, level), level)
+    mol = engine.mol
+    field = charge_matrix(mol, points, charges)
+    outer = nuclear_energy(mol, points, charges)
+    hcore = engine.get_hcore() + field
+    nuclear = float(mol.energy_nuc()) + outer
+    engine.get_hcore = lambda *_args: hcore
+    engine.energy_nuc = lambda *_args: nuclear
+    engine.conv_tol, engine.conv_tol_grad = level.scf_tolerance, level.gradient_tolerance
+    engine.max_cycle = level.max_cycles
+    start = _starting_density(engine, density)
+    if density is None and engine.grids.level > _COARSE_GRID and engine.xc.upper() != "HF":
+        start = _coarse(mol, level, engine, start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what PySCF warns of is checked below
+        energy = engine.kernel(dm0=start)
+    _check_converged(engine, energy, level)
+    final = np.asarray(engine.make_rdm1())
+    total = final if final.ndim == 2 else final[0] + final[1]
+    return MeanField(
+        engine=engine,
+        hcore=hcore,
+        overlap=engine.get_ovlp(),
+        density=total,
+        energy=float(energy),
+        points=points,
+        charges=charges,
+        iterations=int(engine.cycles),
+    )
+
+
+def _molecule(
+    numbers: NDArray[np.int64], positions: Matrix, charge: int, multiplicity: int, level: Level
+) -> Any:
+    from pyscf import gto
+    from pyscf.lib.exceptions import BasisNotFoundError
+
+    if numbers.max() > _HEAVIEST:
+        raise InputError(
+            f"the QM region holds the element {gto.mole.elements.ELEMENTS[int(numbers.max())]}",
+            remedy="elements beyond Kr need an effective core potential, which is not available yet",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mol = gto.M(
+                atom=[(int(z), tuple(r)) for z, r in zip(numbers, positions, strict=True)],
+                unit="Bohr",
+                basis=level.basis,
+                charge=charge,
+                spin=multiplicity - 1,
+                verbose=0,
+                max_memory=level.max_memory_mb,
+            )
+    except (BasisNotFoundError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"the basis {level.basis!r} cannot be used for this QM region ({error})",
+            remedy="check the name, and that the basis has all its elements",
+        ) from error
+    if max(mol.nelec) > mol.nao:
+        raise InputError(
+            f"{mol.nelec[0]} electrons of one spin do not fit into {mol.nao} basis functions",
+            remedy="correct the charge, or use a larger basis",
+        )
+    return mol
+
+
+def _engine(mol: Any, level: Level) -> Any:
+    from pyscf import dft
+    from pyscf.lib.exceptions import BasisNotFoundError
+
+    engine = dft.RKS(mol) if mol.spin == 0 else dft.UKS(mol)
+    engine.xc = level.functional
+    try:
+        dft.libxc.parse_xc(level.functional)
+        if level.auxbasis is not None:
+            engine = engine.density_fit(auxbasis=level.auxbasis)
+            engine.with_df.auxmol = engine.with_df.build().auxmol
+    except (KeyError, ValueError, BasisNotFoundError, RuntimeError) as error:
+        raise InputError(
+            f"functional {level.functional!r} with the fitting basis {level.auxbasis!r} "
+            f"cannot be used ({error})",
+            remedy="use names that PySCF knows, such as PBE and def2-universal-jkfit",
+        ) from error
+    if level.auxbasis is None and mol.nao > _EXACT_LIMIT:
+        raise InputError(
+            f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",
+            remedy='set auxbasis="def2-universal-jkfit"',
+        )
+    engine.grids.level = level.grid
+    return engine
+
+
+def _starting_density(engine: Any, density: Matrix | None) -> Matrix:
+    expected = (engine.mol.nao,) * 2 if engine.mol.spin == 0 else (2, engine.mol.nao, engine.mol.nao)
+    if density is None:
+        return np.asarray(engine.get_init_guess())
+    if density.shape != expected or not np.isfinite(density).all():
+        raise InputError(
+            f"the starting density has shape {density.shape}, this QM region needs {expected}, finite",
+            remedy="pass the density of the same atoms in the same basis, or none",
+        )
+    return density
+
+
+def _coarse(mol: Any, level: Level, engine: Any, start: Matrix) -> Matrix:
+    """Loosely converged density on a small grid: most iterations then cost a tenth."""
+    rough = engine.copy()
+    rough.grids = type(engine.grids)(mol)
+    rough.grids.level = _COARSE_GRID
+    rough.conv_tol, rough.conv_tol_grad = _COARSE_TOLERANCE, 10 * _COARSE_TOLERANCE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rough.kernel(dm0=start)
+    # Not converged here is no failure: the real SCF starts from the ordinary guess then.
+    return np.asarray(rough.make_rdm1()) if rough.converged else start
+
+
+def _check_converged(engine: Any, energy: float, level: Level) -> None:
+    if not engine.converged or not np.isfinite(energy):
+        raise ConvergenceError(
+            f"the {level.functional}/{level.basis} SCF did not converge in {level.max_cycles} iterations "
+            f"(last energy {energy})",
+            remedy="look at the geometry, charge and spin of the QM region; else raise max_cycles",
+        )

@@ -1,0 +1,151 @@
+"""The command line. Prints, exits with 0 ok, 2 bad input, 3 partial, 4 environment, 130 interrupted."""
+
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, ParamSpec
+
+import click
+from rich.console import Console
+
+from drupe.errors import DrupeError, InputError, MachineError
+from drupe.version import __version__
+
+if TYPE_CHECKING:
+    from drupe.freeenergy.campaign import CampaignResult
+    from drupe.freeenergy.config import Config
+
+__all__ = ["main"]
+
+P = ParamSpec("P")
+
+_PARTIAL: Final[int] = 3
+_ENVIRONMENT: Final[int] = 4
+_INTERRUPTED: Final[int] = 130
+
+
+def _speaks_plainly(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn our own errors into one message and an exit code; anything else is a bug and shows itself."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except DrupeError as error:
+            click.echo(f"drupe: {error}", err=True)
+            code = 2 if isinstance(error, InputError) else _ENVIRONMENT if isinstance(error, MachineError) else _PARTIAL
+            sys.exit(code)
+        except KeyboardInterrupt:
+            click.echo("drupe: interrupted; the same command goes on where this one stopped", err=True)
+            sys.exit(_INTERRUPTED)
+
+    return wrapped
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """Drupe: from a protein-ligand complex to a binding free energy with quantum cores."""
+
+
+@main.command()
+@click.argument("input_file", metavar="INPUT.toml", type=click.Path(path_type=Path))
+@click.option("--folder", type=click.Path(path_type=Path), help="Campaign folder  [default: ./NAME of the input]")
+@_speaks_plainly
+def run(input_file: Path, folder: Path | None) -> None:
+    """Run the campaign in INPUT.toml to its report, or go on with it.
+
+    Everything finished is kept in the campaign folder and never computed twice: after a kill, a
+    crash or a change in the input the same command does what is missing.
+    """
+    from drupe.freeenergy.config import read_config
+
+    config = read_config(input_file)
+    complete = _run_campaign(config, input_file, folder or Path(config.name))
+    if not complete:
+        sys.exit(_PARTIAL)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_speaks_plainly
+def status(folder: Path, as_json: bool) -> None:
+    """Say what a campaign FOLDER holds, also while it runs."""
+    from drupe.store import read_rows
+
+    rows = read_rows(folder)
+    stages: dict[str, Counter[str]] = {}
+    for row in rows:
+        stages.setdefault(row.kind, Counter())[row.state] += 1
+    failures = {row.name: json.loads(row.error) for row in rows if row.error is not None}
+    if as_json:
+        click.echo(json.dumps({"stages": stages, "failures": failures}, indent=2))
+        return
+    for stage, states in stages.items():
+        click.echo(f"{stage:<24}{states['done']:>5} done{states['failed']:>5} failed")
+    for name, error in failures.items():
+        click.echo(f"failed: {name}: {error['found']}\n  -> {error['remedy']}")
+
+
+def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
+    from drupe.freeenergy.assembly import assemble
+    from drupe.freeenergy.preparation import prepare
+    from drupe.freeenergy.progress import Progress
+    from drupe.freeenergy.report import write_report
+    from drupe.freeenergy.runner import run_graph
+    from drupe.freeenergy.workflow import campaign_graph, engine_for
+    from drupe.store import Store
+
+    console = Console(highlight=False)
+    prepared = prepare(config, input_file.resolve().parent)
+    nodes = campaign_graph(config)
+    with Store(folder) as store:
+        shutil.copyfile(input_file, store.scratch / "campaign.toml")
+        (store.scratch / "campaign.toml").replace(folder / "campaign.toml")
+        engine, placed = engine_for(config, store)
+        console.print(f"campaign {config.name}: {len(nodes)} tasks, {placed}, folder {folder}", soft_wrap=True)
+        with Progress(nodes, engine.slots, console) as progress:
+            rows = run_graph(
+                nodes, {"prepared": prepared}, store, engine, progress, timeout_s=config.engine.timeout
+            )
+        progress.keep(store)
+        result = assemble(config, prepared, nodes, rows, store)
+        write_report(result, folder / "report.html", folder / "report.json")
+    _print_summary(console, result, folder)
+    return len(rows) == len(nodes) and all(row.state == "done" for row in rows.values())
+
+
+def _print_summary(console: Console, result: "CampaignResult", folder: Path) -> None:
+    """The headline in five lines, as in the report."""
+    from drupe.freeenergy.summary import summarise
+    from drupe.units import kcal_per_mol, kj_per_mol, kt
+
+    summary = summarise(result)
+    thermal = kt(result.temperature_k)
+    terms = [("dG_bind(MM)", summary.mm)]
+    terms += [
+        (f"correction {name}", one.difference)
+        for name, one in (("MM to ML/MM", summary.low), ("to quantum cores", summary.core))
+        if one is not None
+    ]
+    terms.append((f"dG_bind({summary.level})", summary.total))
+    for name, term in terms:
+        kcal, kj = (term.value * thermal / unit for unit in (kcal_per_mol, kj_per_mol))
+        error_kcal, error_kj = (term.error * thermal / unit for unit in (kcal_per_mol, kj_per_mol))
+        console.print(
+            f"{name:<28}{kcal:>9.2f} +- {error_kcal:<6.2f} kcal/mol {kj:>9.2f} +- {error_kj:<6.2f} kJ/mol  "
+            f"{term.verdict.level}",
+            soft_wrap=True,
+        )
+    for reason in summary.verdict.reasons:
+        console.print(f"  {summary.verdict.level}: {reason}", soft_wrap=True, markup=False)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Task bodies of the learned potential: labels in; members, committees, parity and level differences out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.structure import Structure
+from drupe.errors import ConvergenceError
+from drupe.freeenergy.campaign import Parity
+from drupe.freeenergy.preparation import Leg, Prepared
+from drupe.freeenergy.stages import LabelledSnapshot
+from drupe.mlp.baseline import LigandForceField
+from drupe.mlp.committee import Committee
+from drupe.mlp.dataset import Dataset
+from drupe.mlp.fitted import Fitted
+from drupe.mlp.training import FitSpec, train_member
+from drupe.mlp.transfer import TransferSpec, transfer_member
+from drupe.records import frozen, register
+from drupe.units import kt
+
+__all__ = ["CompareStage", "FitStage", "GatherStage", "LevelDifferences", "TransferStage"]
+
+#: MM atoms whose forces are shown in a parity plot: those that feel the ligand most.
+_SHOWN_MM_ATOMS: Final[int] = 100
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class FitStage:
+    """Settings of `fit_member`."""
+
+    spec: FitSpec
+    member: int
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class TransferStage:
+    """Settings of `transfer_one`."""
+
+    spec: TransferSpec
+    member: int
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class GatherStage:
+    """Settings of `gather`: ``"low"`` or ``"core"``, and how many members were asked for."""
+
+    level: str
+    members: int
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class CompareStage:
+    """Settings of `compare_levels`: ``low_runs`` says how many of the runs are of the low level."""
+
+    leg: str
+    temperature_k: float
+    low_runs: int
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A committee with what it makes of the labels."""
+
+    committee: Committee
+    parity: tuple[Parity, ...]
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class LevelDifferences:
+    """Energies of both levels at frames of both ML/MM end states of one leg, kT.
+
+    ``forward`` is u_core - u_low at low-level frames, ``reverse`` is u_low - u_core at core-level
+    frames, each ``(frames,)``; ``members_low`` and ``members_core`` are u_m - u_mean of each
+    committee at the frames of its own level, ``(members, frames)``.
+    """
+
+    forward: NDArray[np.float64]
+    reverse: NDArray[np.float64]
+    members_low: NDArray[np.float64]
+    members_core: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+
+
+def fit_member(settings: FitStage, prepared: Prepared, *labels: LabelledSnapshot) -> Fitted:
+    """Fit one member to the DFT/MM energies and forces of all labels, as the difference to the ligand's MM energy."""
+    return train_member(_dataset(labels, "low"), settings.spec, settings.member, _baseline(prepared))
+
+
+def transfer_one(
+    settings: TransferStage, prepared: Prepared, low: Fitted, *labels: LabelledSnapshot
+) -> Fitted:
+    """Move one member to the core-corrected energies, replaying the low-level labels."""
+    with_core = [one for one in labels if one.label.cores]
+    return transfer_member(low, _dataset(with_core, "high"), _dataset(labels, "low"), settings.spec)
+
+
+def gather(settings: GatherStage, prepared: Prepared, *parts: Fitted | LabelledSnapshot) -> Gathered:
+    """Put the members that there are into one committee, calibrate it and compare it with the labels."""
+    fits = [part for part in parts if isinstance(part, Fitted)]
+    labels = [part for part in parts if isinstance(part, LabelledSnapshot)]
+    if len(fits) < 2:
+        raise ConvergenceError(
+            f"{len(fits)} of {settings.members} members of the {settings.level} committee were fitted",
+            remedy="see the failed fits: more labels, or other settings of the potential, may help",
+        )
+    which: Literal["low", "high"] = "low" if settings.level == "low" else "high"
+    shown = labels if which == "low" else [one for one in labels if one.label.cores]
+    dataset = _dataset(shown, which)
+    committee = Committee.from_fits(fits, dataset)
+    return Gathered(committee, tuple(_parity(settings.level, committee, dataset, shown)))
+
+
+def compare_levels(
+    settings: CompareStage, prepared: Prepared, low: Gathered, core: Gathered, *runs: Any
+) -> LevelDifferences:
+    """Evaluate both committees at the frames of both ML/MM end states of a leg."""
+    leg = prepared.leg(settings.leg)
+    thermal = kt(settings.temperature_k)
+    at_low = _frames(runs[: settings.low_runs])
+    at_core = _frames(runs[settings.low_runs :])
+    low_at_low, core_at_low = (_energies(one.committee, leg, at_low) / thermal for one in (low, core))
+    low_at_core, core_at_core = (_energies(one.committee, leg, at_core) / thermal for one in (low, core))
+    return LevelDifferences(
+        forward=core_at_low.mean(axis=0) - low_at_low.mean(axis=0),
+        reverse=low_at_core.mean(axis=0) - core_at_core.mean(axis=0),
+        members_low=low_at_low - low_at_low.mean(axis=0),
+        members_core=core_at_core - core_at_core.mean(axis=0),
+    )
+
+
+def _baseline(prepared: Prepared) -> LigandForceField:
+    structure: Structure = prepared.solvent.structure
+    return LigandForceField.from_structure(structure, prepared.solvent.ligand.tolist())
+
+
+def _dataset(labels: Sequence[LabelledSnapshot], which: Literal["low", "high"]) -> Dataset:
+    """Blocks are trajectories: runs of the two legs count apart."""
+    names = sorted({(one.leg, one.run) for one in labels})
+    blocks = [names.index((one.leg, one.run)) for one in labels]
+    return Dataset.from_labels([one.label for one in labels], which=which, blocks=blocks)
+
+
+def _frames(runs: Sequence[Any]) -> NDArray[np.float64]:
+    return np.concatenate([run.positions for run in runs])
+
+
+def _energies(committee: Committee, leg: Leg, frames: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Energies of every member at every frame, shape ``(members, frames)``, hartree, each level from its zero."""
+    charges = leg.structure.system.charges
+    around = np.setdiff1d(np.arange(len(charges)), leg.ligand)
+    predicted = [
+        committee.predict(frame[leg.ligand], frame[around], charges[around]).member_energies for frame in frames
+    ]
+    return np.array(predicted).T - committee.header.energy_zero
+
+
+def _parity(
+    level: str, committee: Committee, dataset: Dataset, labels: Sequence[LabelledSnapshot]
+) -> list[Parity]:
+    predictions = committee.predict_all(dataset)
+    zero = committee.header.energy_zero
+    made = [
+        Parity(
+            level,
+            "energy",
+            dataset.energy - zero,
+            np.array([p.energy for p in predictions]) - zero,
+            tuple(one.leg for one in labels),
+            np.array([p.energy_sigma for p in predictions]),
+        ),
+        Parity(
+            level,
+            "force_qm",
+            dataset.forces_qm,
+            np.array([p.forces_qm for p in predictions]),
+            tuple(one.leg for one in labels for _ in range(dataset.forces_qm[0].size)),
+        ),
+    ]
+    reference, predicted = [], []
+    for index, prediction in enumerate(predictions):
+        count = int(dataset.mm_counts[index])
+        forces = dataset.forces_mm[index, :count]
+        strongest = np.argsort(np.linalg.norm(forces, axis=1))[-_SHOWN_MM_ATOMS:]
+        reference.append(forces[strongest].ravel())
+        predicted.append(prediction.forces_mm[strongest].ravel())
+    if sum(len(part) for part in reference):
+        made.append(
+            Parity(level, "force_mm", np.concatenate(reference), np.concatenate(predicted), ("complex",))
+        )
+    return made

@@ -1,0 +1,319 @@
+"""Bodies of a campaign's tasks: each takes its settings and the records before it, and returns one record.
+
+They run in worker processes, so what a stage needs is imported inside it: a label never loads torch,
+a window never loads PySCF.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.labeling import Label, Level
+from drupe.errors import InputError
+from drupe.freeenergy.preparation import Leg, Prepared
+from drupe.records import frozen, register
+
+if TYPE_CHECKING:
+    import openmm
+
+    from drupe.freeenergy.alchemy import Schedule, WindowSamples
+    from drupe.freeenergy.restraints import BoreschRestraint
+    from drupe.freeenergy.sampling import SampleSpec, Trajectory
+    from drupe.freeenergy.switching import SwitchSpec, Work
+
+__all__ = [
+    "LabelStage",
+    "LabelledSnapshot",
+    "Place",
+    "RestraintStage",
+    "SampleStage",
+    "SnapshotStage",
+    "Snapshots",
+    "SwitchStage",
+    "WindowStage",
+]
+
+#: Force group of the switched term alone, so that its derivative can be asked for without the rest.
+_SWITCH_GROUP: Final[int] = 7
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where OpenMM runs: platform name and threads."""
+
+    platform: str = "auto"
+    threads: int = 1
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class SampleStage:
+    """Settings of `sample_leg` and `sample_mixed`; ``start`` picks the start frame of the latter."""
+
+    leg: str
+    spec: "SampleSpec"
+    place: Place
+    start: int = 0
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class SnapshotStage:
+    """Settings of `pick_snapshots`: how many frames to label and how many to start switches from."""
+
+    leg: str
+    labels: int
+    switches: int
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Snapshots:
+    """Different frames of the MM runs of one leg: the first ``labels`` to label, the others to switch from.
+
+    =============  =======================  ========================================================
+    field          shape                    meaning
+    =============  =======================  ========================================================
+    positions      ``(frames, atoms, 3)``   bohr
+    run            ``(frames,)``            which run each frame is from
+    labels         scalar                   how many of them are for labels
+    correlated     scalar                   frames taken although a statistical inefficiency apart
+                                            from its neighbours there were no more
+    =============  =======================  ========================================================
+    """
+
+    positions: NDArray[np.float64]
+    run: NDArray[np.int64]
+    labels: int
+    correlated: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", frozen(self.positions, np.float64))
+        object.__setattr__(self, "run", frozen(self.run, np.int64))
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class LabelStage:
+    """Settings of `label_snapshot`: which snapshot, at which level; ``check`` also runs DFT-in-DFT."""
+
+    leg: str
+    index: int
+    level: Level
+    check: bool = False
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class LabelledSnapshot:
+    """A label and where its geometry came from."""
+
+    leg: str
+    index: int
+    run: int
+    label: Label
+
+    @property
+    def ledger_energies(self) -> Mapping[str, float]:
+        """Energies for the campaign's ledger, in hartree."""
+        return {"low": self.label.energy_low, "total": self.label.energy}
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class RestraintStage:
+    """Settings of `find_restraint`."""
+
+    temperature_k: float
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class WindowStage:
+    """Settings of `run_alchemical_window`: which state of which schedule; ``start`` picks the start frame."""
+
+    leg: str
+    schedule: "Schedule"
+    index: int
+    spec: "SampleSpec"
+    place: Place
+    start: int
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class SwitchStage:
+    """Settings of `run_switch`: number of the start frame, protocol, seed."""
+
+    leg: str
+    index: int
+    spec: "SwitchSpec"
+    seed: int
+    place: Place
+
+
+def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
+    """Sample a leg with its MM force field from the input structure."""
+    from drupe.embedding.structure import openmm_system
+    from drupe.freeenergy.sampling import sample
+
+    structure = prepared.leg(settings.leg).structure
+    place = settings.place
+    return sample(
+        openmm_system(structure),
+        structure.system.positions,
+        settings.spec,
+        platform=place.platform,
+        threads=place.threads,
+    )
+
+
+def pick_snapshots(settings: SnapshotStage, *runs: "Trajectory") -> Snapshots:
+    """Choose different frames, decorrelated ones first, in turn from each run."""
+    from drupe.freeenergy.sampling import decorrelated
+
+    wanted = settings.labels + settings.switches
+    first: list[list[tuple[int, int]]] = []
+    rest: list[list[tuple[int, int]]] = []
+    for number, run in enumerate(runs):
+        kept = set(decorrelated(run).frames.tolist())
+        first.append([(number, frame) for frame in sorted(kept)])
+        rest.append([(number, frame) for frame in range(len(run.positions)) if frame not in kept])
+    chosen = _in_turn(first)
+    correlated = max(wanted - len(chosen), 0)
+    chosen = (chosen + _in_turn(rest))[:wanted]
+    if len(chosen) < wanted:
+        raise InputError(
+            f"the {settings.leg} runs hold {len(chosen)} frames, {wanted} are needed",
+            remedy="raise sampling frames or runs",
+        )
+    return Snapshots(
+        positions=np.array([runs[number].positions[frame] for number, frame in chosen]),
+        run=np.array([number for number, _ in chosen]),
+        labels=settings.labels,
+        correlated=correlated,
+    )
+
+
+def _in_turn(groups: list[list[tuple[int, int]]]) -> list[tuple[int, int]]:
+    longest = max((len(group) for group in groups), default=0)
+    return [group[k] for k in range(longest) for group in groups if k < len(group)]
+
+
+def label_reference(settings: LabelStage, prepared: Prepared) -> LabelledSnapshot:
+    """Label the input structure of a leg: it fixes how many orbitals each core has, for all snapshots."""
+    from drupe.embedding.labeling import label
+
+    leg = prepared.leg(settings.leg)
+    made = label(leg.structure.system, leg.regions, settings.level, check=settings.check)
+    return LabelledSnapshot(settings.leg, settings.index, -1, made)
+
+
+def label_snapshot(
+    settings: LabelStage, prepared: Prepared, snapshots: Snapshots, reference: LabelledSnapshot
+) -> LabelledSnapshot:
+    """Label one snapshot with the orbital counts of the reference."""
+    from drupe.embedding.labeling import label
+
+    leg = prepared.leg(settings.leg)
+    level = settings.level
+    if level.core is not None:
+        level = replace(level, n_occupied=tuple(core.n_occupied for core in reference.label.cores))
+    system = leg.structure.system.with_positions(snapshots.positions[settings.index])
+    made = label(system, leg.regions, level, check=settings.check)
+    return LabelledSnapshot(settings.leg, settings.index, int(snapshots.run[settings.index]), made)
+
+
+def find_restraint(settings: RestraintStage, prepared: Prepared, *runs: "Trajectory") -> "BoreschRestraint":
+    """Choose the restraint of the complex from its MM runs."""
+    from drupe.freeenergy.restraints import choose
+
+    leg = prepared.complex
+    frames = np.concatenate([run.positions for run in runs])
+    return choose(leg.structure, leg.ligand, frames, settings.temperature_k)
+
+
+def run_alchemical_window(
+    settings: WindowStage, prepared: Prepared, snapshots: Snapshots, *restraint: "BoreschRestraint"
+) -> "WindowSamples":
+    """Sample one alchemical state and evaluate its frames in all states."""
+    from drupe.freeenergy.alchemy import run_window
+
+    leg = prepared.leg(settings.leg)
+    return run_window(
+        leg.structure,
+        leg.ligand,
+        settings.schedule,
+        settings.index,
+        restraint[0] if restraint else None,
+        settings.spec,
+        snapshots.positions[settings.start % len(snapshots.positions)],
+        platform=settings.place.platform,
+        threads=settings.place.threads,
+    )
+
+
+def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) -> "openmm.System":
+    """OpenMM system of a leg with the ligand's energy from a gathered committee."""
+    from openmmml import MLPotential
+
+    from drupe.embedding.structure import openmm_system, openmm_topology
+
+    made: openmm.System = MLPotential("drupe", model=gathered.committee).createMixedSystem(
+        openmm_topology(leg.structure.system),
+        openmm_system(leg.structure),
+        leg.ligand.tolist(),
+        embedding="electrostatic",
+        interpolate=interpolate,
+        forceGroup=group,
+    )
+    return made
+
+
+def sample_mixed(
+    settings: SampleStage, prepared: Prepared, snapshots: Snapshots, gathered: Any
+) -> "Trajectory":
+    """Sample the ML/MM end state of a leg from an MM frame."""
+    from drupe.freeenergy.sampling import sample
+
+    leg = prepared.leg(settings.leg)
+    return sample(
+        mixed_system(leg, gathered, interpolate=False),
+        snapshots.positions[settings.start % len(snapshots.positions)],
+        settings.spec,
+        platform=settings.place.platform,
+        threads=settings.place.threads,
+    )
+
+
+def switch_forward(settings: SwitchStage, prepared: Prepared, snapshots: Snapshots, gathered: Any) -> "Work":
+    """Switch MM to ML/MM from one of the MM frames kept for switches, none of them twice."""
+    return _switch(settings, prepared, snapshots.positions[snapshots.labels + settings.index], gathered)
+
+
+def switch_reverse(
+    settings: SwitchStage, prepared: Prepared, gathered: Any, *runs: "Trajectory"
+) -> "Work":
+    """Switch ML/MM to MM from one of the ML/MM frames, in turn from each run, none of them twice."""
+    run, frame = _in_turn([[(n, f) for f in range(len(r.positions))] for n, r in enumerate(runs)])[settings.index]
+    return _switch(settings, prepared, runs[run].positions[frame], gathered)
+
+
+def _switch(
+    settings: SwitchStage, prepared: Prepared, positions: NDArray[np.float64], gathered: Any
+) -> "Work":
+    from drupe.freeenergy.switching import switch
+
+    system = mixed_system(prepared.leg(settings.leg), gathered, interpolate=True, group=_SWITCH_GROUP)
+    return switch(
+        system,
+        positions,
+        settings.spec,
+        settings.seed,
+        platform=settings.place.platform,
+        threads=settings.place.threads,
+    )

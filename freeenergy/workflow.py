@@ -1,0 +1,315 @@
+"""A campaign as a graph of tasks, and the engine it runs on: a `Config` in, nodes out.
+
+Nodes stand in the order in which the longest chain wants them: snapshots, labels, fits, switches;
+the alchemical windows, which wait for nothing of that, fill the gaps.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator
+
+import psutil
+
+from drupe.embedding.labeling import Level
+from drupe.errors import MachineError
+from drupe.freeenergy.alchemy import Schedule
+from drupe.freeenergy.config import Config, LegWindows
+from drupe.freeenergy.fitting import CompareStage, FitStage, GatherStage, TransferStage
+from drupe.freeenergy.runner import Node
+from drupe.freeenergy.sampling import SampleSpec
+from drupe.freeenergy.stages import (
+    LabelStage,
+    Place,
+    RestraintStage,
+    SampleStage,
+    SnapshotStage,
+    SwitchStage,
+    WindowStage,
+)
+from drupe.freeenergy.switching import SwitchSpec
+from drupe.hardware.engine import Engine, LocalEngine
+from drupe.mlp.training import FitSpec
+from drupe.mlp.transfer import TransferSpec
+from drupe.store import Store
+
+__all__ = ["campaign_graph", "engine_for"]
+
+LEGS = ("complex", "solvent")
+_STAGES = "drupe.freeenergy.stages"
+_FITTING = "drupe.freeenergy.fitting"
+
+
+def engine_for(config: Config, store: Store) -> tuple[Engine, str]:
+    """The engine a campaign asks for, and one line that says what was taken."""
+    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
+    threads = config.engine.threads
+    slots = max(1, cores // threads) if config.engine.workers == "auto" else config.engine.workers
+    if slots * threads > cores:
+        raise MachineError(
+            f"{slots} workers of {threads} threads need {slots * threads} cores, this machine gives {cores}",
+            remedy='lower engine.workers or engine.threads, or set workers = "auto"',
+        )
+    engine = LocalEngine(store.scratch, store.folder / "logs", slots=slots, threads=threads)
+    return engine, f"{slots} workers of {threads} thread{'s' if threads > 1 else ''} on {cores} cores"
+
+
+def campaign_graph(config: Config) -> list[Node]:
+    """All tasks of a campaign, those that others wait for first."""
+    make = _Maker(config)
+    return [
+        *make.sampling(),
+        *make.labels(),
+        *make.fits(),
+        *make.mixed(),
+        *make.switches(),
+        *make.restraint(),
+        *make.windows(),
+    ]
+
+
+class _Maker:
+    """Makes the nodes of one campaign; each method is one part of the chain."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.place = Place(config.engine.platform, config.engine.threads)
+
+    def sampling(self) -> Iterator[Node]:
+        """MM runs of both legs, and the snapshots taken from them."""
+        for leg in LEGS:
+            table = getattr(self.config.sampling, leg)
+            for run in range(table.runs):
+                spec = self._dynamics(
+                    self.config.dynamics.step,
+                    table.equilibration,
+                    table.spacing,
+                    table.frames,
+                    seed=self._seed("sample", leg, run),
+                    minimise=50,
+                )
+                yield Node(
+                    f"{leg}/sample/{run}",
+                    "MM sampling",
+                    f"{_STAGES}:sample_leg",
+                    SampleStage(leg, spec, self.place),
+                    needs=("prepared",),
+                    guess_s=spec.n_steps * (0.12 if leg == "complex" else 0.001) + 5,
+                )
+            settings = SnapshotStage(
+                leg, getattr(self.config.labels.total, leg), getattr(self.config.switching, leg).switches
+            )
+            yield Node(
+                f"{leg}/snapshots",
+                "MM sampling",
+                f"{_STAGES}:pick_snapshots",
+                settings,
+                needs=self._runs(leg, "sample", table.runs),
+                guess_s=3,
+            )
+
+    def labels(self) -> Iterator[Node]:
+        """The reference label, then the labels of both legs, the core-corrected ones first."""
+        high, low = self._levels()
+        yield Node(
+            "complex/reference",
+            "labels",
+            f"{_STAGES}:label_reference",
+            LabelStage("complex", 0, high, check=True),
+            needs=("prepared",),
+            guess_s=60,
+        )
+        for leg in LEGS:
+            for index in range(getattr(self.config.labels.total, leg)):
+                with_core = index < getattr(self.config.labels.core, leg)
+                yield Node(
+                    f"{leg}/label/{index}",
+                    "labels with core" if with_core else "labels",
+                    f"{_STAGES}:label_snapshot",
+                    LabelStage(leg, index, high if with_core else low, check=with_core and index == 0),
+                    needs=("prepared", f"{leg}/snapshots", "complex/reference"),
+                    guess_s=30 if leg == "complex" else 15,
+                )
+
+    def fits(self) -> Iterator[Node]:
+        """Members of the committee at the low level, their transfer, and both committees."""
+        table = self.config.potential
+        spec = FitSpec(
+            backbone=table.backbone, members=table.members, seed=self._seed("fit"), steps=table.steps
+        )
+        transfer = TransferSpec(seed=self._seed("transfer"), steps=table.transfer_steps)
+        labels = tuple(f"{leg}/label/{k}" for leg in LEGS for k in range(getattr(self.config.labels.total, leg)))
+        for member in range(table.members):
+            yield Node(
+                f"low/member/{member}",
+                "fit",
+                f"{_FITTING}:fit_member",
+                FitStage(spec, member),
+                needs=("prepared",),
+                wants=labels,
+                guess_s=90,
+            )
+        yield from self._gather("low", labels)
+        for member in range(table.members):
+            yield Node(
+                f"core/member/{member}",
+                "transfer",
+                f"{_FITTING}:transfer_one",
+                TransferStage(transfer, member),
+                needs=("prepared", f"low/member/{member}"),
+                wants=labels,
+                guess_s=30,
+            )
+        yield from self._gather("core", labels)
+
+    def mixed(self) -> Iterator[Node]:
+        """ML/MM runs of both legs at both levels, and the energy differences between the levels."""
+        for level in ("low", "core"):
+            for leg in LEGS:
+                table = getattr(self.config.switching, leg)
+                for run in range(table.runs):
+                    spec = self._dynamics(
+                        self.config.dynamics.ml_step,
+                        table.equilibration,
+                        table.spacing,
+                        table.frames,
+                        seed=self._seed(f"mixed-{level}", leg, run),
+                        minimise=0,
+                    )
+                    yield Node(
+                        f"{leg}/ml-{level}/{run}",
+                        "ML/MM sampling",
+                        f"{_STAGES}:sample_mixed",
+                        SampleStage(leg, spec, self.place, start=run),
+                        needs=("prepared", f"{leg}/snapshots", f"{level}/committee"),
+                        guess_s=spec.n_steps * (0.14 if leg == "complex" else 0.01) + 8,
+                    )
+        for leg in LEGS:
+            runs = getattr(self.config.switching, leg).runs
+            yield Node(
+                f"{leg}/levels",
+                "level differences",
+                f"{_FITTING}:compare_levels",
+                CompareStage(leg, self.config.dynamics.temperature, runs),
+                needs=(
+                    "prepared",
+                    "low/committee",
+                    "core/committee",
+                    *self._runs(leg, "ml-low", runs),
+                    *self._runs(leg, "ml-core", runs),
+                ),
+                guess_s=6,
+            )
+
+    def switches(self) -> Iterator[Node]:
+        """Non-equilibrium switches between MM and ML/MM, both directions, both legs."""
+        dynamics = self.config.dynamics
+        for leg in LEGS:
+            table = getattr(self.config.switching, leg)
+            n_steps = max(1, round(table.length * 1e3 / dynamics.ml_step))
+            for direction in ("forward", "reverse"):
+                spec = SwitchSpec(
+                    n_steps=n_steps,
+                    step_fs=dynamics.ml_step,
+                    temperature_k=dynamics.temperature,
+                    friction_per_ps=dynamics.friction,
+                    direction=direction,
+                )
+                sources = (
+                    (f"{leg}/snapshots", "low/committee")
+                    if direction == "forward"
+                    else ("low/committee", *self._runs(leg, "ml-low", table.runs))
+                )
+                for index in range(table.switches):
+                    yield Node(
+                        f"{leg}/{direction}/{index}",
+                        f"switches {direction}",
+                        f"{_STAGES}:switch_{direction}",
+                        SwitchStage(leg, index, spec, self._seed(direction, leg, index), self.place),
+                        needs=("prepared", *sources),
+                        guess_s=n_steps * (0.14 if leg == "complex" else 0.01) + 8,
+                    )
+
+    def restraint(self) -> Iterator[Node]:
+        """The restraint of the complex."""
+        yield Node(
+            "complex/restraint",
+            "restraint",
+            f"{_STAGES}:find_restraint",
+            RestraintStage(self.config.dynamics.temperature),
+            needs=("prepared", *self._runs("complex", "sample", self.config.sampling.complex.runs)),
+            guess_s=5,
+        )
+
+    def windows(self) -> Iterator[Node]:
+        """Alchemical windows of both legs."""
+        for leg in LEGS:
+            table: LegWindows = getattr(self.config.abfe, leg)
+            count = len(table.sterics)
+            restraint = table.restraints or [0.0] * count
+            schedule = Schedule(tuple(restraint), tuple(table.electrostatics), tuple(table.sterics))
+            needs = ("prepared", f"{leg}/snapshots", *(("complex/restraint",) if leg == "complex" else ()))
+            for index in range(count):
+                spec = self._dynamics(
+                    self.config.dynamics.step,
+                    table.equilibration,
+                    table.spacing,
+                    max(1, round(table.length / table.spacing)),
+                    seed=self._seed("window", leg, index),
+                    minimise=20,
+                )
+                yield Node(
+                    f"{leg}/window/{index}",
+                    "alchemical windows",
+                    f"{_STAGES}:run_alchemical_window",
+                    WindowStage(leg, schedule, index, spec, self.place, start=index),
+                    needs=needs,
+                    guess_s=spec.n_steps * (0.16 if leg == "complex" else 0.002) + 10,
+                )
+
+    def _gather(self, level: str, labels: tuple[str, ...]) -> Iterator[Node]:
+        members = tuple(f"{level}/member/{k}" for k in range(self.config.potential.members))
+        yield Node(
+            f"{level}/committee",
+            "fit" if level == "low" else "transfer",
+            f"{_FITTING}:gather",
+            GatherStage(level, len(members)),
+            needs=("prepared",),
+            wants=(*members, *labels),
+            guess_s=15,
+        )
+
+    def _levels(self) -> tuple[Level, Level]:
+        given = self.config.level
+        low = Level(functional=given.functional, basis=given.basis)
+        high = Level(
+            functional=given.functional,
+            basis=given.basis,
+            core=given.core,
+            virtual_shells=given.virtual_shells,
+        )
+        return high, low
+
+    def _dynamics(
+        self, step: float, equilibration: float, spacing: float, frames: int, *, seed: int, minimise: int
+    ) -> SampleSpec:
+        """Times in ps (the step in fs) to whole steps."""
+        return SampleSpec(
+            temperature_k=self.config.dynamics.temperature,
+            step_fs=step,
+            friction_per_ps=self.config.dynamics.friction,
+            n_equilibration=round(equilibration * 1e3 / step),
+            n_frames=frames,
+            stride=max(1, round(spacing * 1e3 / step)),
+            minimise=minimise,
+            seed=seed,
+        )
+
+    def _runs(self, leg: str, kind: str, count: int) -> tuple[str, ...]:
+        return tuple(f"{leg}/{kind}/{run}" for run in range(count))
+
+    def _seed(self, *names: object) -> int:
+        """A seed of its own for everything that draws random numbers, the same on any machine."""
+
+
+        text = "/".join(str(name) for name in (self.config.seed, *names))
+        return zlib.crc32(text.encode()) % (2**31 - 1) + 1

@@ -1,0 +1,77 @@
+"""Evaluation of a `LigandForceField` with torch: positions (bohr) in, energies (hartree) out, differentiable."""
+
+import torch
+from torch import Tensor, nn
+
+from drupe.mlp.baseline import LigandForceField
+
+__all__ = ["BaselineEnergy"]
+
+
+class BaselineEnergy(nn.Module):
+    """MM energy of the molecule for a batch of frames."""
+
+    bond_atoms: Tensor
+    bonds: Tensor
+    angle_atoms: Tensor
+    angles: Tensor
+    torsion_atoms: Tensor
+    torsions: Tensor
+    pair_atoms: Tensor
+    pairs: Tensor
+
+    def __init__(self, force_field: LigandForceField) -> None:
+        super().__init__()
+        for name in ("bond", "angle", "torsion", "pair"):
+            atoms = torch.tensor(getattr(force_field, f"{name}_atoms"), dtype=torch.int64)
+            self.register_buffer(f"{name}_atoms", atoms.T.contiguous(), persistent=False)
+            table = torch.tensor(getattr(force_field, f"{name}s"), dtype=torch.float64)
+            self.register_buffer(f"{name}s", table.T.contiguous(), persistent=False)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Energies of frames.
+
+        Parameters
+        ----------
+        positions
+            Shape ``(frames, atoms, 3)``, bohr, float64.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(frames,)``, hartree.
+        """
+        return (
+            self._bonds(positions) + self._angles(positions) + self._torsions(positions) + self._pairs(positions)
+        )
+
+    def _bonds(self, positions: Tensor) -> Tensor:
+        i, j = self.bond_atoms
+        r0, k = self.bonds
+        length = torch.linalg.vector_norm(positions[:, i] - positions[:, j], dim=-1)
+        return (k * (length - r0) ** 2).sum(-1) / 2
+
+    def _angles(self, positions: Tensor) -> Tensor:
+        i, j, k = self.angle_atoms
+        t0, stiffness = self.angles
+        one, two = positions[:, i] - positions[:, j], positions[:, k] - positions[:, j]
+        # atan2 keeps its accuracy near 0 and 180 degrees, where arccos does not.
+        sine = torch.linalg.vector_norm(torch.linalg.cross(one, two), dim=-1)
+        theta = torch.atan2(sine, (one * two).sum(-1))
+        return (stiffness * (theta - t0) ** 2).sum(-1) / 2
+
+    def _torsions(self, positions: Tensor) -> Tensor:
+        i, j, k, m = self.torsion_atoms
+        period, phase, height = self.torsions
+        first, axis, last = (positions[:, b] - positions[:, a] for a, b in ((i, j), (j, k), (k, m)))
+        one, two = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
+        sine = torch.linalg.vector_norm(axis, dim=-1) * (first * two).sum(-1)
+        angle = torch.atan2(sine, (one * two).sum(-1))
+        return (height * (1 + torch.cos(period * angle - phase))).sum(-1)
+
+    def _pairs(self, positions: Tensor) -> Tensor:
+        i, j = self.pair_atoms
+        product, sigma, epsilon = self.pairs
+        inverse = 1 / torch.linalg.vector_norm(positions[:, i] - positions[:, j], dim=-1)
+        sixth = (sigma * inverse) ** 6
+        return (product * inverse + 4 * epsilon * (sixth**2 - sixth)).sum(-1)

@@ -1,0 +1,302 @@
+"""Labels of one molecule at one level, as padded arrays: hartree, bohr, e.
+
+Anything a label does not have is masked, never zero; a split is made of whole blocks (stretches of
+trajectory), never of single frames.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.errors import InputError
+from drupe.records import content_key, frozen, record_key, register
+
+__all__ = ["Dataset", "LabelLike"]
+
+_FAR_AWAY = 1e4  # bohr; where padded charges (of zero) are put
+_UNITS = 1e-3  # e; fixed charges of a molecule add to a whole number within this
+
+
+class LabelLike(Protocol):
+    """The fields of a label that a data set reads (see ``drupe.embedding.Label``)."""
+
+    @property
+    def level(self) -> Any: ...  # noqa: D102
+    @property
+    def energy(self) -> float: ...  # noqa: D102
+    @property
+    def energy_low(self) -> float: ...  # noqa: D102
+    @property
+    def forces_qm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def forces_mm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def qm_numbers(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def qm_positions(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def qm_fixed_charges(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def mm_positions(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def mm_charges(self) -> NDArray[np.float64]: ...  # noqa: D102
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Frames of one molecule in surroundings of point charges.
+
+    ===============  ======================  =============  =======================================
+    field            shape                   unit           note
+    ===============  ======================  =============  =======================================
+    numbers          ``(qm,)``               --             atomic numbers, one order for all frames
+    fixed_charges    ``(qm,)``               e              MM charges q0 of these atoms
+    positions        ``(frames, qm, 3)``     bohr
+    mm_positions     ``(frames, mm, 3)``     bohr           padded, see ``mm_counts``
+    mm_charges       ``(frames, mm)``        e              padded with zero
+    mm_counts        ``(frames,)``           --             MM atoms that are really there
+    energy           ``(frames,)``           hartree        at ``level``
+    energy_low       ``(frames,)``           hartree        before core corrections
+    forces_qm        ``(frames, qm, 3)``     hartree/bohr   only where ``has_forces_qm``
+    forces_mm        ``(frames, mm, 3)``     hartree/bohr   only where ``has_forces_mm``
+    has_energy       ``(frames,)``           --             a frame without energy is masked
+    has_forces_qm    ``(frames,)``           --
+    has_forces_mm    ``(frames,)``           --
+    blocks           ``(frames,)``           --             number of the stretch of trajectory
+    level            string                  --             name of the level of the energies
+    ===============  ======================  =============  =======================================
+    """
+
+    numbers: NDArray[np.int64]
+    fixed_charges: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    mm_positions: NDArray[np.float64]
+    mm_charges: NDArray[np.float64]
+    mm_counts: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    energy_low: NDArray[np.float64]
+    forces_qm: NDArray[np.float64]
+    forces_mm: NDArray[np.float64]
+    has_energy: NDArray[np.bool_]
+    has_forces_qm: NDArray[np.bool_]
+    has_forces_mm: NDArray[np.bool_]
+    blocks: NDArray[np.int64]
+    level: str
+
+    def __post_init__(self) -> None:
+        kinds: dict[str, type] = {"numbers": np.int64, "mm_counts": np.int64, "blocks": np.int64}
+        kinds |= dict.fromkeys(("has_energy", "has_forces_qm", "has_forces_mm"), np.bool_)
+        for name in self.__dataclass_fields__:
+            if name != "level":
+                object.__setattr__(self, name, frozen(getattr(self, name), kinds.get(name, np.float64)))
+        frames, qm, mm = len(self.energy), len(self.numbers), self.mm_charges.shape[1]
+        shapes = {
+            "fixed_charges": (qm,),
+            "positions": (frames, qm, 3),
+            "mm_positions": (frames, mm, 3),
+            "mm_charges": (frames, mm),
+            "forces_qm": (frames, qm, 3),
+            "forces_mm": (frames, mm, 3),
+            "energy_low": (frames,),
+            "blocks": (frames,),
+        }
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise InputError(
+                    f"{name} has shape {getattr(self, name).shape}, expected {shape}",
+                    remedy="build data sets with Dataset.from_labels",
+                )
+
+    @classmethod
+    def from_labels(
+        cls,
+        labels: Iterable[LabelLike],
+        *,
+        which: Literal["high", "low"] = "high",
+        blocks: Sequence[int] | None = None,
+    ) -> "Dataset":
+        """Collect labels.
+
+        Parameters
+        ----------
+        labels
+            Labels of the same QM atoms in the same order; their MM atoms may differ in number.
+        which
+            ``"high"`` takes ``label.energy`` (with core corrections), ``"low"`` takes
+            ``label.energy_low``; forces are the low-level ones in both.
+        blocks
+            One number per label: the stretch of trajectory it was drawn from. Left out, all
+            labels count as one stretch, and nothing can be held out.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than two labels, levels or atoms differ, a number is not finite, or
+            a geometry comes twice.
+        """
+        items = list(labels)
+        if len(items) < 2:
+            raise InputError(
+                f"{len(items)} label(s) cannot make a data set",
+                remedy="label at least two different snapshots; about twenty are a useful start",
+            )
+        if blocks is not None and len(blocks) != len(items):
+            raise InputError(
+                f"{len(blocks)} block numbers were given for {len(items)} labels",
+                remedy="give one block number per label, in the same order",
+            )
+        level = _one_level(items, which)
+        _check_atoms(items)
+        counts = np.array([len(label.mm_charges) for label in items])
+        frames, qm, mm = len(items), len(items[0].qm_numbers), int(counts.max())
+        data: dict[str, Any] = {
+            "positions": np.zeros((frames, qm, 3)),
+            "mm_positions": np.full((frames, mm, 3), _FAR_AWAY),
+            "mm_charges": np.zeros((frames, mm)),
+            "forces_qm": np.zeros((frames, qm, 3)),
+            "forces_mm": np.zeros((frames, mm, 3)),
+        }
+        for i, label in enumerate(items):
+            data["positions"][i] = label.qm_positions
+            data["mm_positions"][i, : counts[i]] = label.mm_positions
+            data["mm_charges"][i, : counts[i]] = label.mm_charges
+            if label.forces_qm is not None:
+                data["forces_qm"][i] = label.forces_qm
+            if label.forces_mm is not None:
+                data["forces_mm"][i, : counts[i]] = label.forces_mm
+        energy_low = np.array([label.energy_low for label in items], dtype=np.float64)
+        chosen = energy_low if which == "low" else np.array([label.energy for label in items])
+        made = cls(
+            numbers=items[0].qm_numbers,
+            fixed_charges=items[0].qm_fixed_charges,
+            mm_counts=counts,
+            energy=chosen,
+            energy_low=energy_low,
+            has_energy=np.ones(frames, bool),
+            has_forces_qm=np.array([label.forces_qm is not None for label in items]),
+            has_forces_mm=np.array([label.forces_mm is not None for label in items]),
+            blocks=np.zeros(frames, np.int64) if blocks is None else np.array(blocks),
+            level=level,
+            **data,
+        )
+        made._check_values()
+        return made
+
+    @property
+    def n_frames(self) -> int:
+        """Number of labels."""
+        return len(self.energy)
+
+    @property
+    def total_charge(self) -> int:
+        """Whole total charge of the molecule, e."""
+        return round(float(self.fixed_charges.sum()))
+
+    @cached_property
+    def key(self) -> str:
+        """Content name: equal data have equal keys, on any machine."""
+        return record_key(self)
+
+    @property
+    def frame_keys(self) -> tuple[str, ...]:
+        """Content name of each geometry: QM positions, MM positions, MM charges."""
+        return tuple(
+            content_key("Frame", {"qm": self.positions[i], "mm": self.mm_positions[i, :n], "q": self.mm_charges[i, :n]})
+            for i, n in enumerate(self.mm_counts)
+        )
+
+    def take(self, frames: Sequence[int] | NDArray[np.int64]) -> "Dataset":
+        """Keep the frames ``frames``, in that order."""
+        chosen = np.asarray(frames, dtype=np.int64)
+        whole = {"numbers", "fixed_charges", "level"}
+        fields = {
+            name: getattr(self, name) if name in whole else getattr(self, name)[chosen]
+            for name in self.__dataclass_fields__
+        }
+        return Dataset(**fields)
+
+    def split(self, held_out: Sequence[int]) -> tuple["Dataset", "Dataset"]:
+        """Split into frames outside and inside the blocks ``held_out``.
+
+        Raises
+        ------
+        InputError
+            If one side would be empty, a block does not exist, or a geometry lies on both sides.
+        """
+        known = set(self.blocks.tolist())
+        if not set(held_out) <= known or not held_out or set(held_out) == known:
+            raise InputError(
+                f"blocks {sorted(set(held_out))} cannot be held out of the blocks {sorted(known)}",
+                remedy="name some, but not all, of the blocks; give each stretch of trajectory its own number",
+            )
+        inside = np.isin(self.blocks, list(held_out))
+        rest, held = self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
+        both = set(rest.frame_keys) & set(held.frame_keys)
+        if both:
+            raise InputError(
+                f"{len(both)} geometries lie on both sides of the split",
+                remedy="remove duplicate snapshots, or give duplicates the same block number",
+            )
+        return rest, held
+
+    def _check_values(self) -> None:
+        for name in ("positions", "mm_positions", "mm_charges", "energy", "energy_low", "forces_qm", "forces_mm"):
+            bad = np.argwhere(~np.isfinite(getattr(self, name)))
+            if len(bad):
+                raise InputError(
+                    f"{name} of label {bad[0][0]} is not a finite number (index {tuple(bad[0][1:].tolist())})",
+                    remedy="leave this label out, or compute it again",
+                )
+        rest = abs(float(self.fixed_charges.sum()) - self.total_charge)
+        if rest > _UNITS:
+            raise InputError(
+                f"the fixed charges of the QM atoms add up to {self.fixed_charges.sum():.5f} e, no whole number",
+                remedy="take whole molecules into the QM region",
+            )
+        seen: dict[str, int] = {}
+        for i, key in enumerate(self.frame_keys):
+            if key in seen:
+                raise InputError(
+                    f"labels {seen[key]} and {i} are of the same geometry",
+                    remedy="give each snapshot once: a copy would make errors look smaller than they are",
+                )
+            seen[key] = i
+
+
+def _one_level(items: list[LabelLike], which: str) -> str:
+    names = {_level_name(label.level, which) for label in items}
+    if len(names) > 1:
+        raise InputError(
+            f"the labels are of different levels: {', '.join(sorted(names))}",
+            remedy='use labels of one level, or which="low" to take only the level they share',
+        )
+    return names.pop()
+
+
+def _level_name(level: object, which: str) -> str:
+    """Name of the level; for ``"low"`` without what concerns the cores."""
+    if isinstance(level, str):
+        return level
+    if which == "low":
+        return "/".join(str(getattr(level, part)) for part in ("functional", "basis", "auxbasis", "grid"))
+    return str(getattr(level, "key", level))
+
+
+def _check_atoms(items: list[LabelLike]) -> None:
+    first = items[0]
+    for i, label in enumerate(items):
+        if not np.array_equal(label.qm_numbers, first.qm_numbers):
+            raise InputError(
+                f"label {i} has the atomic numbers {list(label.qm_numbers)}, label 0 has {list(first.qm_numbers)}",
+                remedy="use labels of one molecule with its atoms in one order",
+            )
+        if not np.allclose(label.qm_fixed_charges, first.qm_fixed_charges, rtol=0, atol=1e-9):
+            raise InputError(
+                f"label {i} has other fixed charges on the QM atoms than label 0",
+                remedy="use labels made with one force field",
+            )

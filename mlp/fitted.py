@@ -1,0 +1,90 @@
+"""What a fit leaves behind: the potential as plain arrays and its learning curve (hartree, bohr)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.records import frozen, register
+
+if TYPE_CHECKING:
+    from drupe.mlp.loss import Errors
+    from drupe.mlp.potential import Potential, StoredPotential
+
+__all__ = ["Fitted", "LearningCurve"]
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """Root-mean-square errors along a fit, one value per recorded step, each of shape ``(records,)``.
+
+    ``step`` optimiser steps; ``loss`` dimensionless; ``energy``, ``energy_held_out`` hartree; ``force``,
+    ``force_held_out`` hartree/bohr; ``mm_force``, ``mm_force_held_out`` as a fraction of what the fixed
+    charges leave over; nan where nothing was held out. In a transfer, energies are those of the high
+    level and forces those of the low level. ``best_step`` is the step that was kept.
+    """
+
+    step: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    force: NDArray[np.float64]
+    mm_force: NDArray[np.float64]
+    energy_held_out: NDArray[np.float64]
+    force_held_out: NDArray[np.float64]
+    mm_force_held_out: NDArray[np.float64]
+    best_step: int
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if name != "best_step":
+                kind = np.int64 if name == "step" else np.float64
+                object.__setattr__(self, name, frozen(getattr(self, name), kind))
+
+    @classmethod
+    def from_rows(cls, rows: "list[tuple[int, float, Errors, Errors]]", best_step: int) -> "LearningCurve":
+        """Collect (step, loss, errors on fitted frames, errors on held-out frames)."""
+        kept = np.array([list(row[2]) for row in rows]).reshape(-1, 3)
+        held = np.array([list(row[3]) for row in rows]).reshape(-1, 3)
+        return cls(
+            step=np.array([row[0] for row in rows]),
+            loss=np.array([row[1] for row in rows]),
+            energy=kept[:, 0],
+            force=kept[:, 1],
+            mm_force=kept[:, 2],
+            energy_held_out=held[:, 0],
+            force_held_out=held[:, 1],
+            mm_force_held_out=held[:, 2],
+            best_step=best_step,
+        )
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One fitted member.
+
+    ``stored`` the potential as plain arrays; ``member`` its number; ``curve`` how the fit went;
+    ``held_out`` indices of the frames it did not see, with ``held_out_error`` the energy error there
+    (predicted minus label, hartree; nan where the label has no energy); ``force_drift`` in a transfer
+    the rms change of forces against the low-level potential (hartree/bohr), else nan.
+    """
+
+    stored: "StoredPotential"
+    member: int
+    curve: LearningCurve
+    held_out: NDArray[np.int64]
+    held_out_error: NDArray[np.float64]
+    force_drift: float = float("nan")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "held_out", frozen(self.held_out, np.int64))
+        object.__setattr__(self, "held_out_error", frozen(self.held_out_error, np.float64))
+
+    @property
+    def potential(self) -> "Potential":
+        """The potential, ready to evaluate."""
+        from drupe.mlp.potential import Potential
+
+        return Potential.from_stored(self.stored)

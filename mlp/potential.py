@@ -1,0 +1,211 @@
+"""The learned potential of a molecule in surroundings of point charges: bohr and e in, hartree out.
+
+E = zero + baseline(R) + sum q0 phi + sum e + sum (q - q0) phi' - 1/2 sum a |E'|^2
+
+with phi the bare and phi', E' the damped potential and field of the MM charges at the QM atoms, and e, q, a
+the network's energy, charge and polarizability of each atom. This is the label's quantity: the QM energy
+with its interaction with the charges, nothing of the surroundings among themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from drupe.errors import InputError
+from drupe.mlp.backbones.painn import PaiNN
+from drupe.mlp.baseline import LigandForceField
+from drupe.mlp.baseline_energy import BaselineEnergy
+from drupe.mlp.electrostatics import field_at
+from drupe.mlp.readout import AtomTerms, Readout
+from drupe.records import frozen, record_key, register
+
+__all__ = ["Potential", "PotentialHeader", "StoredPotential"]
+
+UNITS = "hartree, bohr, e"
+BACKBONES = ("painn",)
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class PotentialHeader:
+    """All that fixes a potential except its weights.
+
+    ``numbers`` atomic numbers in order; ``fixed_charges`` q0 (e); ``total_charge`` whole; ``backbone``,
+    ``features``, ``layers``, ``radial`` the network; ``cutoff`` and ``damping`` bohr; ``field_scale``
+    hartree/(e bohr); ``energy_scale``, ``energy_bound`` hartree; ``charge_scale`` e;
+    ``polarizability_scale`` bohr^3; ``energy_zero`` hartree; ``level`` and ``training_set`` say what the
+    energies are; ``baseline`` the MM terms under the network, or None; ``units`` of everything.
+    """
+
+    numbers: NDArray[np.int64]
+    fixed_charges: NDArray[np.float64]
+    total_charge: int
+    backbone: str
+    features: int
+    layers: int
+    radial: int
+    cutoff: float
+    damping: float
+    field_scale: float
+    energy_scale: float
+    energy_bound: float
+    charge_scale: float
+    polarizability_scale: float
+    energy_zero: float
+    level: str
+    training_set: str
+    baseline: LigandForceField | None
+    units: str = UNITS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
+        object.__setattr__(self, "fixed_charges", frozen(self.fixed_charges, np.float64))
+        if self.units != UNITS:
+            raise InputError(
+                f"the potential is in {self.units!r}, this version computes in {UNITS!r}",
+                remedy="train the potential again with this version",
+            )
+        if self.backbone not in BACKBONES:
+            raise InputError(
+                f"no backbone is called {self.backbone!r}", remedy=f"use one of: {', '.join(BACKBONES)}"
+            )
+        sizes = {len(self.numbers), len(self.fixed_charges)}
+        if self.baseline is not None:
+            sizes.add(self.baseline.n_atoms)
+        if len(sizes) != 1:
+            raise InputError(
+                f"elements, fixed charges and baseline are of {sorted(sizes)} atoms",
+                remedy="read the baseline for the atoms of the labels, in their order",
+            )
+
+    @property
+    def key(self) -> str:
+        """Content name."""
+        return record_key(self)
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class StoredPotential:
+    """A potential as plain arrays: ``weights`` maps parameter names to float64 arrays."""
+
+    header: PotentialHeader
+    weights: Mapping[str, NDArray[np.float64]]
+
+
+class Potential(nn.Module):
+    """Network, electrostatics and baseline; ``members`` of them stacked in one module.
+
+    Parameters
+    ----------
+    header
+        What to build.
+    members
+        Number of networks evaluated side by side.
+    """
+
+    fixed_charges: Tensor
+
+    def __init__(self, header: PotentialHeader, members: int = 1) -> None:
+        super().__init__()
+        self.header, self.members = header, members
+        kinds, species = np.unique(header.numbers, return_inverse=True)
+        self.register_buffer("fixed_charges", torch.tensor(header.fixed_charges), persistent=False)
+        self.backbone = PaiNN(
+            torch.tensor(species, dtype=torch.int64),
+            n_species=len(kinds),
+            features=header.features,
+            layers=header.layers,
+            radial=header.radial,
+            cutoff=header.cutoff,
+            field_scale=header.field_scale,
+            members=members,
+        )
+        self.readout = Readout(
+            header.features,
+            energy_scale=header.energy_scale,
+            energy_bound=header.energy_bound,
+            charge_scale=header.charge_scale,
+            polarizability_scale=header.polarizability_scale,
+            missing_charge=header.total_charge - float(header.fixed_charges.sum()),
+            members=members,
+        )
+        self.baseline = None if header.baseline is None else BaselineEnergy(header.baseline)
+
+    @classmethod
+    def from_stored(cls, stored: StoredPotential | Sequence[StoredPotential]) -> "Potential":
+        """Rebuild from stored form; several with equal headers become one stacked potential.
+
+        Raises
+        ------
+        InputError
+            If headers differ or weights do not fit the header.
+        """
+        items = [stored] if isinstance(stored, StoredPotential) else list(stored)
+        if len({item.header.key for item in items}) != 1:
+            raise InputError(
+                f"{len(items)} potentials with different headers cannot be stacked",
+                remedy="train all members with one data set, specification and baseline",
+            )
+        made = cls(items[0].header, members=len(items))
+        names = {name: tuple(value.shape) for name, value in made.state_dict().items()}
+        for item in items:
+            found = {name: (len(items), *value.shape[1:]) for name, value in item.weights.items()}
+            if found != names or any(not np.isfinite(value).all() for value in item.weights.values()):
+                raise InputError(
+                    "the stored weights do not fit the stored header, or are not finite",
+                    remedy="the file is damaged or edited; train again",
+                )
+        made.load_state_dict(
+            {name: torch.tensor(np.concatenate([item.weights[name] for item in items])) for name in names}
+        )
+        return made
+
+    def stored(self) -> StoredPotential:
+        """Plain arrays of a single potential (float64)."""
+        if self.members != 1:
+            raise InputError("a stack is stored member by member", remedy="store the potentials it was made of")
+        weights = {name: frozen(value.detach().numpy(), np.float64) for name, value in self.state_dict().items()}
+        return StoredPotential(self.header, weights)
+
+    def atom_terms(self, positions: Tensor, field: Tensor) -> AtomTerms:
+        """Outputs of the network for frames: positions and damped field of shape ``(frames, atoms, 3)``."""
+        terms: AtomTerms = self.readout(self.backbone(positions, field), len(positions))
+        return terms
+
+    def learned(self, positions: Tensor, potential: Tensor, field: Tensor) -> tuple[Tensor, AtomTerms]:
+        """Energy the network adds, shape ``(members, frames)``, and the outputs it is made of.
+
+        Parameters
+        ----------
+        positions, field
+            Shape ``(frames, atoms, 3)``; bohr and hartree/(e bohr), the field damped.
+        potential
+            Damped potential, shape ``(frames, atoms)``, hartree/e.
+        """
+        terms = self.atom_terms(positions, field)
+        induced = terms.polarizability * (field * field).sum(-1)
+        return (terms.energy + terms.shift * potential - induced / 2).sum(-1), terms
+
+    def forward(self, qm: Tensor, mm: Tensor, charges: Tensor) -> Tensor:
+        """Label quantity of one frame, straight from the formula and fully differentiable.
+
+        Parameters
+        ----------
+        qm, mm, charges
+            Shapes ``(qm, 3)`` and ``(mm, 3)`` in bohr, ``(mm,)`` in e; ``mm`` may be empty.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(members,)``, hartree.
+        """
+        damped = field_at(qm, mm, charges, self.header.damping)
+        energy, _ = self.learned(qm[None], damped.potential[None], damped.field[None])
+        energy = energy[:, 0] + self.header.energy_zero
+        energy = energy + self.fixed_charges @ field_at(qm, mm, charges, 0.0).potential
+        return energy if self.baseline is None else energy + self.baseline(qm[None])

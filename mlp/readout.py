@@ -1,0 +1,74 @@
+"""From scalar features to energy (hartree), charge (e) and polarizability (bohr^3) of each atom.
+
+The last layer starts at zero: before training every output is that of the fixed-charge model.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from drupe.mlp.backbones.painn import StackedLinear
+
+__all__ = ["AtomTerms", "Readout"]
+
+CHARGE_BOUND = 0.5  # e; the largest shift of one charge before the shifts are made to add to zero
+
+
+class AtomTerms(NamedTuple):
+    """Outputs per member, frame and atom, shape ``(members, frames, atoms)`` each.
+
+    ``energy`` hartree; ``shift`` q - q0 in e, adding up to the exact total charge; ``polarizability``
+    bohr^3, never negative.
+    """
+
+    energy: Tensor
+    shift: Tensor
+    polarizability: Tensor
+
+
+class Readout(nn.Module):
+    """Two-layer network on each atom's scalars.
+
+    Parameters
+    ----------
+    features
+        Width of the scalars.
+    energy_scale, energy_bound
+        hartree: what an output of one means, and the bound no atom's energy can pass.
+    charge_scale
+        e: what an output of one means for a charge shift.
+    polarizability_scale
+        bohr^3: what an output of one means.
+    missing_charge
+        e: total charge minus the sum of the fixed charges, spread evenly.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        energy_scale: float,
+        energy_bound: float,
+        charge_scale: float,
+        polarizability_scale: float,
+        missing_charge: float,
+        members: int = 1,
+    ) -> None:
+        super().__init__()
+        self.energy_scale, self.energy_bound = energy_scale, energy_bound
+        self.charge_scale, self.polarizability_scale = charge_scale, polarizability_scale
+        self.missing_charge = missing_charge
+        self.inner = StackedLinear(members, features, features)
+        self.last = StackedLinear(members, features, 3, zero=True)
+
+    def forward(self, scalar: Tensor, frames: int) -> AtomTerms:
+        """Outputs from features of shape ``(members, frames * atoms, features)``."""
+        members, rows, _ = scalar.shape
+        out = self.last(functional.silu(self.inner(scalar))).reshape(members, frames, rows // frames, 3)
+        energy, charge, root = out.unbind(-1)
+        energy = self.energy_bound * torch.tanh(energy * (self.energy_scale / self.energy_bound))
+        charge = CHARGE_BOUND * torch.tanh(charge * (self.charge_scale / CHARGE_BOUND))
+        shift = charge + (self.missing_charge / charge.shape[-1] - charge.mean(-1, keepdim=True))
+        return AtomTerms(energy, shift, self.polarizability_scale * root * root)

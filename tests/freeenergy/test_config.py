@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from drupe.errors import InputError
+from drupe.freeenergy.config import read_config
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "t4l-xylene"
+QUICK = (EXAMPLES / "quickstart.toml").read_text()
+
+
+def read(tmp_path, text):
+    path = tmp_path / "input.toml"
+    path.write_text(text)
+    return read_config(path)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "smoke"])
+def test_the_examples_are_valid(name):
+    config = read_config(EXAMPLES / f"{name}.toml")
+    assert config.dynamics.temperature == 300.0
+    assert config.dynamics.step == 2.0
+
+
+def test_the_quickstart_keeps_its_promised_counts():
+    config = read_config(EXAMPLES / "quickstart.toml")
+    assert (config.labels.total.complex, config.labels.total.solvent) >= (12, 8)
+    assert (config.labels.core.complex, config.labels.core.solvent) >= (4, 3)
+    assert (len(config.abfe.complex.sterics), len(config.abfe.solvent.sterics)) >= (8, 5)
+    assert min(config.abfe.complex.length, config.abfe.solvent.length) >= 1.0
+    assert config.switching.complex.switches >= 6
+    assert config.switching.complex.length >= 0.2
+    assert config.switching.solvent.switches >= 20
+    assert config.switching.solvent.length >= 0.5
+    assert config.potential.members >= 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[regions]", "colour = 3\n[regions]", r"system.colour is not a known key \(known: topology"),
+        ('temperature = "300 K"', 'temprature = "300 K"', r"did you mean 'temperature'"),
+        ('temperature = "300 K"', "temperature = 300", r"dynamics.temperature: 300 has no unit.*K"),
+        ('temperature = "300 K"', 'temperature = "300"', r"dynamics.temperature: '300' has no unit"),
+        ('temperature = "300 K"', 'temperature = "2 ps"', r"'ps' is not a unit of temperature"),
+        ('temperature = "300 K"', 'temperature = "-1 K"', r"must be positive and finite"),
+        ('temperature = "300 K"', 'temperature = "nan K"', r"'nan K' is not a temperature"),
+        ('length = "0.2 ps"', "length = true", r"switching.complex.length: True is not a time"),
+        ("seed = 2026", "seed = -1", r"seed: .*greater than or equal to 0"),
+        ('name = "t4l-xylene-quickstart"', 'name = "../evil"', r"name: .*pattern"),
+        ("members = 4", "members = 1", r"potential.members: .*greater than or equal to 2"),
+        ('topology = "package', '# topology = "package', r"system.topology is missing"),
+        ("frames = 6", "frames = 5", r"sampling.complex keeps 15 frames, but labels and switches need 18"),
+        ("core = { complex = 4", "core = { complex = 14", r"14 core-corrected labels of 12 in the complex leg"),
+        ("sterics        = [1.0, 1.0, 1.0, 1.0, 0.0]", "sterics = [1.0]", r"different lengths: \[1, 5\]"),
+    ],
+)
+def test_bad_input_is_one_message_that_says_where_and_what(tmp_path, old, new, says):
+    assert old in QUICK
+    with pytest.raises(InputError, match=says) as error:
+        read(tmp_path, QUICK.replace(old, new, 1))
+    assert "input.toml" in error.value.found
+
+
+def test_several_mistakes_are_told_at_once(tmp_path):
+    text = QUICK.replace('"300 K"', "300").replace("seed = 2026", "sead = 1")
+    with pytest.raises(InputError) as error:
+        read(tmp_path, text)
+    assert "sead" in error.value.found
+    assert "temperature" in error.value.found
+
+
+@pytest.mark.parametrize("text", ["= 3", "\x00"])
+def test_text_that_is_no_toml_names_the_place(tmp_path, text):
+    with pytest.raises(InputError, match="no valid TOML.*line 1"):
+        read(tmp_path, text)
+
+
+def test_a_missing_file_and_a_binary_one_are_clear(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_config(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_config(tmp_path / "binary.toml")

@@ -1,0 +1,160 @@
+"""A molecule whose exact energy is known: p-xylene's force field, bent a little, in a cloud of charges."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openmm
+import openmmtools
+import pytest
+import torch
+from numpy.typing import NDArray
+from openmm import app, unit
+
+from drupe.mlp import Dataset
+from drupe.mlp.baseline import LigandForceField
+from drupe.mlp.baseline_energy import BaselineEnergy
+from drupe.mlp.electrostatics import field_at
+from drupe.units import angstrom, nanometer
+
+FOLDER = Path(openmmtools.__file__).parent / "data" / "T4-lysozyme-L99A-implicit"
+
+
+@dataclass(frozen=True, eq=False)
+class KnownLabel:
+    """The fields of a label, with energies of a formula instead of a density functional."""
+
+    level: str
+    energy: float
+    energy_low: float
+    forces_qm: NDArray[np.float64] | None
+    forces_mm: NDArray[np.float64] | None
+    qm_numbers: NDArray[np.int64]
+    qm_positions: NDArray[np.float64]
+    qm_fixed_charges: NDArray[np.float64]
+    mm_positions: NDArray[np.float64]
+    mm_charges: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Ligand:
+    """p-Xylene with its MM system."""
+
+    topology: app.Topology
+    system: openmm.System
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]  # bohr
+    force_field: LigandForceField
+
+
+class Truth:
+    """E = stretched force field + sum q0 phi + sum dq phi - 1/2 sum a |E|^2 - 300, plus a bond term on top."""
+
+    def __init__(self, ligand: Ligand) -> None:
+        plain = ligand.force_field
+        stretch, weaken = np.array([1.008, 0.95]), np.array([1.0, 0.93])
+        self.inner = BaselineEnergy(
+            dataclasses.replace(plain, bonds=plain.bonds * stretch, angles=plain.angles * weaken)
+        )
+        stiff = np.zeros_like(plain.bonds) + plain.bonds * np.array([1.01, 0.03])
+        nothing = {"angles": plain.angles * [1.0, 0.0], "torsions": plain.torsions * 0, "pairs": plain.pairs * 0}
+        self.core = BaselineEnergy(dataclasses.replace(plain, bonds=stiff, **nothing))
+        self.fixed = torch.tensor(plain.charges)
+        self.shift = 0.4 * (self.fixed - self.fixed.mean())
+        self.polarizability = torch.tensor(np.where(ligand.numbers == 6, 5.0, 1.5))
+
+    def energies(self, qm: torch.Tensor, mm: torch.Tensor, charges: torch.Tensor) -> torch.Tensor:
+        """Low and high energy, hartree."""
+        bare, damped = field_at(qm, mm, charges, 0.0), field_at(qm, mm, charges, 1.5)
+        low = self.inner(qm[None])[0] - 300.0 + self.fixed @ bare.potential + self.shift @ damped.potential
+        low = low - (self.polarizability * (damped.field**2).sum(-1)).sum() / 2
+        return torch.stack([low, low + self.core(qm[None])[0] - 0.7])
+
+    def label(self, ligand: Ligand, qm: NDArray, mm: NDArray, charges: NDArray, level: str = "toy") -> KnownLabel:
+        at, around = torch.tensor(qm, requires_grad=True), torch.tensor(mm, requires_grad=True)
+        low, high = self.energies(at, around, torch.tensor(charges))
+        to_qm, to_mm = torch.autograd.grad(low, (at, around))
+        return KnownLabel(
+            level=level,
+            energy=float(high),
+            energy_low=float(low),
+            forces_qm=-to_qm.numpy(),
+            forces_mm=-to_mm.numpy(),
+            qm_numbers=ligand.numbers,
+            qm_positions=qm,
+            qm_fixed_charges=ligand.force_field.charges,
+            mm_positions=mm,
+            mm_charges=charges,
+        )
+
+
+def cloud(rng: np.random.Generator, qm: NDArray, count: int) -> tuple[NDArray, NDArray]:
+    """Neutral charges, none nearer than 2.4 angstrom to a QM atom."""
+    spots: list[NDArray] = []
+    while len(spots) < count:
+        spot = qm.mean(0) + rng.uniform(-9, 9, 3) * angstrom
+        if np.linalg.norm(qm - spot, axis=1).min() > 2.4 * angstrom:
+            spots.append(spot)
+    charges = 0.3 * rng.normal(size=count)
+    return np.array(spots), charges - charges.mean()
+
+
+@pytest.fixture(scope="session")
+def ligand() -> Ligand:
+    prmtop = app.AmberPrmtopFile(str(FOLDER / "ligand.prmtop"))
+    start = app.AmberInpcrdFile(str(FOLDER / "ligand-minimized.crd")).positions.value_in_unit(unit.nanometer)
+    system = prmtop.createSystem(removeCMMotion=False)
+    numbers = np.array([atom.element.atomic_number for atom in prmtop.topology.atoms()])
+    force_field = LigandForceField.from_system(system, range(len(numbers)))
+    return Ligand(prmtop.topology, system, numbers, np.array(start) * nanometer, force_field)
+
+
+@pytest.fixture(scope="session")
+def truth(ligand: Ligand) -> Truth:
+    return Truth(ligand)
+
+
+@pytest.fixture(scope="session")
+def frames(ligand: Ligand) -> list[NDArray]:
+    """Forty geometries of the bare molecule at 300 K, 0.5 ps apart."""
+    integrator = openmm.LangevinMiddleIntegrator(300, 5 / unit.picosecond, 0.0005)
+    integrator.setRandomNumberSeed(3)
+    context = openmm.Context(ligand.system, integrator, openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(ligand.positions / nanometer)
+    context.setVelocitiesToTemperature(300, 3)
+    integrator.step(2000)
+    found = []
+    for _ in range(40):
+        integrator.step(1000)
+        place = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        found.append(np.array(place) * nanometer)
+    return found
+
+
+@pytest.fixture(scope="session")
+def labels(ligand: Ligand, truth: Truth, frames: list[NDArray]) -> list[KnownLabel]:
+    """Forty labels: every third without surroundings, the others in sixty charges."""
+    made = []
+    for i, qm in enumerate(frames):
+        rng = np.random.default_rng([11, i])
+        mm, charges = cloud(rng, qm, 60) if i % 3 else (np.zeros((0, 3)), np.zeros(0))
+        made.append(truth.label(ligand, qm, mm, charges))
+    return made
+
+
+@pytest.fixture(scope="session")
+def low_data(labels: list[KnownLabel]) -> Dataset:
+    """Twenty labels in five blocks."""
+    return Dataset.from_labels(labels[:20], which="low", blocks=[i // 4 for i in range(20)])
+
+
+@pytest.fixture(scope="session")
+def test_data(labels: list[KnownLabel]) -> Dataset:
+    """Twenty labels that no fit sees."""
+    return Dataset.from_labels(labels[20:], which="low")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
