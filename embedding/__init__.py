@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drupe.embedding.labeling import Label, Level, label
     from drupe.embedding.partition import Partition
-
     from drupe.embedding.system import MolecularSystem
 
 __all__ = ["Label", "Level", "MolecularSystem", "Partition", "label"]

@@ -260,7 +260,7 @@ def _exactness(field: MeanField, embedded: EmbeddedCore, start: Converged, level
     error = found.energy - embedded.low_energy
     if abs(error) > _EXACTNESS:
         raise ConvergenceError(
-            f"{level.functional} embedded in {level.functional} misses the full energy by {error:.1e} hartree",
-            remedy=f"tighten scf_tolerance and gradient_tolerance; the error must stay below {_EXACTNESS:.0e}",
+            f"{level.functional} embedded in itself misses the full energy by {error:.1e} hartree",
+            remedy=f"tighten scf_tolerance and gradient_tolerance; allowed are {_EXACTNESS:.0e}",
         )
     return error

@@ -126,7 +126,7 @@ def known_solver(method: str) -> str:
         close = difflib.get_close_matches(method.upper(), _SOLVERS, n=1)
         raise InputError(
             f"no core solver is called {method!r}",
-            remedy=(f"did you mean {close[0]!r}? " if close else "") + f"known solvers: {', '.join(_SOLVERS)}",
+            remedy=(f"did you mean {close[0]!r}? " if close else "") + f"solvers: {', '.join(_SOLVERS)}",
         )
     return method
 
@@ -141,7 +141,8 @@ def register_solver(name: str, solver: Solver) -> None:
 def _hf(hamiltonian: EmbeddedHamiltonian, tolerance: float, max_cycles: int) -> Solution:
     n = hamiltonian.n_occupied
     guess = np.eye(len(hamiltonian.h))[:, :n]
-    found = hartree_fock(hamiltonian.h, hamiltonian.tensor, guess, gradient=tolerance**0.5 / 10, cycles=max_cycles)
+    gradient = tolerance**0.5 / 10  # the energy error is quadratic in the gradient
+    found = hartree_fock(hamiltonian.h, hamiltonian.tensor, guess, gradient=gradient, cycles=max_cycles)
     energy = found.energy + hamiltonian.constant
     return Solution(energy, energy)
 
@@ -188,13 +189,14 @@ def _coupled_cluster(
     correlation, singles, _doubles = solver.kernel(eris=integrals)
     if not solver.converged or not np.isfinite(correlation):
         raise ConvergenceError(
-            f"CCSD of a core with {hamiltonian.n_electrons} electrons in {len(hamiltonian.h)} orbitals did not "
-            f"converge in {max_cycles} iterations (correlation energy {correlation})",
-            remedy="the core may not have one dominant determinant: choose a larger core, or raise max_cycles",
+            f"CCSD of a core with {hamiltonian.n_electrons} electrons in {len(hamiltonian.h)} orbitals "
+            f"did not converge in {max_cycles} iterations (correlation energy {correlation})",
+            remedy="one determinant may not describe this core: choose a larger one, or raise max_cycles",
         )
     if triples:
         correlation += solver.ccsd_t(eris=integrals)
-    return Solution(reference + float(correlation), reference, float(np.linalg.norm(singles) / np.sqrt(2 * n)))
+    t1 = float(np.linalg.norm(singles) / np.sqrt(2 * n))
+    return Solution(reference + float(correlation), reference, t1)
 
 
 def _reference(hamiltonian: EmbeddedHamiltonian) -> Any:

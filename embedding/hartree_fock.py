@@ -21,7 +21,7 @@ _HISTORY = 8
 
 @dataclass(frozen=True, eq=False)
 class Converged:
-    """Result: ``energy`` hartree; ``orbitals`` ``(n, n)`` canonical, occupied first; ``energies`` ``(n,)``."""
+    """``energy`` hartree; ``orbitals`` ``(n, n)`` canonical, occupied first; ``energies`` ``(n,)``."""
 
     energy: float
     orbitals: Matrix
@@ -87,7 +87,8 @@ def self_consistent(
         _, vectors = np.linalg.eigh(_extrapolate(focks, errors))
         occupied = vectors[:, :n_occ]
     raise ConvergenceError(
-        f"{what} did not converge in {cycles} iterations (orbital gradient {size:.1e}, wanted {gradient:.1e})",
+        f"{what} did not converge in {cycles} iterations "
+        f"(orbital gradient {size:.1e}, wanted {gradient:.1e})",
         remedy="the core may cut through a delocalised system: choose other core atoms, or raise max_cycles",
     )
 

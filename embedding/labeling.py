@@ -240,10 +240,8 @@ def _correct_cores(
 
 
 def _residual(field: MeanField, own: Localized, split: list[Localized]) -> float:
-    others = [
-        float(np.linalg.norm(own.core.T @ field.overlap @ other.core, 2)) for other in split if other is not own
-    ]
-    return max(others, default=0.0)
+    covered = own.core.T @ field.overlap
+    return max((float(np.linalg.norm(covered @ o.core, 2)) for o in split if o is not own), default=0.0)
 
 
 def _diagnose(field: MeanField, cores: tuple[CoreResult, ...]) -> dict[str, float]:

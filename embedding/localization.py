@@ -54,7 +54,12 @@ def spade(
     weights = np.zeros(n_occ)
     weights[: len(found)] = found[:n_occ]
     falls = weights - np.append(weights[1:], 0.0)
-    count = int(np.argmax(falls)) + 1 if n_core is None else n_core
+    if n_core is not None:
+        count = n_core
+    elif len(core_rows) == len(overlap) or n_occ == 1:
+        count = n_occ  # the core is everything: there is no gap to look for
+    else:
+        count = int(np.argmax(falls[:-1])) + 1
     orbitals = occupied @ rotation.T
     return Localized(orbitals[:, :count], orbitals[:, count:], weights, float(falls[count - 1]))
 

@@ -153,7 +153,7 @@ def _check_regions(partition: Partition) -> None:
     if len(qm) == 0:
         raise InputError("the QM region is empty", remedy="select at least one atom")
     if (np.diff(qm) <= 0).any():
-        raise InputError("the QM region repeats an atom or is not sorted", remedy="give each atom once, rising")
+        raise InputError("the QM region repeats an atom or is not rising", remedy="sort it, each atom once")
     if qm[0] < 0 or qm[-1] >= partition.n_atoms or len(partition.qm_numbers) != len(qm):
         raise InputError(
             f"the QM region spans atoms {qm[0]} to {qm[-1]} with {len(partition.qm_numbers)} elements, "
@@ -165,7 +165,7 @@ def _check_regions(partition: Partition) -> None:
         outside = np.setdiff1d(core.indices, qm)
         if len(core.indices) == 0 or len(outside):
             found = f"has atoms outside the QM region: {outside[:8].tolist()}" if len(outside) else "is empty"
-            raise InputError(f"the core {core.label!r} {found}", remedy="choose core atoms among the QM atoms")
+            raise InputError(f"the core {core.label!r} {found}", remedy="choose among the QM atoms")
         for atom in core.indices.tolist():
             if atom in owner:
                 raise InputError(

@@ -50,7 +50,7 @@ def nuclear_energy(mol: Any, points: Matrix, charges: NDArray[np.float64]) -> fl
 def charge_forces(
     mol: Any, density: Matrix, points: Matrix, charges: NDArray[np.float64], memory_mb: float = 200.0
 ) -> tuple[Matrix, Matrix]:
-    """Forces of the energy Tr D V + nuclei-charges.
+    """Compute the forces of the energy Tr D V + nuclei-charges.
 
     Parameters
     ----------

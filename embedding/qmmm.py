@@ -21,7 +21,7 @@ __all__ = ["MeanField", "run_dft"]
 Matrix = NDArray[np.float64]
 
 _COARSE_GRID = 0
-_COARSE_TOLERANCE = 1e-4
+_COARSE_TOLERANCE = 1e-6
 _HEAVIEST = 36  # beyond krypton the bases need effective core potentials
 _EXACT_LIMIT = 120  # basis functions up to which exact four-index integrals are kept
 
@@ -92,18 +92,13 @@ class MeanField:
         return tensor
 
     def core_rows(self, atoms: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Indices of the basis functions of ``atoms`` (counted in the QM region)."""
+        """Return the indices of the basis functions of ``atoms`` (counted in the QM region)."""
         bounds = self.engine.mol.aoslice_by_atom()[:, 2:]
         return np.concatenate([np.arange(*bounds[atom]) for atom in atoms])
 
     def forces(self) -> tuple[Matrix, Matrix]:
-        """Forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
-        from pyscf.scf.hf import SCF
-
-        gradient = self.engine.Gradients()
-        if isinstance(self.engine, SCF):
-            gradient.max_memory = self.engine.max_memory
-        inner = -np.asarray(gradient.kernel())
+        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
+        inner = -np.asarray(self.engine.nuc_grad_method().kernel())
         nuclei, charges = charge_forces(self.engine.mol, self.density, self.points, self.charges)
         return inner + nuclei, charges
 
@@ -140,7 +135,7 @@ def run_dft(
     level
         Functional, basis, grid, thresholds.
     density
-        Starting density, ``(n_ao, n_ao)`` or ``(2, n_ao, n_ao)``; changes the result only within the thresholds.
+        Starting density, ``(n_ao, n_ao)`` or ``(2, n_ao, n_ao)``; changes the result within the thresholds.
 
     Raises
     ------
@@ -259,7 +254,7 @@ def _coarse(mol: Any, level: Level, engine: Any, start: Matrix) -> Matrix:
     rough = engine.copy()
     rough.grids = type(engine.grids)(mol)
     rough.grids.level = _COARSE_GRID
-    rough.conv_tol, rough.conv_tol_grad = _COARSE_TOLERANCE, 10 * _COARSE_TOLERANCE
+    rough.conv_tol, rough.conv_tol_grad = _COARSE_TOLERANCE, _COARSE_TOLERANCE**0.5
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rough.kernel(dm0=start)

@@ -18,6 +18,7 @@ from drupe.units import angstrom
 
 __all__ = ["Selection", "select"]
 
+Indices = NDArray[np.int64]
 Selection = str | Sequence[int] | NDArray[np.int64]
 
 _LARGEST_PERCEIVED = 200  # atoms; bond perception is for ligands, not proteins
@@ -58,11 +59,14 @@ def select(
     else:
         found = _from_language(system, selection, what)
     if len(found) == 0:
-        raise InputError(f"the selection {selection!r} for {what} is empty", remedy=_advice(system, selection))
+        advice = _advice(system, selection)
+        raise InputError(f"the selection {selection!r} for {what} is empty", remedy=advice)
     return found
 
 
-def _from_indices(system: MolecularSystem, selection: Sequence[int] | NDArray[np.int64], what: str) -> Any:
+def _from_indices(
+    system: MolecularSystem, selection: Sequence[int] | NDArray[np.int64], what: str
+) -> Indices:
     given = np.asarray(selection)
     if given.ndim != 1 or len(given) == 0 or given.dtype.kind not in "iu":
         raise InputError(
@@ -80,7 +84,8 @@ def _from_indices(system: MolecularSystem, selection: Sequence[int] | NDArray[np
         raise InputError(
             f"{what} names atom {int(atoms[counts > 1][0])} more than once", remedy="give each atom once"
         )
-    return atoms
+    found: Indices = atoms
+    return found
 
 
 def _from_language(system: MolecularSystem, text: str, what: str) -> NDArray[np.int64]:
@@ -114,12 +119,12 @@ def _advice(system: MolecularSystem, text: str) -> str:
 def _from_smarts(
     system: MolecularSystem, pattern: str, what: str, charge: int, within: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
-    from rdkit import Chem, RDLogger
+    from rdkit import Chem, rdBase
 
-    RDLogger.DisableLog("rdApp.*")
-    query = Chem.MolFromSmarts(pattern)
+    with rdBase.BlockLogs():
+        query = Chem.MolFromSmarts(pattern)
     if query is None:
-        raise InputError(f"{pattern!r} for {what} is not a SMARTS pattern", remedy="check its brackets and bonds")
+        raise InputError(f"{pattern!r} for {what} is not a SMARTS pattern", remedy="check its brackets")
     pieces = [within] if within is not None else _molecules(system)
     matches: list[NDArray[np.int64]] = []
     for piece in pieces:
@@ -152,7 +157,7 @@ def _molecules(system: MolecularSystem) -> list[NDArray[np.int64]]:
 
 def _perceive(system: MolecularSystem, atoms: NDArray[np.int64], charge: int, what: str) -> Any:
     """RDKit molecule of ``atoms`` with perceived bond orders."""
-    from rdkit import Chem
+    from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
     from rdkit.Geometry import Point3D
 
@@ -168,11 +173,12 @@ def _perceive(system: MolecularSystem, atoms: NDArray[np.int64], charge: int, wh
         editable.AddBond(i, j, Chem.BondType.SINGLE)
     molecule = editable.GetMol()
     try:
-        if listed:
-            rdDetermineBonds.DetermineBondOrders(molecule, charge=charge)
-        else:
-            rdDetermineBonds.DetermineBonds(molecule, charge=charge)
-        Chem.SanitizeMol(molecule)
+        with rdBase.BlockLogs():
+            if listed:
+                rdDetermineBonds.DetermineBondOrders(molecule, charge=charge)
+            else:
+                rdDetermineBonds.DetermineBonds(molecule, charge=charge)
+            Chem.SanitizeMol(molecule)
     except (ValueError, RuntimeError) as error:
         raise InputError(
             f"bond orders of {len(atoms)} atoms cannot be perceived for {what} with charge {charge:+d} "

@@ -113,7 +113,8 @@ def read_amber(
         )
     if len(table) != parameters.topology.getNumAtoms():
         raise InputError(
-            f"{crd_path.name} has {len(table)} atoms, {top_path.name} has {parameters.topology.getNumAtoms()}",
+            f"{crd_path.name} has {len(table)} atoms, "
+            f"{top_path.name} has {parameters.topology.getNumAtoms()}",
             remedy="give the coordinates that were written with this topology",
         )
     settings = {
@@ -171,9 +172,8 @@ def openmm_system(structure: Structure) -> "openmm.System":
     foreign = sorted(kinds - _HARMLESS - {"System"})
     if foreign or "<!" in text or "PythonForce" in text or 'type="System"' not in text:
         raise InputError(
-            "the stored force field holds "
-            + (f"forces of the kind {', '.join(foreign)}" if foreign else "XML that is not a plain OpenMM System"),
-            remedy="read the structure again from its topology; only forces made of numbers and formulas are loaded",
+            f"the stored force field holds {', '.join(foreign) or 'XML that is not a plain OpenMM System'}",
+            remedy="read the structure again from its topology; only forces made of numbers are loaded",
         )
     return openmm.XmlSerializer.deserialize(text)
 

@@ -26,7 +26,7 @@ _prior_frames = 10.0
 _prior = np.array([10.0 / angstrom**2, 40.0, 40.0, 40.0, 40.0, 40.0]) * kcal_per_mol
 _least = np.array([2.0 / angstrom**2, 10.0, 10.0, 10.0, 10.0, 10.0]) * kcal_per_mol
 _most = np.array([25.0 / angstrom**2, 100.0, 100.0, 100.0, 100.0, 100.0]) * kcal_per_mol
-_least_edge = np.radians(30.0)  # of the two restrained angles
+_least_edge = np.radians(45.0)  # of the two restrained angles: short runs overrate how stiff they are
 _wall = 10.0  # kT at which an angle restraint must still be away from 0 and pi
 
 

@@ -65,7 +65,7 @@ def assemble(
         receptor=_receptor(prepared),
         temperature_k=config.dynamics.temperature,
         seed=config.seed,
-        regions=_regions(prepared, restraint.atoms),
+        regions=_regions(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
         mm_legs=tuple(MmLeg(leg, (_mbar(results, leg),)) for leg in _LEGS),
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
         switching=tuple(_switching(results, config)),
@@ -212,7 +212,11 @@ def _curve(results: _Results, level: str, member: int) -> LearningCurve | None:
     if name not in results:
         return None
     curve = results[name].curve
-    return LearningCurve(level, member, curve.step, curve.energy_rmse, curve.force_rmse)
+    held_out = np.isfinite(curve.force_held_out).any()
+    energy, force = (
+        (curve.energy_held_out, curve.force_held_out) if held_out else (curve.energy, curve.force)
+    )
+    return LearningCurve(level, member, curve.step, energy, force)
 
 
 def _traces(results: _Results) -> list[Trace]:
@@ -255,13 +259,14 @@ def _restraint(prepared: Prepared, restraint: Any, temperature_k: float) -> Rest
     release = release_free_energy(restraint, temperature_k)
     system = prepared.complex.structure.system
     degrees = np.degrees([*restraint.angles, *restraint.dihedrals])
-    per_angle = [k / kcal_per_mol for k in (*restraint.k_angles, *restraint.k_dihedrals)]
+    per_angle = [float(k) / kcal_per_mol for k in (*restraint.k_angles, *restraint.k_dihedrals)]
+    anchors = [*restraint.receptor, *restraint.ligand]
     return RestraintSummary(
         release_numerical=release.numerical,
         release_analytic=release.analytic,
-        anchors=tuple(system.describe(int(atom)) for atom in restraint.atoms),
-        values=(restraint.r0 / angstrom, *(float(x) for x in degrees)),
-        force_constants=(restraint.k_r / kcal_per_mol * angstrom**2, *per_angle),
+        anchors=tuple(system.describe(int(atom)) for atom in anchors),
+        values=(restraint.distance / angstrom, *(float(x) for x in degrees)),
+        force_constants=(restraint.k_distance / kcal_per_mol * angstrom**2, *per_angle),
     )
 
 

@@ -93,8 +93,11 @@ def status(folder: Path, as_json: bool) -> None:
 
 
 def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
-    from drupe.freeenergy.assembly import assemble
     from drupe.freeenergy.preparation import prepare
+
+    prepared = prepare(config, input_file.resolve().parent)  # before anything slow: it finds bad input
+
+    from drupe.freeenergy.assembly import assemble
     from drupe.freeenergy.progress import Progress
     from drupe.freeenergy.report import write_report
     from drupe.freeenergy.runner import run_graph
@@ -102,7 +105,6 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
     from drupe.store import Store
 
     console = Console(highlight=False)
-    prepared = prepare(config, input_file.resolve().parent)
     nodes = campaign_graph(config)
     with Store(folder) as store:
         shutil.copyfile(input_file, store.scratch / "campaign.toml")

@@ -43,15 +43,20 @@ second_law_sigmas: Final = 3.0
 @register(version=1)
 @dataclass(frozen=True)
 class Verdict:
-    """PASS, WARN or FAIL, with the reasons; a PASS may have none."""
+    """PASS, WARN or FAIL, with the reasons that made it so.
+
+    ``also`` holds what was seen below that level: the warnings beside a FAIL.
+    """
 
     level: Level
     reasons: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in _order:
             raise InputError(f"the verdict {self.level!r} is none", remedy=f"use one of {', '.join(_order)}")
         object.__setattr__(self, "reasons", tuple(self.reasons))
+        object.__setattr__(self, "also", tuple(self.also))
         if self.level != "PASS" and not self.reasons:
             raise InputError(f"a verdict {self.level} has no reason", remedy="say what was found")
 
@@ -103,15 +108,13 @@ def chain_verdict(u_kn: NDArray[np.float64], n_k: NDArray[np.int64], names: Sequ
         for level, rule, text in _judge(w_f, w_r):
             groups.setdefault((level, rule), []).append((f"{called[k]}-{called[k + 1]}", text))
     pairs = len(n_k) - 1
-    return _collect(
-        [
-            (
-                level,
-                f"{len(cases)} of {pairs} neighbours ({_shortlist([c[0] for c in cases])}): {cases[0][1]}",
-            )
-            for (level, _), cases in groups.items()
-        ]
-    )
+    found: list[tuple[Level, str]] = []
+    for (level, _), cases in groups.items():
+        where = f"all {pairs} neighbouring pairs, first {cases[0][0]}"
+        if len(cases) < pairs:
+            where = f"{len(cases)} of {pairs} neighbouring pairs ({_shortlist([name for name, _ in cases])})"
+        found.append((level, f"{where}: {cases[0][1]}"))
+    return _collect(found)
 
 
 def repeats_verdict(values: Sequence[float], errors: Sequence[float]) -> Verdict:
@@ -157,9 +160,12 @@ def worst(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
 
     An empty name adds nothing to the reasons.
     """
-    return _collect(
-        [(v.level, f"{name}: {reason}" if name else reason) for name, v in verdicts for reason in v.reasons]
-    )
+    found: list[tuple[Level, str]] = []
+    for name, one in verdicts:
+        lead = f"{name}: " if name else ""
+        found += [(one.level, f"{lead}{reason}") for reason in one.reasons]
+        found += [("WARN", f"{lead}{reason}") for reason in one.also]
+    return _collect(found)
 
 
 def checked_works(works: ArrayLike, direction: str) -> NDArray[np.float64]:
@@ -227,7 +233,7 @@ def _judge_sides(f: NDArray[np.float64], r: NDArray[np.float64]) -> list[tuple[L
                 "WARN",
                 "effective size",
                 f"one-sided averages rest on {size_f:.1f} (forward) and {size_r:.1f} (reverse) effective "
-                f"works, fewer than {least_shared:g}",
+                f"samples, fewer than {least_shared:g}",
             )
         )
     gap = abs(forward + backward)
@@ -244,8 +250,8 @@ def _judge_sides(f: NDArray[np.float64], r: NDArray[np.float64]) -> list[tuple[L
 
 def _collect(found: Sequence[tuple[Level, str]]) -> Verdict:
     level = max((level for level, _ in found), key=_order.index, default=_order[0])
-    ranked = sorted(found, key=lambda item: -_order.index(item[0]))
-    return Verdict(level, tuple(dict.fromkeys(text for _, text in ranked)))
+    decisive = tuple(dict.fromkeys(text for one, text in found if one == level))
+    return Verdict(level, decisive, tuple(dict.fromkeys(text for one, text in found if one != level)))
 
 
 def _shortlist(names: Sequence[str], most: int = 3) -> str:

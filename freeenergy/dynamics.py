@@ -191,10 +191,9 @@ def _closest(place: NDArray[np.float64]) -> str:
         return "there is only one particle"
     distance, other = cKDTree(place).query(place, k=2)
     first = int(distance[:, 1].argmin())
-    return (
-        f"the closest particles are {first} and {int(other[first, 1])}, "
-        f"{distance[first, 1] / nanometer:.4f} nm apart"
-    )
+    # For coincident particles the query may list the twin before the particle itself.
+    second = next(int(n) for n in other[first] if n != first)
+    return f"the closest particles are {first} and {second}, {distance[first, 1] / nanometer:.4f} nm apart"
 
 
 def _exploded(found: str) -> ConvergenceError:

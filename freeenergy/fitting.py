@@ -1,7 +1,7 @@
 """Task bodies of the learned potential: labels in; members, committees, parity and level differences out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -103,11 +103,19 @@ def transfer_one(
 ) -> Fitted:
     """Move one member to the core-corrected energies, replaying the low-level labels."""
     with_core = [one for one in labels if one.label.cores]
-    return transfer_member(low, _dataset(with_core, "high"), _dataset(labels, "low"), settings.spec)
+    return transfer_member(
+        low.potential, _dataset(with_core, "high"), _dataset(labels, "low"), settings.spec, settings.member
+    )
 
 
-def gather(settings: GatherStage, prepared: Prepared, *parts: Fitted | LabelledSnapshot) -> Gathered:
-    """Put the members that there are into one committee, calibrate it and compare it with the labels."""
+def gather(
+    settings: GatherStage, prepared: Prepared, *parts: "Fitted | LabelledSnapshot | Gathered"
+) -> Gathered:
+    """Put the members that there are into one committee, calibrate it and compare it with the labels.
+
+    A transferred committee keeps the calibration of the one it came from: core-corrected labels are
+    too few to hold some of them out.
+    """
     fits = [part for part in parts if isinstance(part, Fitted)]
     labels = [part for part in parts if isinstance(part, LabelledSnapshot)]
     if len(fits) < 2:
@@ -119,6 +127,10 @@ def gather(settings: GatherStage, prepared: Prepared, *parts: Fitted | LabelledS
     shown = labels if which == "low" else [one for one in labels if one.label.cores]
     dataset = _dataset(shown, which)
     committee = Committee.from_fits(fits, dataset)
+    for source in (part.committee for part in parts if isinstance(part, Gathered)):
+        committee = replace(
+            committee, sigma_factor=source.sigma_factor, calibration_frames=source.calibration_frames
+        )
     return Gathered(committee, tuple(_parity(settings.level, committee, dataset, shown)))
 
 

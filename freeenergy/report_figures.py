@@ -39,16 +39,15 @@ def cascade(result: CampaignResult, summary: Summary) -> Figure:
     steps += [("+ low level", summary.low.difference, True)] if summary.low else []
     steps += [("+ core", summary.core.difference, True)] if summary.core else []
     steps += [(summary.level, summary.total, False)] if len(steps) > 1 else []
-    names, bases, heights, errors, colours, texts = [], [], [], [], [], []
+    names, bases, heights, errors, colours = [], [], [], [], []
     level = 0.0
     for name, energy, moves in steps:
         value, error = (in_unit(v, summary.temperature_k, "kcal/mol") for v in (energy.value, energy.error))
-        names.append(name)
+        names.append(f"{name}<br><b>{signed(value)}</b>")
         bases.append(_finite(level if moves else 0.0))
         heights.append(_finite(value))
         errors.append(_finite(error))
         colours.append("@mm" if name == "MM" else "@qm" if "low" in name else "@core")
-        texts.append(signed(value))
         level = level + value if moves else value
     bars = {
         "type": "bar",
@@ -58,26 +57,46 @@ def cascade(result: CampaignResult, summary: Summary) -> Figure:
         "width": 0.56,
         "marker": {"color": colours, "line": {"width": 0}},
         "error_y": {"type": "data", "array": errors, "color": "@ink", "thickness": 1.6, "width": 7},
-        "hovertemplate": "%{x}: %{y:.2f} kcal/mol<extra></extra>",
+        "hovertemplate": "%{x} kcal/mol<extra></extra>",
         "showlegend": False,
     }
     ends = [None if h is None or b is None else b + h for b, h in zip(bases, heights, strict=True)]
     links = [
-        {"type": "line", "x0": i + 0.28, "x1": i + 0.72, "y0": ends[i], "y1": ends[i], "line": _line("@quiet", 1.2, "dot")}
+        {
+            "type": "line",
+            "x0": i + 0.28,
+            "x1": i + 0.72,
+            "y0": ends[i],
+            "y1": ends[i],
+            "line": _line("@quiet", 1.2, "dot"),
+        }
         for i in range(len(ends) - 1)
         if ends[i] is not None
     ]
-    notes = [
-        _note(name, end if end is not None else 0.0, f"<b>{text}</b>", xshift=34, yshift=0)
-        for name, end, text in zip(names, ends, texts, strict=True)
-    ]
+    traces: list[Figure] = [bars]
     if result.experiment_kcal is not None:
         y = result.experiment_kcal
-        links.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": _line("@s3", 2.2, "dash")})
-        notes.append({"xref": "paper", "x": 1, "y": y, "text": f"experiment {signed(y)}", "showarrow": False,
-                      "xanchor": "right", "yanchor": "bottom", "font": {"color": "@s3"}})  # fmt: skip
-    layout = frame(380, axis("", type="category"), axis("ΔG / kcal mol⁻¹", zeroline=True), shapes=links, annotations=notes)
-    return {"data": [bars], "layout": layout}
+        links.append(
+            {
+                "type": "line",
+                "xref": "paper",
+                "x0": 0,
+                "x1": 1,
+                "y0": y,
+                "y1": y,
+                "line": _line("@s3", 2.2, "dash"),
+            }
+        )
+        key = {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [None],
+            "y": [None],
+            "line": _line("@s3", 2.2, "dash"),
+        }
+        traces.append({**key, "name": f"experiment {signed(y)}", "showlegend": True})
+    layout = frame(380, axis("", type="category"), axis("ΔG / kcal mol⁻¹", zeroline=True), shapes=links)
+    return {"data": traces, "layout": layout}
 
 
 def work_distribution(works: SwitchingResult, energy: FreeEnergy) -> Figure:
@@ -99,20 +118,63 @@ def work_distribution(works: SwitchingResult, energy: FreeEnergy) -> Figure:
         if not len(side):
             continue
         if len(curve):
-            traces.append({"type": "scatter", "mode": "lines", "x": grid.round(4).tolist(), "y": curve.round(5).tolist(), "name": name,
-                           "line": {"color": colour, "width": 2.4}, "fill": "tozeroy", "fillcolor": f"{colour}-fill",
-                           "legendgroup": name, "hoverinfo": "skip"})  # fmt: skip
-        traces.append({"type": "scatter", "mode": "markers", "x": side.tolist(), "y": [depth * top] * len(side), "name": name,
-                       "marker": {"symbol": "line-ns-open", "size": 11, "color": colour, "line": {"width": 1.6}},
-                       "legendgroup": name, "showlegend": not len(curve),
-                       "hovertemplate": name + " − ΔG = %{x:.2f} kT<extra></extra>"})  # fmt: skip
-    shapes = [{"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": _line("@ink", 1.6, "dash")}]
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": grid.round(4).tolist(),
+                    "y": curve.round(5).tolist(),
+                    "name": name,
+                    "line": {"color": colour, "width": 2.4},
+                    "fill": "tozeroy",
+                    "fillcolor": f"{colour}-fill",
+                    "legendgroup": name,
+                    "hoverinfo": "skip",
+                }
+            )
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": side.tolist(),
+                "y": [depth * top] * len(side),
+                "name": name,
+                "marker": {"symbol": "line-ns-open", "size": 11, "color": colour, "line": {"width": 1.6}},
+                "legendgroup": name,
+                "showlegend": not len(curve),
+                "hovertemplate": name + " − ΔG = %{x:.2f} kT<extra></extra>",
+            }
+        )
+    shapes = [
+        {
+            "type": "line",
+            "x0": 0,
+            "x1": 0,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "line": _line("@ink", 1.6, "dash"),
+        }
+    ]
     if math.isfinite(energy.error):
-        shapes.append({"type": "rect", "x0": -energy.error, "x1": energy.error, "yref": "paper", "y0": 0, "y1": 1,
-                       "fillcolor": "@band", "line": {"width": 0}, "layer": "below"})  # fmt: skip
+        shapes.append(
+            {
+                "type": "rect",
+                "x0": -energy.error,
+                "x1": energy.error,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "fillcolor": "@band",
+                "line": {"width": 0},
+                "layer": "below",
+            }
+        )
     y = axis("density", showticklabels=False, range=[-0.17 * top, 1.12 * top], zeroline=True)
     x = axis("(work − ΔG<sub>BAR</sub>) / kT" if math.isfinite(energy.value) else "(work − middle) / kT")
-    if len(every):  # the crossing stays in view, and so does every work; a huge error band does not stretch it
+    if len(
+        every
+    ):  # the crossing stays in view, and so does every work; a huge error band does not stretch it
         x["range"] = [min(float(grid[0]), -1.0), max(float(grid[-1]), 1.0)]
     return {"data": traces, "layout": frame(300, x, y, shapes=shapes, showlegend=True)}
 
@@ -122,22 +184,44 @@ def estimators(summary: Summary) -> Figure:
     rows = []
     for name, correction in (("core", summary.core), ("low", summary.low)):
         if correction is not None:
-            rows += [(f"{name}, solvent", correction.solvent_leg), (f"{name}, complex", correction.complex_leg)]
-    looks = {"BAR": ("@ink", "diamond"), "Jarzynski forward": ("@s1", "triangle-right"),
-             "Jarzynski reverse": ("@s2", "triangle-left"), "Crooks-Gaussian": ("@s3", "circle")}  # fmt: skip
+            rows += [
+                (f"{name}, solvent", correction.solvent_leg),
+                (f"{name}, complex", correction.complex_leg),
+            ]
+    looks = {
+        "BAR": ("@ink", "diamond"),
+        "Jarzynski forward": ("@s1", "triangle-right"),
+        "Jarzynski reverse": ("@s2", "triangle-left"),
+        "Crooks-Gaussian": ("@s3", "circle"),
+    }
     traces = []
     for k, (method, (colour, symbol)) in enumerate(looks.items()):
         values = [leg[k].value - leg[0].value for _, leg in rows]
-        traces.append({"type": "scatter", "mode": "markers", "name": method,
-                       "x": [_finite(v) for v in values], "y": [i + 0.24 - 0.16 * k for i in range(len(rows))],
-                       "error_x": {"type": "data", "array": [_finite(leg[k].error) or 0.0 for _, leg in rows],
-                                   "color": colour, "thickness": 1.4, "width": 4},
-                       "marker": {"color": colour, "symbol": symbol, "size": 10},
-                       "customdata": [signed(leg[k].value) for _, leg in rows],
-                       "hovertemplate": method + ": %{customdata} kT<extra></extra>"})  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": method,
+                "x": [_finite(v) for v in values],
+                "y": [i + 0.24 - 0.16 * k for i in range(len(rows))],
+                "error_x": {
+                    "type": "data",
+                    "array": [_finite(leg[k].error) or 0.0 for _, leg in rows],
+                    "color": colour,
+                    "thickness": 1.4,
+                    "width": 4,
+                },
+                "marker": {"color": colour, "symbol": symbol, "size": 10},
+                "customdata": [signed(leg[k].value) for _, leg in rows],
+                "hovertemplate": method + ": %{customdata} kT<extra></extra>",
+            }
+        )
     ticks = {"tickvals": list(range(len(rows))), "ticktext": [name for name, _ in rows]}
     y = axis("", range=[-0.6, len(rows) - 0.4], zeroline=False, **ticks)
-    return {"data": traces, "layout": frame(120 + 70 * len(rows), axis("(ΔG − ΔG<sub>BAR</sub>) / kT", zeroline=True), y)}
+    return {
+        "data": traces,
+        "layout": frame(120 + 70 * len(rows), axis("(ΔG − ΔG<sub>BAR</sub>) / kT", zeroline=True), y),
+    }
 
 
 def mbar_overlap(mbar: MbarResult) -> Figure:
@@ -159,14 +243,26 @@ def mbar_overlap(mbar: MbarResult) -> Figure:
         "customdata": [list(mbar.names)] * len(shared),
         "hovertemplate": "state %{y} seen from %{x}: %{z:.3f}<extra></extra>",
     }
-    notes = [
-        _note(j, i, f"{v:.2f}".removeprefix("0") if v >= 0.005 else "·",
-              font={"color": "@heat-ink" if v > 0.16 else "@ink", "size": 11})
-        for i, row in enumerate(shared) for j, v in enumerate(row)
-    ] if few else []  # fmt: skip
+    notes = (
+        [
+            _note(
+                j,
+                i,
+                f"{v:.2f}".removeprefix("0") if v >= 0.005 else "·",
+                font={"color": "@heat-ink" if v > 0.16 else "@ink", "size": 11},
+            )
+            for i, row in enumerate(shared)
+            for j, v in enumerate(row)
+        ]
+        if few
+        else []
+    )
     tick = {"dtick": 1 if few else 5, "showgrid": False, "zeroline": False}
     y = axis("state", autorange="reversed", scaleanchor="x", constrain="domain", **tick)
-    return {"data": [heat], "layout": frame(360, axis("state", constrain="domain", **tick), y, annotations=notes)}
+    return {
+        "data": [heat],
+        "layout": frame(360, axis("state", constrain="domain", **tick), y, annotations=notes),
+    }
 
 
 def mbar_profile(result: CampaignResult) -> Figure:
@@ -176,11 +272,28 @@ def mbar_profile(result: CampaignResult) -> Figure:
         for k, one in enumerate(result.mm_leg(leg).repeats):
             values = [in_unit(v, result.temperature_k, "kcal/mol") for v in one.values]
             errors = [in_unit(v, result.temperature_k, "kcal/mol") for v in one.errors]
-            traces.append({"type": "scatter", "mode": "lines+markers", "name": leg, "legendgroup": leg, "showlegend": k == 0,
-                           "x": list(range(len(values))), "y": values, "text": list(one.names),
-                           "error_y": {"type": "data", "array": errors, "color": colour, "thickness": 1.3, "width": 4},
-                           "line": {"color": colour, "width": 2.2}, "marker": {"size": 7, "color": colour},
-                           "hovertemplate": leg + " %{text}: %{y:.2f} kcal/mol<extra></extra>"})  # fmt: skip
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": leg,
+                    "legendgroup": leg,
+                    "showlegend": k == 0,
+                    "x": list(range(len(values))),
+                    "y": values,
+                    "text": list(one.names),
+                    "error_y": {
+                        "type": "data",
+                        "array": errors,
+                        "color": colour,
+                        "thickness": 1.3,
+                        "width": 4,
+                    },
+                    "line": {"color": colour, "width": 2.2},
+                    "marker": {"size": 7, "color": colour},
+                    "hovertemplate": leg + " %{text}: %{y:.2f} kcal/mol<extra></extra>",
+                }
+            )
     y = axis("G<sub>k</sub> − G<sub>0</sub> / kcal mol⁻¹", zeroline=True)
     return {"data": traces, "layout": frame(360, axis("state k", dtick=_tick(result)), y)}
 
@@ -194,7 +307,9 @@ def _density(values: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[
     """Gaussian kernel density, Silverman's width; empty when there is nothing to smooth."""
     if len(values) < 3 or not np.ptp(values) > 0.0:
         return np.zeros(0)
-    spread = min(float(values.std(ddof=1)), float(np.subtract(*np.percentile(values, [75, 25]))) / 1.349 or math.inf)
+    spread = min(
+        float(values.std(ddof=1)), float(np.subtract(*np.percentile(values, [75, 25]))) / 1.349 or math.inf
+    )
     width = 0.9 * spread * len(values) ** -0.2
     kernel = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2)
     density: NDArray[np.float64] = kernel.sum(axis=1) / (len(values) * width * math.sqrt(2.0 * math.pi))

@@ -22,7 +22,7 @@ _most_points = 4000
 
 
 def learning_figure(result: CampaignResult, quantity: str) -> Figure:
-    """Validation error against step, one line per member, one colour per stage.
+    """Draw the validation error against step, one line per member, one colour per stage.
 
     ``quantity`` is ``"energy"`` or ``"force"``.
     """
@@ -35,15 +35,27 @@ def learning_figure(result: CampaignResult, quantity: str) -> Figure:
         if not known.any():
             continue
         colour = _stage_colours[stages.index(curve.stage) % len(_stage_colours)]
-        traces.append({"type": "scatter", "mode": "lines+markers" if known.sum() < 25 else "lines",
-                       "x": curve.step[known].tolist(), "y": values[known].tolist(), "name": curve.stage,
-                       "legendgroup": curve.stage, "showlegend": curve.stage not in shown, "opacity": 0.85,
-                       "line": {"color": colour, "width": 1.8}, "marker": {"size": 5, "color": colour},
-                       "hovertemplate": f"{curve.stage}, member {curve.member}<br>"
-                       "step %{x}: %{y:.3f}<extra></extra>"})  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if known.sum() < 25 else "lines",
+                "x": curve.step[known].tolist(),
+                "y": values[known].tolist(),
+                "name": curve.stage,
+                "legendgroup": curve.stage,
+                "showlegend": curve.stage not in shown,
+                "opacity": 0.85,
+                "line": {"color": colour, "width": 1.8},
+                "marker": {"size": 5, "color": colour},
+                "hovertemplate": f"{curve.stage}, member {curve.member}<br>"
+                "step %{x}: %{y:.3f}<extra></extra>",
+            }
+        )
         shown.add(curve.stage)
     unit = "kcal mol⁻¹" if quantity == "energy" else "kcal mol⁻¹ Å⁻¹"
-    y = axis(f"{quantity} RMSE / {unit}", type="log", dtick="D2", exponentformat="none")
+    marks = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
+    ticks = {"tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
+    y = axis(f"{quantity} RMSE / {unit}", type="log", **ticks)
     return {"data": traces, "layout": frame(330, axis("training step"), y)}
 
 
@@ -56,22 +68,46 @@ def parity_figure(parity: Parity) -> Figure:
     for k, name in enumerate(dict.fromkeys(parity.group)):
         chosen = keep[group[keep] == name]
         big = len(keep) < 200
-        trace = {"type": "scatter", "mode": "markers", "name": name, "x": reference[chosen].round(4).tolist(),
-                 "y": predicted[chosen].round(4).tolist(),
-                 "marker": {"size": 9 if big else 4, "opacity": 0.9 if big else 0.5,
-                            "color": _group_colours[k % len(_group_colours)],
-                            "line": {"width": 0.8 if big else 0, "color": "@surface"}},
-                 "hovertemplate": f"{name}<br>reference %{{x:.2f}}, predicted %{{y:.2f}}<extra></extra>"}  # fmt: skip
+        trace = {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": reference[chosen].round(4).tolist(),
+            "y": predicted[chosen].round(4).tolist(),
+            "marker": {
+                "size": 9 if big else 4,
+                "opacity": 0.9 if big else 0.5,
+                "color": _group_colours[k % len(_group_colours)],
+                "line": {"width": 0.8 if big else 0, "color": "@surface"},
+            },
+            "hovertemplate": f"{name}<br>reference %{{x:.2f}}, predicted %{{y:.2f}}<extra></extra>",
+        }
         if parity.sigma is not None and big:
-            error = parity.sigma[chosen] / kcal_per_mol if parity.quantity == "energy" else _force(parity.sigma[chosen])
-            trace["error_y"] = {"type": "data", "array": error.tolist(), "thickness": 1.2, "width": 0,
-                                "color": _group_colours[k % len(_group_colours)]}  # fmt: skip
+            error = (
+                parity.sigma[chosen] / kcal_per_mol
+                if parity.quantity == "energy"
+                else _force(parity.sigma[chosen])
+            )
+            trace["error_y"] = {
+                "type": "data",
+                "array": error.tolist(),
+                "thickness": 1.2,
+                "width": 0,
+                "color": _group_colours[k % len(_group_colours)],
+            }
         traces.append(trace)
     both = np.concatenate([reference, predicted]) if len(reference) else np.array([-1.0, 1.0])
     pad = 0.06 * max(float(np.ptp(both)), 1e-3)
     ends = [float(both.min()) - pad, float(both.max()) + pad]
-    diagonal = {"type": "line", "x0": ends[0], "y0": ends[0], "x1": ends[1], "y1": ends[1], "layer": "below",
-                "line": {"color": "@quiet", "width": 1.4, "dash": "dash"}}  # fmt: skip
+    diagonal = {
+        "type": "line",
+        "x0": ends[0],
+        "y0": ends[0],
+        "x1": ends[1],
+        "y1": ends[1],
+        "layer": "below",
+        "line": {"color": "@quiet", "width": 1.4, "dash": "dash"},
+    }
     x = axis(f"reference / {unit}", range=ends, zeroline=False, constrain="domain")
     y = axis(f"predicted / {unit}", range=ends, zeroline=False, scaleanchor="x", constrain="domain")
     return {"data": traces, "layout": frame(370, x, y, shapes=[diagonal], showlegend=True)}
@@ -96,11 +132,21 @@ def trace_figure(result: CampaignResult) -> Figure:
     for k, trace in enumerate(result.traces):
         keep = np.linspace(0, len(trace.potential) - 1, min(len(trace.potential), 1000)).astype(int)
         values = trace.potential - trace.potential.mean()
-        traces.append({"type": "scatter", "mode": "lines", "name": trace.name, "x": trace.time_ps[keep].round(5).tolist(),
-                       "y": values[keep].round(3).tolist(),
-                       "line": {"width": 1.5, "color": _group_colours[k % len(_group_colours)]},
-                       "hovertemplate": trace.name + "<br>%{x:.3f} ps: %{y:.1f} kT<extra></extra>"})  # fmt: skip
-    return {"data": traces, "layout": frame(320, axis("time / ps"), axis("U − ⟨U⟩ / kT", zeroline=True), showlegend=True)}
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": trace.name,
+                "x": trace.time_ps[keep].round(5).tolist(),
+                "y": values[keep].round(3).tolist(),
+                "line": {"width": 1.5, "color": _group_colours[k % len(_group_colours)]},
+                "hovertemplate": trace.name + "<br>%{x:.3f} ps: %{y:.1f} kT<extra></extra>",
+            }
+        )
+    return {
+        "data": traces,
+        "layout": frame(320, axis("time / ps"), axis("U − ⟨U⟩ / kT", zeroline=True), showlegend=True),
+    }
 
 
 def core_figure(cores: CoreTable) -> Figure:
@@ -111,11 +157,23 @@ def core_figure(cores: CoreTable) -> Figure:
         chosen = np.array([(c, one) == (core, leg) for c, one in zip(cores.core, cores.leg, strict=True)])
         mean = cores.correction[np.array([c == core for c in cores.core])].mean()
         values = (cores.correction[chosen] - mean) / kcal_per_mol
-        traces.append({"type": "box", "name": leg if len({c for c, _ in names}) == 1 else f"{core}, {leg}",
-                       "x": values.tolist(), "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "width": 0.5,
-                       "fillcolor": f"{_group_colours[k % len(_group_colours)]}-fill", "orientation": "h",
-                       "line": {"color": _group_colours[k % len(_group_colours)], "width": 1.6}, "marker": {"size": 8},
-                       "hovertemplate": "%{x:.3f} kcal/mol<extra></extra>", "showlegend": False})  # fmt: skip
+        traces.append(
+            {
+                "type": "box",
+                "name": leg if len({c for c, _ in names}) == 1 else f"{core}, {leg}",
+                "x": values.tolist(),
+                "boxpoints": "all",
+                "jitter": 0.5,
+                "pointpos": 0,
+                "width": 0.5,
+                "fillcolor": f"{_group_colours[k % len(_group_colours)]}-fill",
+                "orientation": "h",
+                "line": {"color": _group_colours[k % len(_group_colours)], "width": 1.6},
+                "marker": {"size": 8},
+                "hovertemplate": "%{x:.3f} kcal/mol<extra></extra>",
+                "showlegend": False,
+            }
+        )
     x = axis("core correction − mean / kcal mol⁻¹", zeroline=True)
     layout = frame(130 + 70 * len(names), x, axis("", type="category"))
     return {"data": traces, "layout": layout}
@@ -124,10 +182,17 @@ def core_figure(cores: CoreTable) -> Figure:
 def cost_figure(costs: tuple[Cost, ...]) -> Figure:
     """Minutes per stage."""
     ordered = tuple(reversed(costs))
-    bars = {"type": "bar", "orientation": "h", "y": [cost.stage for cost in ordered],
-            "x": [cost.seconds / 60.0 for cost in ordered], "marker": {"color": "@s1"}, "width": 0.62,
-            "text": [f"{cost.seconds / 60.0:.1f} min" for cost in ordered], "textposition": "auto",
-            "hovertemplate": "%{y}: %{x:.2f} min<extra></extra>"}  # fmt: skip
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [cost.stage for cost in ordered],
+        "x": [cost.seconds / 60.0 for cost in ordered],
+        "marker": {"color": "@s1"},
+        "width": 0.62,
+        "text": [f"{cost.seconds / 60.0:.1f} min" for cost in ordered],
+        "textposition": "auto",
+        "hovertemplate": "%{y}: %{x:.2f} min<extra></extra>",
+    }
     layout = frame(90 + 34 * len(costs), axis("minutes"), axis("", type="category", ticksuffix=" "))
     return {"data": [bars], "layout": layout}
 
@@ -135,7 +200,11 @@ def cost_figure(costs: tuple[Cost, ...]) -> Figure:
 def _parity_values(parity: Parity) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     if parity.quantity == "energy":
         mean = float(parity.reference.mean()) if len(parity.reference) else 0.0
-        return (parity.reference - mean) / kcal_per_mol, (parity.predicted - mean) / kcal_per_mol, "kcal mol⁻¹"
+        return (
+            (parity.reference - mean) / kcal_per_mol,
+            (parity.predicted - mean) / kcal_per_mol,
+            "kcal mol⁻¹",
+        )
     return _force(parity.reference), _force(parity.predicted), "kcal mol⁻¹ Å⁻¹"
 
 

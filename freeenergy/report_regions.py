@@ -17,10 +17,20 @@ __all__ = ["encoded", "region_figure"]
 
 Figure = dict[str, Any]
 
-_colours = {1: "#e8e4df", 6: "#6f757d", 7: "#3b6fd4", 8: "#d8433b", 9: "#5dbb63", 15: "#e08a2e", 16: "#d9b82b",
-            17: "#43a047", 35: "#8d4b2d", 53: "#7b3fa0"}  # fmt: skip
+_colours = {
+    1: "#e8e4df",
+    6: "#6f757d",
+    7: "#3b6fd4",
+    8: "#d8433b",
+    9: "#5dbb63",
+    15: "#e08a2e",
+    16: "#d9b82b",
+    17: "#43a047",
+    35: "#8d4b2d",
+    53: "#7b3fa0",
+}
 _symbols = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F", 15: "P", 16: "S", 17: "Cl", 35: "Br", 53: "I"}
-_matte = {"ambient": 0.62, "diffuse": 0.6, "specular": 0.12, "roughness": 0.7, "fresnel": 0.1}
+_matte = {"ambient": 0.78, "diffuse": 0.55, "specular": 0.1, "roughness": 0.8, "fresnel": 0.05}
 
 
 def encoded(array: NDArray[Any]) -> dict[str, str]:
@@ -46,8 +56,11 @@ def region_figure(regions: RegionGeometry) -> Figure:
         *_restraint(regions, xyz),
     ]
     whole, middle = xyz.mean(axis=0), xyz[regions.qm].mean(axis=0)
-    reach = float(np.abs(xyz - whole).max()) + 2.0
-    views = {"whole": _cube(whole, reach), "pocket": _cube(middle, float(np.ptp(xyz[regions.qm], axis=0).max()) + 4.0)}
+    reach = 0.8 * float(np.linalg.norm(xyz - whole, axis=1).max())
+    views = {
+        "whole": _cube(whole, reach),
+        "pocket": _cube(middle, float(np.ptp(xyz[regions.qm], axis=0).max()) + 2.5),
+    }
     layout = {
         "height": 560,
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
@@ -56,18 +69,20 @@ def region_figure(regions: RegionGeometry) -> Figure:
             **{a: {"visible": False, "range": r} for a, r in views["whole"].items()},
             "aspectmode": "cube",
             "dragmode": "orbit",
-            "camera": {"eye": _eye(middle - whole), "projection": {"type": "perspective"}},
+            "camera": {"eye": _eye(xyz[regions.qm], middle - whole), "projection": {"type": "perspective"}},
         },
         "hoverlabel": {"font": {"size": 13}},
     }
     return {"data": traces, "layout": layout, "views": views}
 
 
-def _eye(outward: NDArray[np.float64]) -> dict[str, float]:
-    """Look from the side on which the QM region lies, slightly from above."""
-    length = float(np.linalg.norm(outward))
-    direction = outward / length if length > 1e-6 else np.array([1.0, 0.0, 0.0])
-    x, y, z = 1.35 * (direction + np.array([0.0, 0.0, 0.15]))
+def _eye(qm: NDArray[np.float64], outward: NDArray[np.float64]) -> dict[str, float]:
+    """Look onto the broad face of the QM region, from the side on which it lies in the complex."""
+    if len(qm) < 3:
+        return {"x": 1.15, "y": 0.0, "z": 0.2}
+    _, _, axes = np.linalg.svd(qm - qm.mean(axis=0))
+    direction = axes[2] if axes[2] @ outward >= 0.0 else -axes[2]
+    x, y, z = 1.15 * direction
     return {"x": float(x), "y": float(y), "z": float(z)}
 
 
@@ -96,7 +111,15 @@ def _mesh(points: NDArray[np.float64], faces: NDArray[np.int64], name: str, **mo
     x, y, z = (encoded(points[:, a]) for a in range(3))
     i, j, k = (encoded(faces[:, a]) for a in range(3))
     flat = {"type": "mesh3d", "x": x, "y": y, "z": z, "i": i, "j": j, "k": k}
-    return {**flat, "name": name, "meta": name, "hoverinfo": "skip", "lighting": _matte, "flatshading": False, **more}
+    return {
+        **flat,
+        "name": name,
+        "meta": name,
+        "hoverinfo": "skip",
+        "lighting": _matte,
+        "flatshading": False,
+        **more,
+    }
 
 
 def _backbone(regions: RegionGeometry, xyz: NDArray[np.float64], in_qm: NDArray[np.bool_]) -> list[Figure]:
@@ -127,8 +150,18 @@ def _dots(regions: RegionGeometry, xyz: NDArray[np.float64], chosen: NDArray[np.
     atoms = np.flatnonzero(chosen & (regions.numbers != 1))
     x, y, z = (encoded(xyz[atoms, a]) for a in range(3))
     marker = {"size": 1.7, "color": "@mm", "opacity": 0.55, "line": {"width": 0}}
-    return {"type": "scatter3d", "mode": "markers", "x": x, "y": y, "z": z, "marker": marker, "name": name,
-            "meta": name, "text": _atom_texts(regions, atoms, "MM"), "hoverinfo": "text"}  # fmt: skip
+    return {
+        "type": "scatter3d",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "z": z,
+        "marker": marker,
+        "name": name,
+        "meta": name,
+        "text": _atom_texts(regions, atoms, "MM"),
+        "hoverinfo": "text",
+    }
 
 
 def _lines(regions: RegionGeometry, xyz: NDArray[np.float64], bonds: NDArray[np.int64]) -> Figure:
@@ -137,10 +170,21 @@ def _lines(regions: RegionGeometry, xyz: NDArray[np.float64], bonds: NDArray[np.
     gaps: list[list[float | None]] = [
         [None if np.isnan(value) else round(float(value), 3) for value in path[:, a]] for a in range(3)
     ]
-    texts = _atom_texts(regions, np.append(bonds, bonds[:, :1], axis=1).ravel(), "MM, within 5 Å of the QM region")
-    return {"type": "scatter3d", "mode": "lines", "x": gaps[0], "y": gaps[1], "z": gaps[2], "text": texts,
-            "line": {"width": 3.5, "color": "@pocket"}, "name": "Pocket", "meta": "Pocket",
-            "hoverinfo": "text"}  # fmt: skip
+    texts = _atom_texts(
+        regions, np.append(bonds, bonds[:, :1], axis=1).ravel(), "MM, within 5 Å of the QM region"
+    )
+    return {
+        "type": "scatter3d",
+        "mode": "lines",
+        "x": gaps[0],
+        "y": gaps[1],
+        "z": gaps[2],
+        "text": texts,
+        "line": {"width": 3.5, "color": "@pocket"},
+        "name": "Pocket",
+        "meta": "Pocket",
+        "hoverinfo": "text",
+    }
 
 
 def _ball_and_stick(
@@ -153,9 +197,18 @@ def _ball_and_stick(
     bonds = regions.bonds[in_qm[regions.bonds].all(axis=1)]
     rods, rod_faces = sticks(xyz[bonds[:, 0]], xyz[bonds[:, 1]], 0.13)
     x, y, z = (encoded(xyz[atoms, a]) for a in range(3))
-    hover = {"type": "scatter3d", "mode": "markers", "x": x, "y": y, "z": z, "name": "QM region",
-             "meta": "QM region", "marker": {"size": 9, "opacity": 0.0}, "hoverinfo": "text",
-             "text": _atom_texts(regions, atoms, "QM region")}  # fmt: skip
+    hover = {
+        "type": "scatter3d",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "z": z,
+        "name": "QM region",
+        "meta": "QM region",
+        "marker": {"size": 9, "opacity": 0.0},
+        "hoverinfo": "text",
+        "text": _atom_texts(regions, atoms, "QM region"),
+    }
     return [
         _mesh(rods, rod_faces, "QM region", color="@qm"),
         _mesh(balls, ball_faces, "QM region", vertexcolor=colours.tolist()),
@@ -175,7 +228,18 @@ def _restraint(regions: RegionGeometry, xyz: NDArray[np.float64]) -> list[Figure
     if len(regions.anchors) != 6:
         return []
     x, y, z = (encoded(xyz[regions.anchors, a]) for a in range(3))
-    return [{"type": "scatter3d", "mode": "lines+markers", "x": x, "y": y, "z": z, "name": "Restraint",
-             "meta": "Restraint", "line": {"width": 5, "color": "@s1", "dash": "dash"},
-             "marker": {"size": 4, "color": "@s1"}, "hoverinfo": "text",
-             "text": _atom_texts(regions, regions.anchors, "restraint anchor")}]  # fmt: skip
+    return [
+        {
+            "type": "scatter3d",
+            "mode": "lines+markers",
+            "x": x,
+            "y": y,
+            "z": z,
+            "name": "Restraint",
+            "meta": "Restraint",
+            "line": {"width": 5, "color": "@s1", "dash": "dash"},
+            "marker": {"size": 4, "color": "@s1"},
+            "hoverinfo": "text",
+            "text": _atom_texts(regions, regions.anchors, "restraint anchor"),
+        }
+    ]

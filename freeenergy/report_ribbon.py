@@ -64,7 +64,10 @@ def spheres(centres: Vectors, radii: NDArray[np.float64], rings: int = 9) -> Mes
     top, last = len(body), (rings - 2) * turns
     k = np.arange(turns)
     after = (k + 1) % turns
-    caps = [np.stack([np.full(turns, top), k, after], 1), np.stack([np.full(turns, top + 1), last + after, last + k], 1)]
+    caps = [
+        np.stack([np.full(turns, top), k, after], 1),
+        np.stack([np.full(turns, top + 1), last + after, last + k], 1),
+    ]
     faces = np.concatenate([_tube_faces(rings - 1, turns), *caps])
     points = centres[:, None] + radii[:, None, None] * unit[None]
     shifts = len(unit) * np.arange(len(centres))
@@ -105,7 +108,8 @@ def _half_width(alpha: Vectors) -> NDArray[np.float64]:
 def _smooth(vectors: Vectors) -> Vectors:
     padded = np.concatenate([vectors[:1], vectors, vectors[-1:]])
     smooth = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
-    return smooth / np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-9)
+    unit: Vectors = smooth / np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-9)
+    return unit
 
 
 def _spline(points: Vectors, steps: int) -> Vectors:

@@ -19,7 +19,7 @@ def in_unit(value: float, temperature_k: float, unit: str) -> float:
 
 
 def signed(value: float, decimals: int = 2) -> str:
-    """Number with a real minus sign; a dash where there is none."""
+    """Write a number with a real minus sign; a dash where there is none."""
     if not math.isfinite(value):
         return "–"
     text = f"{value:.{decimals}e}" if abs(value) >= 1e4 else f"{value:.{decimals}f}"
@@ -40,14 +40,16 @@ def with_error(energy: FreeEnergy, temperature_k: float, unit: str) -> tuple[str
 def badge(verdict: Verdict) -> str:
     """HTML badge; the word carries the meaning, colour and sign repeat it."""
     level = verdict.level
-    return f'<span class="badge {level.lower()}"><span aria-hidden="true">{_signs[level]}</span> {level}</span>'
+    return (
+        f'<span class="badge {level.lower()}"><span aria-hidden="true">{_signs[level]}</span> {level}</span>'
+    )
 
 
 def reasons(verdict: Verdict, shown: int = 2) -> str:
     """HTML list of the reasons, the rest behind a disclosure."""
-    if not verdict.reasons:
+    items = [f"<li>{escape(reason)}</li>" for reason in (*verdict.reasons, *verdict.also)]
+    if not items:
         return '<p class="quiet">No rule is broken.</p>'
-    items = [f"<li>{escape(reason)}</li>" for reason in verdict.reasons]
     first = f'<ul class="reasons">{"".join(items[:shown])}</ul>'
     if len(items) <= shown:
         return first

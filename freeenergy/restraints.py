@@ -104,7 +104,7 @@ def choose(
     """Pick anchors, rest values and force constants from unrestrained motion.
 
     Candidates are scored by r0^2 sin A sin B (2 pi kT)^3 / sqrt(prod k), smallest first, after
-    dropping sets with an angle within 10 kT of 0 or pi. Rest values are (circular) means; force
+    dropping sets with an angle within 10 kT or 45 degrees of 0 or pi. Rest values are (circular) means; force
     constants are kT over the variance, the variance drawn towards a typical one by ten
     pseudo-frames, within 2-25 kcal/mol/A^2 and 10-100 kcal/mol/rad^2.
 

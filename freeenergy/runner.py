@@ -173,7 +173,7 @@ def _task(node: Node, state: _State, store: Store, timeout_s: float) -> Task:
     names = [*node.needs, *node.wants]
     blobs = [row.blob for name in names if (row := state.rows.get(name)) is not None and row.blob is not None]
     key = content_key(
-        node.stage,
+        "task",
         {"call": node.call, "version": node.version, "settings": node.settings, "inputs": blobs},
     )
     inputs = tuple(store.blob_path(blob) for blob in blobs)

@@ -273,7 +273,7 @@ class _Maker:
             "fit" if level == "low" else "transfer",
             f"{_FITTING}:gather",
             GatherStage(level, len(members)),
-            needs=("prepared",),
+            needs=("prepared",) if level == "low" else ("prepared", "low/committee"),
             wants=(*members, *labels),
             guess_s=15,
         )

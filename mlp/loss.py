@@ -1,5 +1,6 @@
 """Predictions and the dimensionless loss on a `TrainingSet` (hartree, bohr, e); one member at a time."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,10 +41,14 @@ class Errors(NamedTuple):
     mm_force: float
 
 
+NO_ERRORS = Errors(math.nan, math.nan, math.nan)
+
+
 class _Predicted(NamedTuple):
     energy: Tensor
     forces: Tensor
     mm_square: Tensor
+    response: Tensor  # z = (q - q0, dE/d(field)) of each frame
     terms: AtomTerms
 
 
@@ -69,7 +74,7 @@ def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = Fal
     forces = shift[..., None] * data.field - to_place - through
     z = torch.cat([shift, to_field.reshape(len(shift), -1)], dim=1)
     square = data.mm_square + 2 * (z * data.mm_cross).sum(1) + torch.einsum("fa,fab,fb->f", z, data.mm_gram, z)
-    return _Predicted(energies[0], forces, square, terms)
+    return _Predicted(energies[0], forces, square, z, terms)
 
 
 def loss_of(

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from drupe.errors import ConvergenceError, InputError
+from drupe.errors import InputError
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
+from drupe.mlp.descent import descend
 from drupe.mlp.fitted import Fitted, LearningCurve
-from drupe.mlp.loss import Errors, LossWeights, loss_of, measure, predict_frames, scales_of
+from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, Scales, loss_of, measure, predict_frames, scales_of
 from drupe.mlp.potential import BACKBONES, Potential, PotentialHeader
 from drupe.mlp.training_set import TrainingSet, prepare
 from drupe.records import register
@@ -69,7 +71,7 @@ class FitSpec:
     backbone: str = "painn"
     members: int = 4
     seed: int = 1
-    steps: int = 2000
+    steps: int = 1500
     learning_rate: float = 4e-3
     features: int = 24
     layers: int = 2
@@ -78,7 +80,7 @@ class FitSpec:
     damping: float = 2.0
     batch: int = 16
     held_out: float = 0.25
-    patience: int = 600
+    patience: int = 500
     average: float = 0.99
     weight_decay: float = 1e-3
     energy_weight: float = 0.3
@@ -175,60 +177,57 @@ def train_member(
         training_set=dataset.key,
         baseline=baseline,
     )
+    return _fit(dataset, spec, member, data, scales, header)
+
+
+def _fit(
+    dataset: Dataset, spec: FitSpec, member: int, data: TrainingSet, scales: Scales, header: PotentialHeader
+) -> Fitted:
     rng = np.random.default_rng([spec.seed, member])
     potential = _fresh(header, int(rng.integers(2**62)))
+    zero = header.energy_zero
     outside = _held_out(dataset, spec, member)
     kept = data.take(torch.from_numpy(np.flatnonzero(~outside)))
     held = data.take(torch.from_numpy(np.flatnonzero(outside))) if outside.any() else None
     weights = LossWeights(
         spec.energy_weight, spec.force_weight, spec.mm_force_weight, spec.charge_pull, spec.polarizability_pull
     )
-    rows: list[tuple[int, float, Errors, Errors]] = []
-    absent = Errors(float("nan"), float("nan"), float("nan"))
-    slow = {name: value.detach().clone() for name, value in potential.named_parameters()}
-    best, best_score, best_step = slow, math.inf, 0
-    optimiser = torch.optim.AdamW(
-        potential.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, amsgrad=True
-    )
-    every = max(1, spec.steps // 60)
-    for step in range(1, spec.steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = spec.learning_rate * _schedule(step, spec.steps)
+
+    def loss() -> Tensor:
         batch = kept
         if spec.batch < kept.n_frames:
             batch = kept.take(torch.from_numpy(np.sort(rng.permutation(kept.n_frames)[: spec.batch])))
-        optimiser.zero_grad()
-        loss = loss_of(potential, batch, scales, weights, zero)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(potential.parameters(), 1.0)
-        optimiser.step()
-        decay = min(spec.average, step / (step + 10))
-        with torch.no_grad():
-            for name, value in potential.named_parameters():
-                slow[name].lerp_(value, 1 - decay)
-        if step % every and step != spec.steps:
-            continue
-        if not math.isfinite(float(loss)):
-            raise ConvergenceError(
-                f"the loss of member {member} is not a number at step {step}",
-                remedy="lower learning_rate, or look for a label that does not belong",
-            )
-        averaged = _with(potential, slow)
+        return loss_of(potential, batch, scales, weights, zero)
+
+    rows: list[tuple[int, float, Errors, Errors]] = []
+    averaged = Potential(header)
+    best: dict[str, Tensor] = {}
+    best_score, best_step = math.inf, 0
+    for now in descend(
+        potential,
+        loss,
+        steps=spec.steps,
+        learning_rate=spec.learning_rate,
+        weight_decay=spec.weight_decay,
+        average=spec.average,
+        reports=60,
+    ):
+        averaged.load_state_dict(now.weights)
         on_kept = measure(averaged, kept, scales, zero)
-        on_held = absent if held is None else measure(averaged, held, scales, zero)
-        rows.append((step, float(loss), on_kept, on_held))
-        score = _score(on_kept if held is None else on_held, scales)
-        if score < best_score:
-            best, best_score, best_step = {k: v.clone() for k, v in slow.items()}, score, step
-        elif step - best_step >= spec.patience:
+        on_held = NO_ERRORS if held is None else measure(averaged, held, scales, zero)
+        rows.append((now.step, now.loss, on_kept, on_held))
+        score = (on_kept if held is None else on_held).force
+        if not best or score < best_score:
+            best, best_score, best_step = now.weights, score, now.step
+        elif now.step - best_step >= spec.patience:
             break
-    final = _with(potential, best)
+    averaged.load_state_dict(best)
     return Fitted(
-        stored=final.stored(),
+        stored=averaged.stored(),
         member=member,
         curve=LearningCurve.from_rows(rows, best_step),
         held_out=np.flatnonzero(outside),
-        held_out_error=_energy_errors(final, held, zero),
+        held_out_error=_energy_errors(averaged, held, zero),
     )
 
 
@@ -243,24 +242,6 @@ def _fresh(header: PotentialHeader, seed: int) -> Potential:
         if bias is not None:
             bias[..., 2] = 0.2
     return potential
-
-
-def _with(potential: Potential, weights: dict[str, torch.Tensor]) -> Potential:
-    made = Potential(potential.header)
-    made.load_state_dict(weights)
-    return made
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over 3 % of the steps, then a cosine down to 2 %."""
-    warm = max(1, round(0.03 * steps))
-    if step <= warm:
-        return step / warm
-    return 0.02 + 0.98 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
-
-
-def _score(errors: Errors, scales: object) -> float:
-    return errors.force if math.isfinite(errors.force) else errors.energy
 
 
 def _held_out(dataset: Dataset, spec: FitSpec, member: int) -> NDArray[np.bool_]:

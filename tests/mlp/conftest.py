@@ -57,7 +57,7 @@ class Truth:
         self.inner = BaselineEnergy(
             dataclasses.replace(plain, bonds=plain.bonds * stretch, angles=plain.angles * weaken)
         )
-        stiff = np.zeros_like(plain.bonds) + plain.bonds * np.array([1.01, 0.03])
+        stiff = np.zeros_like(plain.bonds) + plain.bonds * np.array([1.015, 0.08])
         nothing = {"angles": plain.angles * [1.0, 0.0], "torsions": plain.torsions * 0, "pairs": plain.pairs * 0}
         self.core = BaselineEnergy(dataclasses.replace(plain, bonds=stiff, **nothing))
         self.fixed = torch.tensor(plain.charges)
@@ -75,6 +75,7 @@ class Truth:
         at, around = torch.tensor(qm, requires_grad=True), torch.tensor(mm, requires_grad=True)
         low, high = self.energies(at, around, torch.tensor(charges))
         to_qm, to_mm = torch.autograd.grad(low, (at, around))
+        low, high = low.detach(), high.detach()
         return KnownLabel(
             level=level,
             energy=float(high),

@@ -1,0 +1,239 @@
+"""Carry a potential from its low level to a few energies of a higher level (hartree, bohr).
+
+1. The energy zero moves by the mean of E_high - E_low. 2. The network is fitted to the high energies
+(as its own low-level energy plus E_high - E_low) with a low learning rate, its weights pulled to where they came from, its forces pulled to the low-level
+potential's, while a second readout keeps reproducing low-level labels (replay). 3. The guard measures how far forces
+moved and refuses beyond a bound: energies alone do not say what forces do between the frames.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drupe.errors import ConvergenceError, InputError
+from drupe.mlp.committee import Committee
+from drupe.mlp.dataset import Dataset
+from drupe.mlp.descent import Progress, descend
+from drupe.mlp.fitted import Fitted, LearningCurve
+from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, loss_of, measure, predict_frames, scales_of
+from drupe.mlp.potential import Potential, PotentialHeader
+from drupe.mlp.training_set import TrainingSet, prepare
+from drupe.records import register
+
+__all__ = ["TransferSpec", "transfer", "transfer_member"]
+
+_SMALLEST_ENERGY = 1e-4  # hartree; energies are not fitted more sharply than this scale asks for
+_REPLAY = LossWeights(energy=0.3, forces=1.0, mm_forces=0.3, charge=1e-3, polarizability=1e-3)
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class TransferSpec:
+    """Everything that fixes a transfer except the data.
+
+    Parameters
+    ----------
+    seed
+        Seed of all random numbers.
+    steps, learning_rate, average
+        Optimiser steps, peak learning rate, decay of the moving average of the weights.
+    batch
+        Frames of each data set per step.
+    replay_weight
+        Weight of the low-level loss through the second readout.
+    weight_pull
+        Pull of the weights to the pre-trained ones (L2-SP).
+    force_pull
+        Pull of the forces to the low-level potential's, relative to the forces it learned.
+    max_force_drift
+        hartree/bohr: largest rms change of forces on QM atoms that is accepted.
+    """
+
+    seed: int = 1
+    steps: int = 250
+    learning_rate: float = 1e-3
+    average: float = 0.95
+    batch: int = 8
+    replay_weight: float = 0.1
+    weight_pull: float = 1e-2
+    force_pull: float = 0.05
+    max_force_drift: float = 0.005
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "learning_rate", "batch", "max_force_drift"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} = {value} in the transfer", remedy="give a positive number")
+
+
+def transfer(
+    committee: Committee,
+    high: Dataset,
+    low: Dataset,
+    spec: TransferSpec,
+    on_member: Callable[[int], None] = lambda done: None,
+) -> Committee:
+    """Transfer every member; the calibration of the spread is kept from the low level.
+
+    Parameters
+    ----------
+    committee
+        Members trained on ``low``.
+    high
+        Labels with high-level energies.
+    low
+        Labels of the low level, for replay and for the guard.
+    spec
+        How to fit.
+    on_member
+        Called with the number of members done.
+
+    Raises
+    ------
+    InputError
+        If the data sets are of other atoms, or ``high`` lacks energies.
+    ConvergenceError
+        If forces move by more than ``spec.max_force_drift``.
+    """
+    fits = []
+    for number, stored in enumerate(committee.members):
+        fits.append(transfer_member(Potential.from_stored(stored), high, low, spec, number))
+        on_member(number + 1)
+    made = Committee.from_fits(fits, high)
+    return dataclasses.replace(
+        made, sigma_factor=committee.sigma_factor, calibration_frames=committee.calibration_frames
+    )
+
+
+def transfer_member(
+    potential: Potential, high: Dataset, low: Dataset, spec: TransferSpec, member: int = 0
+) -> Fitted:
+    """Transfer one potential; see `transfer`."""
+    _check(potential, high, low)
+    present = high.has_energy
+    offset = float((high.energy - high.energy_low)[present].mean())
+    header = dataclasses.replace(
+        potential.header,
+        energy_zero=potential.header.energy_zero + offset,
+        level=high.level,
+        training_set=high.key,
+    )
+    fit = _Transfer(potential, header, high, low, spec, member)
+    rows = [(now.step, now.loss, fit.errors(now.weights), NO_ERRORS) for now in fit.run()]
+    drift = fit.drift()
+    if not drift <= spec.max_force_drift:
+        raise ConvergenceError(
+            f"transfer moved the forces of member {member} by {drift:.5f} hartree/bohr rms, "
+            f"the bound is {spec.max_force_drift:.5f}",
+            remedy="raise force_pull or weight_pull, add high-level labels, or raise max_force_drift knowingly",
+        )
+    return Fitted(
+        stored=fit.averaged.stored(),
+        member=member,
+        curve=LearningCurve.from_rows(rows, spec.steps),
+        held_out=np.zeros(0, np.int64),
+        held_out_error=np.zeros(0),
+        force_drift=drift,
+    )
+
+
+class _Transfer:
+    """One transfer under way: targets, rehearsal, and the networks that share a backbone."""
+
+    def __init__(
+        self,
+        potential: Potential,
+        header: PotentialHeader,
+        high: Dataset,
+        low: Dataset,
+        spec: TransferSpec,
+        member: int,
+    ) -> None:
+        self.spec, self.low_zero, self.high_zero = spec, potential.header.energy_zero, header.energy_zero
+        self.start = {name: value.detach().clone() for name, value in potential.named_parameters()}
+        self.moved, self.averaged, self.replayed = Potential(header), Potential(header), Potential(header)
+        for module in (self.moved, self.averaged, self.replayed):
+            module.load_state_dict(self.start)
+        self.replayed.backbone = self.moved.backbone  # one backbone, two readouts
+        self.targets = prepare(high, header.baseline, header.damping)
+        self.rehearsal = prepare(low, header.baseline, header.damping)
+        self.scales = scales_of(self.rehearsal, self.low_zero)
+        first = predict_frames(potential, self.rehearsal)
+        self.before, self.response_before = first.forces.detach(), first.response.detach()
+        # What is fitted is the low-level potential plus E_high - E_low of the label: so the few energies
+        # are spent on the correction, not on the low-level potential's own errors.
+        correction = torch.tensor(high.energy - high.energy_low)
+        self.wanted = predict_frames(potential, self.targets).energy.detach() + self.low_zero + correction
+        self.correction_scale = max(float(correction[self.targets.has_energy > 0].std()), _SMALLEST_ENERGY)
+        self.rng = np.random.default_rng([spec.seed, member, 7])
+
+    def run(self) -> Iterator[Progress]:
+        for now in descend(
+            self.moved,
+            self.loss,
+            steps=self.spec.steps,
+            learning_rate=self.spec.learning_rate,
+            weight_decay=0.0,
+            average=self.spec.average,
+            reports=40,
+            more=list(self.replayed.readout.parameters()),
+        ):
+            self.averaged.load_state_dict(now.weights)
+            yield now
+
+    def loss(self) -> Tensor:
+        some, again = self._draw(self.targets), self._draw(self.rehearsal)
+        batch, old = self.targets.take(some), self.rehearsal.take(again)
+        made, rehearsed = predict_frames(self.moved, batch, graph=True), predict_frames(self.moved, old, graph=True)
+        missed = (made.energy + self.high_zero - self.wanted[some]) * batch.has_energy
+        energy = (missed**2).sum() / batch.has_energy.sum().clamp(min=1) / self.correction_scale**2
+        drift = ((rehearsed.forces - self.before[again]) ** 2).mean() / self.scales.force**2
+        turned = rehearsed.response - self.response_before[again]
+        drift = drift + torch.einsum("fa,fab,fb->f", turned, old.mm_gram, turned).mean() / self.scales.mm_square
+        names = dict(self.moved.named_parameters())
+        count = sum(value.numel() for value in self.start.values())
+        distance = torch.stack([((names[k] - v) ** 2).sum() for k, v in self.start.items()]).sum() / count
+        replay = loss_of(self.replayed, old, self.scales, _REPLAY, self.low_zero)
+        spec = self.spec
+        return energy + spec.replay_weight * replay + spec.force_pull * drift + spec.weight_pull * distance
+
+    def errors(self, weights: Mapping[str, Tensor]) -> Errors:
+        """High-level energy error; low-level force errors through the second readout."""
+        self.averaged.load_state_dict(weights)
+        on_high = measure(self.averaged, self.targets, self.scales, self.high_zero)
+        on_low = measure(self.replayed, self.rehearsal, self.scales, self.low_zero)
+        return Errors(on_high.energy, on_low.force, on_low.mm_force)
+
+    def drift(self) -> float:
+        """Rms change of the forces on QM atoms over the low-level frames, hartree/bohr."""
+        after = predict_frames(self.averaged, self.rehearsal).forces.detach()
+        return float(((after - self.before) ** 2).mean().sqrt())
+
+    def _draw(self, data: TrainingSet) -> Tensor:
+        order = self.rng.permutation(data.n_frames)[: self.spec.batch]
+        return torch.from_numpy(np.sort(order))
+
+
+def _check(potential: Potential, high: Dataset, low: Dataset) -> None:
+    for name, data in (("high", high), ("low", low)):
+        if not np.array_equal(data.numbers, potential.header.numbers):
+            raise InputError(
+                f"the {name}-level labels are of the atoms {data.numbers.tolist()}, "
+                f"the potential of {potential.header.numbers.tolist()}",
+                remedy="transfer with labels of the molecule the potential was trained on",
+            )
+    if low.level != potential.header.level:
+        raise InputError(
+            f"the rehearsal labels are of the level {low.level}, the potential of {potential.header.level}",
+            remedy="pass the labels the potential was trained on as low",
+        )
+    if int(high.has_energy.sum()) < 2:
+        raise InputError(
+            f"{int(high.has_energy.sum())} high-level energies are too few to transfer to",
+            remedy="compute core corrections for at least two snapshots; about seven are a useful start",
+        )

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from drupe.freeenergy.cli import main
+
+QUICK = (Path(__file__).parents[2] / "examples" / "t4l-xylene" / "quickstart.toml").read_text()
+CORE = 'cores = ["resname TMP and name C8 H8 H9 H10"]'
+
+
+def call(tmp_path, monkeypatch, *arguments):
+    monkeypatch.chdir(tmp_path)
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("complex.prmtop", "compleks.prmtop", "compleks.prmtop"),
+        ("package:openmmtools", "package:openmmtoolz", "openmmtoolz"),
+        ('ligand = "resname TMP"', 'ligand = "resname TMQ"', "TMP"),
+        ('ligand = "resname TMP"', 'ligand = "resnamee TMP"', "resnamee"),
+        ('ligand = "resname TMP"', "ligand = [999999]", "999999"),
+        (CORE, 'cores = ["resname TMP and name ZZ"]', "ZZ"),
+        (CORE, 'cores = ["resname TMP and name C8 H8", "resname TMP and name C8 H9"]', "share atoms"),
+        (CORE, 'cores = ["resid 3"]', "outside"),
+        ("charge = 0", "charge = 1", "multiplicit"),
+        ("multiplicity = 1", "multiplicity = 2", "multiplicit"),
+        ('temperature = "300 K"', "temperature = 300", "no unit"),
+        ("seed = 2026", "sead = 2026", "sead"),
+    ],
+)
+def test_bad_input_is_one_message_exit_2_and_nothing_written(tmp_path, monkeypatch, old, new, says):
+    assert old in QUICK
+    (tmp_path / "in.toml").write_text(QUICK.replace(old, new))
+    result = call(tmp_path, monkeypatch, "run", "in.toml")
+    assert result.exit_code == 2, result.output
+    assert says in result.output
+    assert "\n  -> " in result.output
+    assert "Traceback" not in result.output
+    assert result.output.startswith("drupe: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.toml"]
+
+
+def test_a_missing_input_file_and_folder_are_exit_2(tmp_path, monkeypatch):
+    for arguments in (("run", "none.toml"), ("status", "nowhere")):
+        result = call(tmp_path, monkeypatch, *arguments)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+
+
+def test_a_folder_that_cannot_be_made_is_exit_4(tmp_path, monkeypatch):
+    (tmp_path / "in.toml").write_text(QUICK)
+    (tmp_path / "file").write_text("in the way")
+    result = call(tmp_path, monkeypatch, "run", "in.toml", "--folder", "file/campaign")
+    assert result.exit_code == 4
+    assert "cannot be written" in result.output
