@@ -9,9 +9,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import log_expit, logsumexp
+from scipy.special import expit, log_expit, logsumexp
 
-__all__ = ["acceptance_root", "one_sided", "overlap"]
+__all__ = ["acceptance_root", "consistency", "one_sided", "overlap"]
 
 Works = NDArray[np.float64]
 
@@ -65,6 +65,37 @@ def overlap(w_f: Works, w_r: Works, df: float) -> float:
     x = math.log(n_f / n_r) - df + np.concatenate([w_f, -w_r])
     shared = float(np.exp(log_expit(x) + log_expit(-x)).sum())
     return shared * (n_f + n_r) / (n_f * n_r)
+
+
+def consistency(w_f: Works, w_r: Works, df: float) -> tuple[float, float]:
+    """Do the two directions obey one fluctuation theorem? Two estimates of the overlap are compared.
+
+    The convergence measure of Hahn and Then, Phys. Rev. E 80, 031111 (2009): the overlap from first
+    moments of the acceptance against that from second moments. Zero for works that belong together
+    and reach their tails.
+
+    Parameters
+    ----------
+    w_f, w_r
+        Works, shapes ``(n_f,)`` and ``(n_r,)``, each at least two long, kT.
+    df
+        The Bennett estimate for the same works, kT.
+
+    Returns
+    -------
+    tuple
+        The relative difference of the two estimates, below 1, and the same difference in units of
+        its own standard error.
+    """
+    shift = math.log(len(w_f) / len(w_r))
+    in_0 = [expit(shift + w_f - df), expit(shift - w_r - df)]  # weight of state 0 in each work
+    terms = [(1.0 - in_0[0]) * (in_0[0] - 0.5), in_0[1] * (0.5 - in_0[1])]
+    difference = float(sum(term.sum() for term in terms))
+    error = math.sqrt(float(sum(len(term) * term.var(ddof=1) for term in terms)))
+    first = 0.5 * float((1.0 - in_0[0]).sum() + in_0[1].sum())
+    if abs(difference) <= 1e-9 * first:
+        return 0.0, 0.0
+    return -difference / first, -difference / error if error > 0.0 else math.copysign(math.inf, -difference)
 
 
 def one_sided(w: Works) -> tuple[float, float]:

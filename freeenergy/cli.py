@@ -1,6 +1,7 @@
 """The command line. Prints, exits with 0 ok, 2 bad input, 3 partial, 4 environment, 130 interrupted."""
 
 import json
+import logging
 import shutil
 import sys
 from collections import Counter
@@ -50,6 +51,8 @@ def _speaks_plainly(command: Callable[P, None]) -> Callable[P, None]:
 @click.version_option(__version__)
 def main() -> None:
     """Drupe: from a protein-ligand complex to a binding free energy with quantum cores."""
+    # pymbar logs two warnings when it is imported (no jax, use of timeseries) that say nothing of the run.
+    logging.getLogger("pymbar").setLevel(logging.ERROR)
 
 
 @main.command()

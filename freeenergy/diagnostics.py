@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import InputError
-from drupe.freeenergy.bennett import acceptance_root, one_sided, overlap
+from drupe.freeenergy.bennett import acceptance_root, consistency, one_sided, overlap
 from drupe.records import register
 from drupe.units import kcal_per_mol, kt
 
@@ -38,6 +38,10 @@ least_shared: Final = 10.0
 largest_hysteresis: Final = 2.0
 #: Second law: how many standard errors the mean dissipated work may be below zero.
 second_law_sigmas: Final = 3.0
+#: Two estimates of the overlap may differ by this part of it, or by this many standard errors: with
+#: Gaussian works of one system and 50 works a side, fewer than 1 in 100 cases exceed both.
+largest_inconsistency: Final = 0.3
+inconsistency_sigmas: Final = 4.0
 
 
 @register(version=1)
@@ -68,7 +72,8 @@ def verdict(w_f: ArrayLike, w_r: ArrayLike) -> Verdict:
     """Judge the works of a switching experiment, or of two ensembles with instantaneous works.
 
     FAIL: a direction is missing; the second law is broken (the works do not belong together);
-    overlap below 0.1; min(n) x overlap below 10. WARN: fewer than 10 effective works carry a
+    the two directions do not obey one fluctuation theorem; overlap below 0.1; min(n) x overlap below
+    10. WARN: fewer than 10 effective works carry a
     one-sided estimate, or the two one-sided estimates are more than 2 kT apart.
 
     Parameters
@@ -208,7 +213,19 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
                 "negative; these works do not belong together, or one direction has the wrong sign",
             )
         )
-    shared = overlap(f, r, acceptance_root(f, r))
+    root = acceptance_root(f, r)
+    shared = overlap(f, r, root)
+    relative, sigmas = consistency(f, r, root)
+    if abs(relative) > largest_inconsistency and abs(sigmas) > inconsistency_sigmas:
+        found.append(
+            (
+                "FAIL",
+                "consistency",
+                f"the two directions do not obey one fluctuation theorem: two estimates of their overlap differ "
+                f"by {abs(relative):.0%} ({min(abs(sigmas), 99.0):.0f} sigma); these works do not belong "
+                "together, or their tails were never reached",
+            )
+        )
     smallest = min(len(f), len(r))
     if shared < least_overlap:
         found.append(("FAIL", "overlap", f"overlap {shared:.2g} of the two sides is below {least_overlap:g}"))

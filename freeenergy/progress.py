@@ -75,7 +75,7 @@ class Progress:
         if self._console.is_terminal:
             self._live.stop()
         else:
-            self._console.print(self._line())
+            self._console.print(self._line(), markup=False, soft_wrap=True)
 
     def started(self, node: Node) -> None:
         """Note that a task runs."""

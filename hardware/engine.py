@@ -203,5 +203,5 @@ def _outcome(task: Task, code: int, result: Path, report: Path, log: Path, secon
 def _thread_variables(threads: int) -> dict[str, str]:
     """Environment that numerical libraries read when they load."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENMM_CPU_THREADS")
-    return {name: str(threads) for name in names} | {"PYMBAR_DISABLE_JAX": "1"}
+    return {name: str(threads) for name in names}
 

@@ -49,19 +49,20 @@ class TransferSpec:
     weight_pull
         Pull of the weights to the pre-trained ones (L2-SP).
     force_pull
-        Pull of the forces to the low-level potential's, relative to the forces it learned.
+        Pull of QM and MM forces to the low-level potential's, relative to the forces it learned. Strong,
+        because a handful of energies says little about forces.
     max_force_drift
         hartree/bohr: largest rms change of forces on QM atoms that is accepted.
     """
 
     seed: int = 1
-    steps: int = 250
-    learning_rate: float = 1e-3
+    steps: int = 150
+    learning_rate: float = 3e-4
     average: float = 0.95
     batch: int = 8
     replay_weight: float = 0.1
     weight_pull: float = 1e-2
-    force_pull: float = 0.05
+    force_pull: float = 5.0
     max_force_drift: float = 0.005
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from drupe.freeenergy.campaign import (
     Trace,
 )
 from drupe.freeenergy.chain import mbar
-from drupe.units import angstrom, kcal_per_mol, nanometer
+from drupe.units import angstrom, kcal_per_mol
 
 
 def gaussian_works(df, sigma, n_f, n_r, seed):
@@ -70,7 +70,10 @@ def t4l_regions():
 
 def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
     rng = np.random.default_rng(seed)
-    low = [gaussian_works(d, sigma, n, n, seed + k) for k, (d, n) in enumerate(zip((3.1, 4.4), n_switch, strict=True))]
+    low = [
+        gaussian_works(d, sigma, n, n, seed + k)
+        for k, (d, n) in enumerate(zip((3.1, 4.4), n_switch, strict=True))
+    ]
     core = [gaussian_works(d, 0.5, 24, 24, seed + 7 + k) for k, d in enumerate((-0.6, -0.35))]
     members = rng.normal(0, 0.35, (4, 1)) + rng.normal(0, 0.2, (4, 30))
 
@@ -80,7 +83,9 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
             for leg, text, (f, r) in zip(("complex", "solvent"), how, works, strict=True)
         )
 
-    energies = {leg: rng.normal(0, 3.2, n) * kcal_per_mol - 310.4 for leg, n in (("complex", 12), ("solvent", 8))}
+    energies = {
+        leg: rng.normal(0, 3.2, n) * kcal_per_mol - 310.4 for leg, n in (("complex", 12), ("solvent", 8))
+    }
     group = tuple(f"{leg}, {part}" for leg, n in (("complex", 12), ("solvent", 8))
                   for part in ["training"] * (n - n // 4) + ["validation"] * (n // 4))  # fmt: skip
     reference = np.concatenate(list(energies.values()))
@@ -90,7 +95,9 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
     def curve(stage, member, start, floor):
         wobble = np.exp(rng.normal(0, 0.06, len(steps)))
         shape = (floor + (start - floor) * np.exp(-steps / 600)) * wobble
-        return LearningCurve(stage, member, steps, shape * kcal_per_mol, 2.4 * shape * kcal_per_mol / angstrom)
+        return LearningCurve(
+            stage, member, steps, shape * kcal_per_mol, 2.4 * shape * kcal_per_mol / angstrom
+        )
 
     fields = {
         "title": "p-Xylene in T4 lysozyme L99A",
@@ -125,19 +132,38 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
             np.full(7, 8.3),
         ),
         "parity": (
-            Parity("low", "energy", reference, reference + rng.normal(0, 0.5, 20) * kcal_per_mol, group,
-                   np.full(20, 0.4) * kcal_per_mol),
-            Parity("core", "energy", reference[:7] - 0.071, reference[:7] - 0.071 + rng.normal(0, 0.3, 7) * kcal_per_mol,
-                   ("complex",) * 4 + ("solvent",) * 3),
+            Parity(
+                "low",
+                "energy",
+                reference,
+                reference + rng.normal(0, 0.5, 20) * kcal_per_mol,
+                group,
+                np.full(20, 0.4) * kcal_per_mol,
+            ),
+            Parity(
+                "core",
+                "energy",
+                reference[:7] - 0.071,
+                reference[:7] - 0.071 + rng.normal(0, 0.3, 7) * kcal_per_mol,
+                ("complex",) * 4 + ("solvent",) * 3,
+            ),
             Parity("low", "force_qm", force, force + rng.normal(0, 0.002, force.size), ("all labels",)),
-            Parity("low", "force_mm", 0.05 * force, 0.05 * force + rng.normal(0, 5e-5, force.size), ("all labels",)),
+            Parity(
+                "low",
+                "force_mm",
+                0.05 * force,
+                0.05 * force + rng.normal(0, 5e-5, force.size),
+                ("all labels",),
+            ),
         ),  # fmt: skip
         "learning": (
             *(curve("low", m, 6.0, 0.5) for m in range(4)),
             *(curve("core", m, 1.2, 0.3) for m in range(4)),
         ),
         "traces": tuple(
-            Trace(name, np.arange(200) * 0.01, -4000 + 30 * np.exp(-np.arange(200) / 40) + rng.normal(0, 8, 200))
+            Trace(
+                name, np.arange(200) * 0.01, -4000 + 30 * np.exp(-np.arange(200) / 40) + rng.normal(0, 8, 200)
+            )
             for name in ("complex, MM", "solvent, MM")
         ),
         "counts": (
@@ -164,13 +190,32 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
             "potential": "PaiNN, 4 members, difference to the ligand's MM energy",
         },
         "approximations": (
-            ("Implicit solvent stays at the MM level", "OBC2 sees the fixed MM charges of the ligand at every level."),
-            ("The field in the label is unscreened", "All MM charges act on the QM region in vacuum: 1-2 kcal/mol."),
-            ("Forces of the core correction", "Labels carry DFT/MM forces; only energies are core-corrected."),
+            (
+                "Implicit solvent stays at the MM level",
+                "OBC2 sees the fixed MM charges of the ligand at every level.",
+            ),
+            (
+                "The field in the label is unscreened",
+                "All MM charges act on the QM region in vacuum: 1-2 kcal/mol.",
+            ),
+            (
+                "Forces of the core correction",
+                "Labels carry DFT/MM forces; only energies are core-corrected.",
+            ),
         ),
-        "versions": {"drupe": "0.1.0", "PySCF": "2.14.0", "OpenMM": "8.6.1", "torch": "2.13.0", "Python": "3.11"},
+        "versions": {
+            "drupe": "0.1.0",
+            "PySCF": "2.14.0",
+            "OpenMM": "8.6.1",
+            "torch": "2.13.0",
+            "Python": "3.11",
+        },
         "failures": (
-            Failure("label solvent 5", "the SCF did not converge in 50 cycles", "raise max_cycle or drop the snapshot"),
+            Failure(
+                "label solvent 5",
+                "the SCF did not converge in 50 cycles",
+                "raise max_cycle or drop the snapshot",
+            ),
         ),
         "label_error_kcal": 1.5,
         "experiment_kcal": -4.63,

@@ -125,7 +125,9 @@ def test_a_restraint_that_disagrees_with_itself_fails_the_binding_free_energy():
 
 
 def test_parts_stay_apart_in_a_sum():
-    got = combine({"a": (1.0, known(1.0, sampling=0.3)), "b": (-1.0, known(4.0, sampling=0.4, model=0.2))}, "sum")
+    got = combine(
+        {"a": (1.0, known(1.0, sampling=0.3)), "b": (-1.0, known(4.0, sampling=0.4, model=0.2))}, "sum"
+    )
     assert got.value == -3.0
     assert got.sampling == pytest.approx(0.5, rel=1e-12)
     assert (got.model, got.label) == (0.2, None)

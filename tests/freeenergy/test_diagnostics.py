@@ -60,6 +60,20 @@ def test_works_of_another_system_fail_in_either_direction():
     assert verdict(other[0], mine[1]).level == "FAIL"  # no overlap
 
 
+@pytest.mark.parametrize("shift", [3.0, 5.0])
+def test_works_too_narrow_for_their_dissipation_fail_although_they_overlap(shift):
+    w_f, w_r = gaussian_works(0.0, 1.0, 200, 200, seed=8)
+    got = verdict(w_f + shift, w_r)
+    assert got.level == "FAIL"
+    assert got.reasons[0].startswith("the two directions do not obey one fluctuation theorem")
+
+
+def test_works_of_one_system_are_not_called_inconsistent():
+    # 100 cases of 50 works a side: by the tables of the rule none is expected, three are allowed.
+    cases = [gaussian_works(0.0, sigma, 50, 50, seed) for seed in range(50) for sigma in (1.0, 2.0)]
+    assert sum("fluctuation theorem" in str(verdict(*case)) for case in cases) <= 3
+
+
 def test_an_identity_switch_is_no_violation():
     assert verdict(np.zeros(40), np.zeros(40)).level == "PASS"
     assert verdict(np.full(40, -1.9e6 + 0.1), np.full(40, 1.9e6 - 0.1)).level == "PASS"
@@ -75,7 +89,9 @@ def test_one_sided_hysteresis_warns():
     assert got.level == "WARN"
 
 
-@pytest.mark.parametrize(("works", "word"), [(([], [1.0, 2.0]), "no forward"), (([1.0, 2.0], [1.0]), "only one")])
+@pytest.mark.parametrize(
+    ("works", "word"), [(([], [1.0, 2.0]), "no forward"), (([1.0, 2.0], [1.0]), "only one")]
+)
 def test_a_missing_direction_fails_and_is_named(works, word):
     got = verdict(*works)
     assert got.level == "FAIL"

@@ -10,13 +10,13 @@ import pytest
 from plotly import graph_objects
 
 from drupe.freeenergy.campaign import CoreTable, MmLeg
+from drupe.freeenergy.diagnostics import Verdict
 from drupe.freeenergy.report import write_report
 from drupe.freeenergy.report_regions import region_figure
 from drupe.freeenergy.report_ribbon import ribbon, spheres, sticks
 from drupe.freeenergy.report_text import in_unit, signed, with_error
 from drupe.freeenergy.results import FreeEnergy
 from drupe.freeenergy.summary import summarise
-from drupe.freeenergy.diagnostics import Verdict
 
 
 class _Reader(HTMLParser):
@@ -182,7 +182,11 @@ def test_thirty_windows_and_three_repeats_are_drawn(make_campaign, make_chain, t
 
 @pytest.mark.parametrize(
     ("value", "error", "shown"),
-    [(-4.637, 0.214, ("−4.64", "± 0.21")), (-4.637, 12.34, ("−4.6", "± 12.3")), (float("nan"), 1.0, ("no number", ""))],
+    [
+        (-4.637, 0.214, ("−4.64", "± 0.21")),
+        (-4.637, 12.34, ("−4.6", "± 12.3")),
+        (float("nan"), 1.0, ("no number", "")),
+    ],
 )
 def test_numbers_have_the_digits_their_error_deserves(value, error, shown):
     energy = FreeEnergy(value, Verdict("PASS"), "exact", sampling=error)
@@ -220,6 +224,7 @@ def test_sticks_spheres_and_ribbons_are_closed_round_their_axes():
     alpha = np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(12)], axis=1)
     wide, _ = ribbon(alpha, np.tile([0.0, 0.0, 1.0], (12, 1)))
     coil, _ = ribbon(3.0 * alpha[:4], np.tile([0.0, 0.0, 1.0], (4, 1)))
-    rings = wide.reshape(-1, 10, 3)
-    assert np.ptp(rings[30], axis=0).max() == pytest.approx(2.5, abs=0.3)  # 2 x 1.25, tilted a little
+    ring = wide.reshape(-1, 10, 3)[30]
+    # 2 x 1.25 across, less at most 5 % because ten points need not hit the tip.
+    assert max(np.linalg.norm(a - b) for a in ring for b in ring) == pytest.approx(2.5, rel=0.05)
     assert np.isfinite(coil).all()

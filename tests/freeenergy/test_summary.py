@@ -18,7 +18,7 @@ def good_campaign(make_campaign, make_chain):
     """Long enough everywhere: three repeats of every leg, 80 switches per direction."""
     base = make_campaign(n_switch=(80, 80), sigma=1.0, label_error_kcal=None)
     legs = tuple(
-        MmLeg(leg, tuple(make_chain(n, 80, 30 + k) for k in range(3)))
+        MmLeg(leg, tuple(make_chain(n, 120, 30 + k, spacing=0.5) for k in range(3)))
         for leg, n in (("complex", 8), ("solvent", 5))
     )
     return replace(base, mm_legs=legs)

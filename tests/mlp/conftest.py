@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from drupe.mlp import Dataset
+from drupe.mlp import Committee, Dataset
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.baseline_energy import BaselineEnergy
 from drupe.mlp.electrostatics import field_at
+from drupe.mlp.potential import Potential, PotentialHeader
 from drupe.units import angstrom, nanometer
 
 FOLDER = Path(openmmtools.__file__).parent / "data" / "T4-lysozyme-L99A-implicit"
@@ -159,3 +160,53 @@ def test_data(labels: list[KnownLabel]) -> Dataset:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def random_members(ligand: Ligand) -> list[Potential]:
+    """Three potentials with large random weights, so that no term is small."""
+    header = PotentialHeader(
+        numbers=ligand.numbers,
+        fixed_charges=ligand.force_field.charges,
+        total_charge=0,
+        backbone="painn",
+        features=12,
+        layers=2,
+        radial=6,
+        cutoff=9.0,
+        damping=2.0,
+        field_scale=0.02,
+        energy_scale=0.005,
+        energy_bound=0.1,
+        charge_scale=0.1,
+        polarizability_scale=5.0,
+        energy_zero=-3.0,
+        level="toy",
+        training_set="none",
+        baseline=ligand.force_field,
+    )
+    made = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(3):
+            torch.manual_seed(seed)
+            one = Potential(header)
+            torch.nn.init.normal_(one.readout.last.weight, std=0.3)
+            made.append(one)
+    return made
+
+
+@pytest.fixture(scope="session")
+def random_stack(random_members: list[Potential]) -> Potential:
+    return Potential.from_stored([one.stored() for one in random_members])
+
+
+@pytest.fixture(scope="session")
+def random_committee(random_members: list[Potential]) -> Committee:
+    return Committee(tuple(one.stored() for one in random_members), sigma_factor=2.0, calibration_frames=5)
+
+
+@pytest.fixture(scope="session")
+def scene(frames: list[NDArray]) -> tuple[NDArray, NDArray, NDArray]:
+    """One geometry in sixty charges."""
+    mm, charges = cloud(np.random.default_rng(21), frames[4], 60)
+    return frames[4], mm, charges

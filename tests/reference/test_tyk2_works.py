@@ -116,6 +116,14 @@ def test_the_correction(works):
     assert got.difference.value == pytest.approx(1.458, abs=1e-3)  # given to three decimals
 
 
+def test_works_of_the_other_leg_flip_the_verdict(works):
+    # The two legs are only 1.5 kT apart: the second law and the overlap alone do not notice.
+    assert bar(works[0], works[1], seed=1).verdict.level == "PASS"
+    mixed = bar(works[0], works[3], seed=1).verdict
+    assert mixed.level == "FAIL"
+    assert "do not belong together" in mixed.reasons[0]
+
+
 def test_published_errors_are_too_small_by_the_square_root_of_two(works):
     # 2 %: they use another formula (pymbar's BAR), equal for good overlap.
     for leg, (w_f, w_r) in {"complex": works[:2], "solvent": works[2:]}.items():
