@@ -70,9 +70,9 @@ def overlap(w_f: Works, w_r: Works, df: float) -> float:
 def consistency(w_f: Works, w_r: Works, df: float) -> tuple[float, float]:
     """Do the two directions obey one fluctuation theorem? Two estimates of the overlap are compared.
 
-    The convergence measure of Hahn and Then, Phys. Rev. E 80, 031111 (2009): the overlap from first
-    moments of the acceptance against that from second moments. Zero for works that belong together
-    and reach their tails.
+    In the spirit of the convergence measure of Hahn and Then, arXiv:0910.2858: the overlap from
+    first moments of the acceptance against that from second moments. Zero on average for works that
+    belong together and reach their tails. The standard error is that of the sum over works.
 
     Parameters
     ----------

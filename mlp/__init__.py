@@ -7,9 +7,9 @@ if TYPE_CHECKING:
     from drupe.mlp.committee import Committee, load
     from drupe.mlp.dataset import Dataset
     from drupe.mlp.training import FitSpec, train
-    from drupe.mlp.transfer import TransferSpec, transfer
+    from drupe.mlp.transfer import TransferSpec
 
-__all__ = ["Committee", "Dataset", "FitSpec", "TransferSpec", "load", "train", "transfer"]
+__all__ = ["Committee", "Dataset", "FitSpec", "TransferSpec", "load", "train"]
 
 # Loaded when first used: torch takes seconds to import.
 _HOMES = {
@@ -19,7 +19,6 @@ _HOMES = {
     "TransferSpec": "drupe.mlp.transfer",
     "load": "drupe.mlp.committee",
     "train": "drupe.mlp.training",
-    "transfer": "drupe.mlp.transfer",
 }
 
 

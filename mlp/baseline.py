@@ -64,7 +64,9 @@ class LigandForceField:
         for name, (members, columns) in widths.items():
             atoms = frozen(np.reshape(getattr(self, f"{name}_atoms"), (-1, members)), np.int64)
             table = frozen(np.reshape(getattr(self, f"{name}s"), (-1, columns)), np.float64)
-            if len(atoms) != len(table) or (atoms.size and not 0 <= atoms.min() <= atoms.max() < self.n_atoms):
+            if len(atoms) != len(table) or (
+                atoms.size and not 0 <= atoms.min() <= atoms.max() < self.n_atoms
+            ):
                 raise InputError(
                     f"the {name} terms name atoms outside 0 to {self.n_atoms - 1}, or lack parameters",
                     remedy="build it with LigandForceField.from_system or .from_structure",
@@ -83,14 +85,18 @@ class LigandForceField:
         return record_key(self)
 
     @classmethod
-    def from_structure(cls, structure: "Structure", atoms: Sequence[int] | NDArray[np.int64]) -> "LigandForceField":
+    def from_structure(
+        cls, structure: "Structure", atoms: Sequence[int] | NDArray[np.int64]
+    ) -> "LigandForceField":
         """Read the molecule ``atoms`` (indices) from a structure; raises as `from_system`."""
         from drupe.embedding.structure import openmm_system
 
         return cls.from_system(openmm_system(structure), atoms)
 
     @classmethod
-    def from_system(cls, system: "openmm.System", atoms: Sequence[int] | NDArray[np.int64]) -> "LigandForceField":
+    def from_system(
+        cls, system: "openmm.System", atoms: Sequence[int] | NDArray[np.int64]
+    ) -> "LigandForceField":
         """Read the molecule ``atoms`` (indices, in the order of the labels) from an OpenMM System.
 
         Raises
@@ -117,7 +123,7 @@ class LigandForceField:
             elif type(force).__name__ not in _NOT_INTERNAL:
                 raise InputError(
                     f"the force field holds a {type(force).__name__}, which the MM baseline cannot reproduce",
-                    remedy="use a force field of harmonic bonds and angles, periodic torsions, LJ and Coulomb",
+                    remedy="use a force field of harmonic bonds and angles, torsions, LJ and Coulomb",
                 )
         fields: dict[str, NDArray[np.float64]] = {}
         for name, (members, table) in tables.items():
@@ -138,7 +144,9 @@ def _inside(members: Sequence[int], position: dict[int, int]) -> list[float] | N
     return [float(f) for f in found if f is not None]
 
 
-def _read_bonds(force: "openmm.HarmonicBondForce", position: dict[int, int], out: tuple[_Rows, _Rows]) -> None:
+def _read_bonds(
+    force: "openmm.HarmonicBondForce", position: dict[int, int], out: tuple[_Rows, _Rows]
+) -> None:
     from openmm import unit
 
     for index in range(force.getNumBonds()):
@@ -147,10 +155,14 @@ def _read_bonds(force: "openmm.HarmonicBondForce", position: dict[int, int], out
         if where is not None:
             out[0].append(where)
             stiffness = k.value_in_unit(unit.kilojoule_per_mole / unit.nanometer**2)
-            out[1].append([r0.value_in_unit(unit.nanometer) * nanometer, stiffness * kj_per_mol / nanometer**2])
+            out[1].append(
+                [r0.value_in_unit(unit.nanometer) * nanometer, stiffness * kj_per_mol / nanometer**2]
+            )
 
 
-def _read_angles(force: "openmm.HarmonicAngleForce", position: dict[int, int], out: tuple[_Rows, _Rows]) -> None:
+def _read_angles(
+    force: "openmm.HarmonicAngleForce", position: dict[int, int], out: tuple[_Rows, _Rows]
+) -> None:
     from openmm import unit
 
     for index in range(force.getNumAngles()):
@@ -162,7 +174,9 @@ def _read_angles(force: "openmm.HarmonicAngleForce", position: dict[int, int], o
             out[1].append([t0.value_in_unit(unit.radian), stiffness * kj_per_mol])
 
 
-def _read_torsions(force: "openmm.PeriodicTorsionForce", position: dict[int, int], out: tuple[_Rows, _Rows]) -> None:
+def _read_torsions(
+    force: "openmm.PeriodicTorsionForce", position: dict[int, int], out: tuple[_Rows, _Rows]
+) -> None:
     from openmm import unit
 
     for index in range(force.getNumTorsions()):
@@ -179,7 +193,9 @@ def _read_nonbonded(
 ) -> NDArray[np.float64]:
     from openmm import unit
 
-    def atomic(qq: "unit.Quantity", sigma: "unit.Quantity", epsilon: "unit.Quantity", power: int) -> list[float]:
+    def atomic(
+        qq: "unit.Quantity", sigma: "unit.Quantity", epsilon: "unit.Quantity", *, power: int
+    ) -> list[float]:
         return [
             qq.value_in_unit(unit.elementary_charge**power),
             sigma.value_in_unit(unit.nanometer) * nanometer,
@@ -209,6 +225,6 @@ def _refuse_constraints(system: "openmm.System", position: dict[int, int]) -> No
         a, b, _ = system.getConstraintParameters(index)
         if a in position or b in position:
             raise InputError(
-                f"the bond between atoms {a} and {b} is constrained, so its force constant is not in the system",
+                f"the bond between atoms {a} and {b} is constrained, its force constant is not there",
                 remedy="build the MM system with constraints=None and rigidWater=False",
             )

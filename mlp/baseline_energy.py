@@ -1,4 +1,4 @@
-"""Evaluation of a `LigandForceField` with torch: positions (bohr) in, energies (hartree) out, differentiable."""
+"""Energy of a `LigandForceField` in torch: positions (bohr) in, energies (hartree) out, differentiable."""
 
 import torch
 from torch import Tensor, nn
@@ -42,14 +42,18 @@ class BaselineEnergy(nn.Module):
             Shape ``(frames,)``, hartree.
         """
         return (
-            self._bonds(positions) + self._angles(positions) + self._torsions(positions) + self._pairs(positions)
+            self._bonds(positions)
+            + self._angles(positions)
+            + self._torsions(positions)
+            + self._pairs(positions)
         )
 
     def _bonds(self, positions: Tensor) -> Tensor:
         i, j = self.bond_atoms
         r0, k = self.bonds
         length = torch.linalg.vector_norm(positions[:, i] - positions[:, j], dim=-1)
-        return (k * (length - r0) ** 2).sum(-1) / 2
+        energy: Tensor = (k * (length - r0) ** 2).sum(-1) / 2
+        return energy
 
     def _angles(self, positions: Tensor) -> Tensor:
         i, j, k = self.angle_atoms
@@ -58,7 +62,8 @@ class BaselineEnergy(nn.Module):
         # atan2 keeps its accuracy near 0 and 180 degrees, where arccos does not.
         sine = torch.linalg.vector_norm(torch.linalg.cross(one, two), dim=-1)
         theta = torch.atan2(sine, (one * two).sum(-1))
-        return (stiffness * (theta - t0) ** 2).sum(-1) / 2
+        energy: Tensor = (stiffness * (theta - t0) ** 2).sum(-1) / 2
+        return energy
 
     def _torsions(self, positions: Tensor) -> Tensor:
         i, j, k, m = self.torsion_atoms
@@ -67,11 +72,13 @@ class BaselineEnergy(nn.Module):
         one, two = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
         sine = torch.linalg.vector_norm(axis, dim=-1) * (first * two).sum(-1)
         angle = torch.atan2(sine, (one * two).sum(-1))
-        return (height * (1 + torch.cos(period * angle - phase))).sum(-1)
+        energy: Tensor = (height * (1 + torch.cos(period * angle - phase))).sum(-1)
+        return energy
 
     def _pairs(self, positions: Tensor) -> Tensor:
         i, j = self.pair_atoms
         product, sigma, epsilon = self.pairs
         inverse = 1 / torch.linalg.vector_norm(positions[:, i] - positions[:, j], dim=-1)
         sixth = (sigma * inverse) ** 6
-        return (product * inverse + 4 * epsilon * (sixth**2 - sixth)).sum(-1)
+        energy: Tensor = (product * inverse + 4 * epsilon * (sixth**2 - sixth)).sum(-1)
+        return energy

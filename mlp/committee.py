@@ -73,7 +73,9 @@ class Committee:
         frames = sorted({int(i) for fit in fits for i in fit.held_out})
         if len(fits) < 2 or not frames:
             return plain
-        spread = {i: _spread(plain.evaluate(*_inputs(dataset, i), fixed_coulomb=True).energies) for i in frames}
+        spread = {
+            i: _spread(plain.evaluate(*_inputs(dataset, i), fixed_coulomb=True).energies) for i in frames
+        }
         pairs = np.array(
             [
                 (error, spread[int(i)])
@@ -176,6 +178,7 @@ class Committee:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(file.fileno(), 0o644)
                 file.write(self.to_bytes())
                 file.flush()
                 os.fsync(file.fileno())
@@ -195,7 +198,9 @@ def load(path: str | Path) -> Committee:
     """
     target = Path(path)
     if not target.is_file():
-        raise InputError(f"there is no model file {target}", remedy="check the path, or train and save a model")
+        raise InputError(
+            f"there is no model file {target}", remedy="check the path, or train and save a model"
+        )
     return Committee.from_bytes(target.read_bytes())
 
 
@@ -205,5 +210,5 @@ def _inputs(dataset: Dataset, i: int) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _spread(energies: NDArray[np.float64]) -> float:
-    """Standard deviation over members; nan when there is one member only."""
+    """Take the standard deviation over members; nan when there is one member only."""
     return float(np.std(energies, ddof=1)) if len(energies) > 1 else float("nan")

@@ -206,7 +206,10 @@ class Dataset:
     def frame_keys(self) -> tuple[str, ...]:
         """Content name of each geometry: QM positions, MM positions, MM charges."""
         return tuple(
-            content_key("Frame", {"qm": self.positions[i], "mm": self.mm_positions[i, :n], "q": self.mm_charges[i, :n]})
+            content_key(
+                "Frame",
+                {"qm": self.positions[i], "mm": self.mm_positions[i, :n], "q": self.mm_charges[i, :n]},
+            )
             for i, n in enumerate(self.mm_counts)
         )
 
@@ -232,7 +235,7 @@ class Dataset:
         if not set(held_out) <= known or not held_out or set(held_out) == known:
             raise InputError(
                 f"blocks {sorted(set(held_out))} cannot be held out of the blocks {sorted(known)}",
-                remedy="name some, but not all, of the blocks; give each stretch of trajectory its own number",
+                remedy="name some, but not all, of the blocks; number each stretch of trajectory",
             )
         inside = np.isin(self.blocks, list(held_out))
         rest, held = self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
@@ -245,17 +248,25 @@ class Dataset:
         return rest, held
 
     def _check_values(self) -> None:
-        for name in ("positions", "mm_positions", "mm_charges", "energy", "energy_low", "forces_qm", "forces_mm"):
+        for name in (
+            "positions",
+            "mm_positions",
+            "mm_charges",
+            "energy",
+            "energy_low",
+            "forces_qm",
+            "forces_mm",
+        ):
             bad = np.argwhere(~np.isfinite(getattr(self, name)))
             if len(bad):
                 raise InputError(
-                    f"{name} of label {bad[0][0]} is not a finite number (index {tuple(bad[0][1:].tolist())})",
+                    f"{name} of label {bad[0][0]} is not a finite number (at {tuple(bad[0][1:].tolist())})",
                     remedy="leave this label out, or compute it again",
                 )
         rest = abs(float(self.fixed_charges.sum()) - self.total_charge)
         if rest > _UNITS:
             raise InputError(
-                f"the fixed charges of the QM atoms add up to {self.fixed_charges.sum():.5f} e, no whole number",
+                f"the fixed charges of the QM atoms add to {self.fixed_charges.sum():.5f} e, no whole number",
                 remedy="take whole molecules into the QM region",
             )
         seen: dict[str, int] = {}
@@ -292,7 +303,8 @@ def _check_atoms(items: list[LabelLike]) -> None:
     for i, label in enumerate(items):
         if not np.array_equal(label.qm_numbers, first.qm_numbers):
             raise InputError(
-                f"label {i} has the atomic numbers {list(label.qm_numbers)}, label 0 has {list(first.qm_numbers)}",
+                f"label {i} has the atomic numbers {list(label.qm_numbers)}, "
+                f"label 0 has {list(first.qm_numbers)}",
                 remedy="use labels of one molecule with its atoms in one order",
             )
         if not np.allclose(label.qm_fixed_charges, first.qm_fixed_charges, rtol=0, atol=1e-9):

@@ -64,7 +64,9 @@ def field_at(qm: Tensor, mm: Tensor, charges: Tensor, width: float) -> Field:
     return Field(phi @ charges, qm * slope.sum(-1)[:, None] - slope @ mm, slope, curve * charges)
 
 
-def pull_back(qm: Tensor, mm: Tensor, made: Field, on_potential: Tensor, on_field: Tensor) -> tuple[Tensor, Tensor]:
+def pull_back(
+    qm: Tensor, mm: Tensor, made: Field, on_potential: Tensor, on_field: Tensor
+) -> tuple[Tensor, Tensor]:
     """Gradient of sum_i c_i phi_i + e_i . E_i with respect to all positions, in closed form.
 
     Parameters
@@ -83,7 +85,8 @@ def pull_back(qm: Tensor, mm: Tensor, made: Field, on_potential: Tensor, on_fiel
     tuple of Tensor
         Gradients of shape ``(qm, 3)`` and ``(mm, 3)``.
     """
-    # With d = R_i - R_j:  d/dR_j = sum_i [c g - curve (e.d)] d - g e,  and minus the same summed over j for R_i.
+    # With d = R_i - R_j:  d/dR_j = sum_i [c g - curve (e.d)] d - g e,
+    # and minus the same summed over j for R_i.
     along = (on_field * qm).sum(-1)[:, None] - on_field @ mm.T
     weight = on_potential[:, None] * made.slope - made.curve * along
     to_mm = weight.T @ qm - mm * weight.sum(0)[:, None] - made.slope.T @ on_field

@@ -69,7 +69,7 @@ def evaluate(
     if not (np.isfinite(energies).all() and np.isfinite(to_qm).all() and np.isfinite(to_mm).all()):
         raise ConvergenceError(
             "the learned potential returned an energy or force that is not finite",
-            remedy="atoms lie on top of each other or positions are NaN: shorten the time step or relax the start",
+            remedy="atoms lie on top of each other or positions are NaN: shorten the step or relax first",
         )
     return Evaluation(energies, -to_qm, -to_mm)
 

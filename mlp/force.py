@@ -1,7 +1,7 @@
-"""Door to OpenMM's PythonForce: a committee as a callable that pickles (nm, kJ/mol outside; bohr, hartree inside).
+"""Door to OpenMM's PythonForce: a committee as a callable that pickles (nm, kJ/mol outside).
 
-The value is the label's energy without its fixed-charge Coulomb part and without the energy zero: that part of
-the interaction stays in OpenMM's own forces, the zero is the same in every leg.
+The value is the label's energy without its fixed-charge Coulomb part and without the energy zero: that
+part of the interaction stays in OpenMM's own forces, the zero is the same in every leg.
 """
 
 from typing import TYPE_CHECKING
@@ -52,7 +52,9 @@ class LearnedForce:
 
     def _compute(self, positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         count = len(self._committee.header.numbers)
-        made = self._committee.evaluate(positions[:count], positions[count:], self._charges, fixed_coulomb=False)
+        made = self._committee.evaluate(
+            positions[:count], positions[count:], self._charges, fixed_coulomb=False
+        )
         forces = np.concatenate([made.forces_qm, made.forces_mm])
         return float(made.energies.mean()) / kj_per_mol, forces * (nanometer / kj_per_mol)
 

@@ -73,7 +73,9 @@ def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = Fal
     through = torch.einsum("fixy,fiy->fix", data.gradient, to_field)
     forces = shift[..., None] * data.field - to_place - through
     z = torch.cat([shift, to_field.reshape(len(shift), -1)], dim=1)
-    square = data.mm_square + 2 * (z * data.mm_cross).sum(1) + torch.einsum("fa,fab,fb->f", z, data.mm_gram, z)
+    square = (
+        data.mm_square + 2 * (z * data.mm_cross).sum(1) + torch.einsum("fa,fab,fb->f", z, data.mm_gram, z)
+    )
     return _Predicted(energies[0], forces, square, z, terms)
 
 

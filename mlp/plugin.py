@@ -31,7 +31,7 @@ _CHARGE_TOLERANCE = 1e-4  # e; topologies print charges with six decimals or mor
 class DrupePotentialFactory:
     """What OpenMM-ML's entry point ``drupe`` loads."""
 
-    def createImpl(self, name: str, **args: Any) -> "_DrupePotential":  # noqa: N802 (OpenMM-ML's name)
+    def createImpl(self, name: str, **args: Any) -> "_DrupePotential":
         """Read the model given as ``model=`` (path of a file written by `Committee.save`).
 
         Raises
@@ -56,18 +56,18 @@ class _DrupePotential:
     def __init__(self, committee: "Committee") -> None:
         self.committee = committee
 
-    def getSupportedEmbeddings(self) -> list[str]:  # noqa: N802 (OpenMM-ML's name)
+    def getSupportedEmbeddings(self) -> list[str]:
         return [_EMBEDDING]
 
-    def getMLLongRange(self) -> bool:  # noqa: N802 (OpenMM-ML's name)
+    def getMLLongRange(self) -> bool:
         return False
 
-    def addForces(  # noqa: N802 (OpenMM-ML's name)
+    def addForces(
         self,
         topology: "app.Topology",
         system: "openmm.System",
         atoms: Iterable[int] | None,
-        forceGroup: int,  # noqa: N803 (OpenMM-ML's name)
+        forceGroup: int,
         **_: Any,
     ) -> None:
         """Add the potential of the bare ML atoms (no surrounding charges: mechanical embedding)."""
@@ -76,15 +76,15 @@ class _DrupePotential:
         _refuse_periodic(topology, None)
         system.addForce(_python_force(self.committee, chosen, [], np.zeros(0), forceGroup))
 
-    def createMixedSystem(  # noqa: N802 (OpenMM-ML's name)
+    def createMixedSystem(
         self,
         topology: "app.Topology",
         system: "openmm.System",
         atoms: list[int],
-        forceGroup: int,  # noqa: N803 (OpenMM-ML's name)
+        forceGroup: int,
         interpolate: bool,
         embedding: str,
-        returnInfo: bool = False,  # noqa: N803 (OpenMM-ML's name)
+        returnInfo: bool = False,
         **args: Any,
     ) -> Any:
         """Build the mixed system with electrostatic embedding.
@@ -131,15 +131,15 @@ class _EmbeddedTerm:
     def __init__(self, committee: "Committee", others: list[int], charges: NDArray[np.float64]) -> None:
         self.committee, self.others, self.charges = committee, others, charges
 
-    def getMLLongRange(self) -> bool:  # noqa: N802 (OpenMM-ML's name)
+    def getMLLongRange(self) -> bool:
         return False
 
-    def addForces(  # noqa: N802 (OpenMM-ML's name)
+    def addForces(
         self,
         topology: "app.Topology",
         system: "openmm.System",
         atoms: Iterable[int],
-        forceGroup: int,  # noqa: N803 (OpenMM-ML's name)
+        forceGroup: int,
         **_: Any,
     ) -> None:
         system.addForce(_python_force(self.committee, list(atoms), self.others, self.charges, forceGroup))
@@ -164,7 +164,8 @@ def _expose_lambda(system: "openmm.System", group: int) -> None:
 
     for force in system.getForces():
         if isinstance(force, openmm.CustomCVForce) and any(
-            force.getGlobalParameterName(k) == "lambda_interpolate" for k in range(force.getNumGlobalParameters())
+            force.getGlobalParameterName(k) == "lambda_interpolate"
+            for k in range(force.getNumGlobalParameters())
         ):
             force.setForceGroup(group)
             force.addEnergyParameterDerivative("lambda_interpolate")
@@ -196,7 +197,7 @@ def _check_charges(committee: "Committee", found: NDArray[np.float64]) -> None:
     if worst > _CHARGE_TOLERANCE:
         raise InputError(
             f"the fixed charges of the ML atoms differ from the model's by up to {worst:.4f} e",
-            remedy="use the force field the labels were made with: its Coulomb energy is part of the potential",
+            remedy="use the force field the labels were made with: its Coulomb part is in the potential",
         )
 
 
@@ -211,7 +212,9 @@ def _charges(system: "openmm.System") -> NDArray[np.float64]:
             remedy="build the system from a force field with point charges",
         )
     count = system.getNumParticles()
-    values = [forces[0].getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in range(count)]
+    values = [
+        forces[0].getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in range(count)
+    ]
     return np.array(values, dtype=np.float64)
 
 

@@ -106,18 +106,28 @@ class Potential(nn.Module):
         What to build.
     members
         Number of networks evaluated side by side.
+    seed
+        Seed of the first weights; the random state of the process is left as it was.
     """
 
     fixed_charges: Tensor
 
-    def __init__(self, header: PotentialHeader, members: int = 1) -> None:
+    def __init__(self, header: PotentialHeader, members: int = 1, seed: int = 0) -> None:
         super().__init__()
         self.header, self.members = header, members
         kinds, species = np.unique(header.numbers, return_inverse=True)
         self.register_buffer("fixed_charges", torch.tensor(header.fixed_charges), persistent=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build(header, species, len(kinds), members)
+        self.baseline = None if header.baseline is None else BaselineEnergy(header.baseline)
+
+    def _build(
+        self, header: PotentialHeader, species: NDArray[np.int64], n_species: int, members: int
+    ) -> None:
         self.backbone = PaiNN(
             torch.tensor(species, dtype=torch.int64),
-            n_species=len(kinds),
+            n_species=n_species,
             features=header.features,
             layers=header.layers,
             radial=header.radial,
@@ -134,7 +144,6 @@ class Potential(nn.Module):
             missing_charge=header.total_charge - float(header.fixed_charges.sum()),
             members=members,
         )
-        self.baseline = None if header.baseline is None else BaselineEnergy(header.baseline)
 
     @classmethod
     def from_stored(cls, stored: StoredPotential | Sequence[StoredPotential]) -> "Potential":
@@ -168,12 +177,15 @@ class Potential(nn.Module):
     def stored(self) -> StoredPotential:
         """Plain arrays of a single potential (float64)."""
         if self.members != 1:
-            raise InputError("a stack is stored member by member", remedy="store the potentials it was made of")
-        weights = {name: frozen(value.detach().numpy(), np.float64) for name, value in self.state_dict().items()}
+            raise InputError(
+                "a stack is stored member by member", remedy="store the potentials it was made of"
+            )
+        state = sorted(self.state_dict().items())
+        weights = {name: frozen(value.detach().numpy(), np.float64) for name, value in state}
         return StoredPotential(self.header, weights)
 
     def atom_terms(self, positions: Tensor, field: Tensor) -> AtomTerms:
-        """Outputs of the network for frames: positions and damped field of shape ``(frames, atoms, 3)``."""
+        """Run the network on positions and damped field of shape ``(frames, atoms, 3)``."""
         terms: AtomTerms = self.readout(self.backbone(positions, field), len(positions))
         return terms
 

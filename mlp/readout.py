@@ -64,7 +64,7 @@ class Readout(nn.Module):
         self.last = StackedLinear(members, features, 3, zero=True)
 
     def forward(self, scalar: Tensor, frames: int) -> AtomTerms:
-        """Outputs from features of shape ``(members, frames * atoms, features)``."""
+        """Turn features into outputs; features of shape ``(members, frames * atoms, features)``."""
         members, rows, _ = scalar.shape
         out = self.last(functional.silu(self.inner(scalar))).reshape(members, frames, rows // frames, 3)
         energy, charge, root = out.unbind(-1)

@@ -99,7 +99,9 @@ class FitSpec:
         for name in (*positive, "batch", "patience", "energy_bound"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} = {value} in the fit specification", remedy="give a positive number")
+                raise InputError(
+                    f"{name} = {value} in the fit specification", remedy="give a positive number"
+                )
         if not 0 <= self.held_out < 0.9 or not 0 <= self.average < 1:
             raise InputError(
                 f"held_out = {self.held_out} and average = {self.average} are not fractions",
@@ -190,7 +192,11 @@ def _fit(
     kept = data.take(torch.from_numpy(np.flatnonzero(~outside)))
     held = data.take(torch.from_numpy(np.flatnonzero(outside))) if outside.any() else None
     weights = LossWeights(
-        spec.energy_weight, spec.force_weight, spec.mm_force_weight, spec.charge_pull, spec.polarizability_pull
+        spec.energy_weight,
+        spec.force_weight,
+        spec.mm_force_weight,
+        spec.charge_pull,
+        spec.polarizability_pull,
     )
 
     def loss() -> Tensor:
@@ -232,10 +238,7 @@ def _fit(
 
 
 def _fresh(header: PotentialHeader, seed: int) -> Potential:
-    """New weights; the random state of the process is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        potential = Potential(header)
+    potential = Potential(header, seed=seed)
     with torch.no_grad():
         # A square has no slope at zero: polarizabilities start at 4 % of their scale instead.
         bias = potential.readout.last.bias

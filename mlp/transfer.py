@@ -1,9 +1,10 @@
 """Carry a potential from its low level to a few energies of a higher level (hartree, bohr).
 
-1. The energy zero moves by the mean of E_high - E_low. 2. The network is fitted to the high energies
-(as its own low-level energy plus E_high - E_low) with a low learning rate, its weights pulled to where they came from, its forces pulled to the low-level
-potential's, while a second readout keeps reproducing low-level labels (replay). 3. The guard measures how far forces
-moved and refuses beyond a bound: energies alone do not say what forces do between the frames.
+1. The energy zero moves by the mean of E_high - E_low. 2. The network is fitted to the high energies (as
+its own low-level energy plus E_high - E_low) with a low learning rate: weights are pulled to where they
+came from, forces to the low-level potential's, and a second readout on the same backbone keeps
+reproducing the low-level labels (replay). 3. The guard measures how far forces moved and refuses beyond
+a bound: energies alone do not say what forces do between the frames.
 """
 
 import dataclasses
@@ -131,7 +132,7 @@ def transfer_member(
         raise ConvergenceError(
             f"transfer moved the forces of member {member} by {drift:.5f} hartree/bohr rms, "
             f"the bound is {spec.max_force_drift:.5f}",
-            remedy="raise force_pull or weight_pull, add high-level labels, or raise max_force_drift knowingly",
+            remedy="raise force_pull or weight_pull, add labels, or raise max_force_drift knowingly",
         )
     return Fitted(
         stored=fit.averaged.stored(),
@@ -190,12 +191,17 @@ class _Transfer:
     def loss(self) -> Tensor:
         some, again = self._draw(self.targets), self._draw(self.rehearsal)
         batch, old = self.targets.take(some), self.rehearsal.take(again)
-        made, rehearsed = predict_frames(self.moved, batch, graph=True), predict_frames(self.moved, old, graph=True)
+        made, rehearsed = (
+            predict_frames(self.moved, batch, graph=True),
+            predict_frames(self.moved, old, graph=True),
+        )
         missed = (made.energy + self.high_zero - self.wanted[some]) * batch.has_energy
         energy = (missed**2).sum() / batch.has_energy.sum().clamp(min=1) / self.correction_scale**2
         drift = ((rehearsed.forces - self.before[again]) ** 2).mean() / self.scales.force**2
         turned = rehearsed.response - self.response_before[again]
-        drift = drift + torch.einsum("fa,fab,fb->f", turned, old.mm_gram, turned).mean() / self.scales.mm_square
+        drift = (
+            drift + torch.einsum("fa,fab,fb->f", turned, old.mm_gram, turned).mean() / self.scales.mm_square
+        )
         names = dict(self.moved.named_parameters())
         count = sum(value.numel() for value in self.start.values())
         distance = torch.stack([((names[k] - v) ** 2).sum() for k, v in self.start.items()]).sum() / count

@@ -19,7 +19,9 @@ __all__ = ["PaiNN", "StackedLinear"]
 class StackedLinear(nn.Module):
     """One affine map per member: ``(members, rows, inputs)`` to ``(members, rows, outputs)``."""
 
-    def __init__(self, members: int, inputs: int, outputs: int, *, bias: bool = True, zero: bool = False) -> None:
+    def __init__(
+        self, members: int, inputs: int, outputs: int, *, bias: bool = True, zero: bool = False
+    ) -> None:
         super().__init__()
         bound = 0.0 if zero else math.sqrt(3 / inputs)
         weight = torch.empty(members, inputs, outputs, dtype=torch.float64).uniform_(-bound, bound)
@@ -141,7 +143,6 @@ class _Message(nn.Module):
         self, scalar: Tensor, vector: Tensor, even: Tensor, odd: Tensor, frames: int
     ) -> tuple[Tensor, Tensor]:
         members, rows, width = scalar.shape
-        atoms = rows // frames
         first, second, third = self.outer(functional.silu(self.inner(scalar))).split(width, dim=-1)
         carried = torch.cat([first[:, :, None], third[:, :, None] * vector], dim=2)  # members, rows, 4, width
         gains = torch.cat([self.to_scalar[:, :, None], self.through[:, :, None].expand(-1, -1, 3, -1)], dim=2)
@@ -176,7 +177,9 @@ class _Update(nn.Module):
 
     def forward(self, scalar: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
         members, rows, width = scalar.shape
-        one, two = self.mix(vector.reshape(members, 3 * rows, width)).reshape(members, rows, 3, -1).split(width, -1)
+        one, two = (
+            self.mix(vector.reshape(members, 3 * rows, width)).reshape(members, rows, 3, -1).split(width, -1)
+        )
         norm = torch.sqrt((two * two).sum(2) + 1e-4) - 1e-2
         gates = self.outer(functional.silu(self.inner(torch.cat([scalar, norm], dim=-1))))
         keep, cross, turn = gates.split(width, dim=-1)

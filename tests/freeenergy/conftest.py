@@ -86,8 +86,11 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
     energies = {
         leg: rng.normal(0, 3.2, n) * kcal_per_mol - 310.4 for leg, n in (("complex", 12), ("solvent", 8))
     }
-    group = tuple(f"{leg}, {part}" for leg, n in (("complex", 12), ("solvent", 8))
-                  for part in ["training"] * (n - n // 4) + ["validation"] * (n // 4))  # fmt: skip
+    group = tuple(
+        f"{leg}, {part}"
+        for leg, n in (("complex", 12), ("solvent", 8))
+        for part in ["training"] * (n - n // 4) + ["validation"] * (n // 4)
+    )
     reference = np.concatenate(list(energies.values()))
     force = rng.normal(0, 0.02, 20 * 18 * 3)
     steps = np.arange(0, 4001, 100)
@@ -155,7 +158,7 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
                 0.05 * force + rng.normal(0, 5e-5, force.size),
                 ("all labels",),
             ),
-        ),  # fmt: skip
+        ),
         "learning": (
             *(curve("low", m, 6.0, 0.5) for m in range(4)),
             *(curve("core", m, 1.2, 0.3) for m in range(4)),

@@ -153,7 +153,7 @@ def test_parts_of_the_error_add_in_quadrature_and_the_unknown_stay_out():
     one = FreeEnergy(1.0, Verdict("PASS"), "BAR", sampling=0.3, replicate=0.4, model=0.3, label=1.2)
     assert one.error == pytest.approx(1.3, rel=1e-12)  # sqrt(0.4^2 + 0.3^2 + 1.2^2): replicate > sampling
     assert math.isnan(FreeEnergy(1.0, Verdict("PASS"), "BAR").error)
-    with pytest.raises(InputError, match="model error is -0.1"):
+    with pytest.raises(InputError, match=r"model error is -0\.1"):
         FreeEnergy(1.0, Verdict("PASS"), "BAR", model=-0.1)
 
 

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from drupe.mlp import Committee, Dataset
+from drupe.mlp import Committee, Dataset, FitSpec
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.baseline_energy import BaselineEnergy
 from drupe.mlp.electrostatics import field_at
+from drupe.mlp.fitted import Fitted
 from drupe.mlp.potential import Potential, PotentialHeader
+from drupe.mlp.training import train_member
 from drupe.units import angstrom, nanometer
 
 FOLDER = Path(openmmtools.__file__).parent / "data" / "T4-lysozyme-L99A-implicit"
@@ -50,7 +52,7 @@ class Ligand:
 
 
 class Truth:
-    """E = stretched force field + sum q0 phi + sum dq phi - 1/2 sum a |E|^2 - 300, plus a bond term on top."""
+    """E = stretched force field + sum q0 phi + sum dq phi - 1/2 sum a |E|^2 - 300; on top a bond term."""
 
     def __init__(self, ligand: Ligand) -> None:
         plain = ligand.force_field
@@ -59,7 +61,11 @@ class Truth:
             dataclasses.replace(plain, bonds=plain.bonds * stretch, angles=plain.angles * weaken)
         )
         stiff = np.zeros_like(plain.bonds) + plain.bonds * np.array([1.015, 0.08])
-        nothing = {"angles": plain.angles * [1.0, 0.0], "torsions": plain.torsions * 0, "pairs": plain.pairs * 0}
+        nothing = {
+            "angles": plain.angles * [1.0, 0.0],
+            "torsions": plain.torsions * 0,
+            "pairs": plain.pairs * 0,
+        }
         self.core = BaselineEnergy(dataclasses.replace(plain, bonds=stiff, **nothing))
         self.fixed = torch.tensor(plain.charges)
         self.shift = 0.4 * (self.fixed - self.fixed.mean())
@@ -72,7 +78,9 @@ class Truth:
         low = low - (self.polarizability * (damped.field**2).sum(-1)).sum() / 2
         return torch.stack([low, low + self.core(qm[None])[0] - 0.7])
 
-    def label(self, ligand: Ligand, qm: NDArray, mm: NDArray, charges: NDArray, level: str = "toy") -> KnownLabel:
+    def label(
+        self, ligand: Ligand, qm: NDArray, mm: NDArray, charges: NDArray, level: str = "toy"
+    ) -> KnownLabel:
         at, around = torch.tensor(qm, requires_grad=True), torch.tensor(mm, requires_grad=True)
         low, high = self.energies(at, around, torch.tensor(charges))
         to_qm, to_mm = torch.autograd.grad(low, (at, around))
@@ -186,12 +194,11 @@ def random_members(ligand: Ligand) -> list[Potential]:
         baseline=ligand.force_field,
     )
     made = []
-    with torch.random.fork_rng(devices=[]):
-        for seed in range(3):
-            torch.manual_seed(seed)
-            one = Potential(header)
-            torch.nn.init.normal_(one.readout.last.weight, std=0.3)
-            made.append(one)
+    for seed in range(3):
+        one = Potential(header, seed=seed)
+        draw = torch.Generator().manual_seed(seed)
+        torch.nn.init.normal_(one.readout.last.weight, std=0.3, generator=draw)
+        made.append(one)
     return made
 
 
@@ -210,3 +217,11 @@ def scene(frames: list[NDArray]) -> tuple[NDArray, NDArray, NDArray]:
     """One geometry in sixty charges."""
     mm, charges = cloud(np.random.default_rng(21), frames[4], 60)
     return frames[4], mm, charges
+
+
+@pytest.fixture(scope="session")
+def low_fits(ligand: Ligand, low_data: Dataset) -> list[Fitted]:
+    """Two members, fitted for a short while."""
+    torch.set_num_threads(1)
+    spec = FitSpec(members=2, seed=1, steps=250, features=16, batch=10)
+    return [train_member(low_data, spec, member, ligand.force_field) for member in range(2)]

@@ -11,7 +11,9 @@ from drupe.units import kj_per_mol, nanometer
 
 
 def of_openmm(system, positions):
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context = openmm.Context(
+        system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
     context.setPositions(positions / nanometer)
     state = context.getState(getEnergy=True, getForces=True)
     energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
@@ -24,6 +26,7 @@ def test_equals_openmm(ligand, frames):
     place = torch.tensor(np.array(frames[:5]), requires_grad=True)
     energies = evaluated(place)
     (slope,) = torch.autograd.grad(energies.sum(), place)
+    energies = energies.detach()
     for i in range(5):
         energy, forces = of_openmm(ligand.system, frames[i])
         # 1e-6: OpenMM's Coulomb constant has nine digits, its Reference platform is double precision.

@@ -1,0 +1,86 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from drupe.errors import InputError
+from drupe.mlp import Committee, load
+from drupe.records import pack
+
+
+def test_save_and_load_give_the_same_numbers(random_committee, scene, tmp_path):
+    path = tmp_path / "ligand model ö.drupe"
+    random_committee.save(path)
+    again = load(path)
+    here, there = random_committee.predict(*scene), again.predict(*scene)
+    assert there.energy == here.energy
+    assert np.array_equal(there.forces_mm, here.forces_mm)
+    assert there.energy_sigma == here.energy_sigma
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]  # nothing half-written beside it
+
+
+def test_mean_and_spread_are_of_the_members(random_committee, scene):
+    made = random_committee.predict(*scene)
+    assert made.energy == pytest.approx(made.member_energies.mean(), abs=1e-13)
+    # sigma_factor is 2 in this committee.
+    assert made.energy_sigma == pytest.approx(2 * np.std(made.member_energies, ddof=1), rel=1e-12)
+
+
+def test_calibration_compares_spread_with_held_out_errors(low_fits, low_data):
+    committee = Committee.from_fits(low_fits, low_data)
+    assert committee.calibration_frames == sum(len(fit.held_out) for fit in low_fits) == 8
+    assert committee.sigma_factor >= 1
+    wrong = [dataclasses.replace(fit, held_out_error=fit.held_out_error + 1.0) for fit in low_fits]
+    assert Committee.from_fits(wrong, low_data).sigma_factor > 20 * committee.sigma_factor
+
+
+def test_predictions_on_a_data_set_match_frame_by_frame(random_committee, low_data):
+    made = random_committee.predict_all(low_data.take([0, 1]))
+    single = random_committee.predict(low_data.positions[1], low_data.mm_positions[1], low_data.mm_charges[1])
+    assert made[1].energy == single.energy
+    assert made[0].forces_mm.shape == (0, 3)
+
+
+def edited(data, old, new):
+    """The same file with the JSON header changed."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    assert old in header["__metadata__"]["drupe"]
+    header["__metadata__"]["drupe"] = header["__metadata__"]["drupe"].replace(old, new)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+def test_refuses_damaged_newer_and_foreign_files(random_committee, low_data, tmp_path):
+    data = random_committee.to_bytes()
+    cases = {
+        "cut": (data[: len(data) // 2], "not a stored record"),
+        "empty": (b"", "not a stored record"),
+        "units": (edited(data, "hartree, bohr, e", "eV, angstrom, e"), "computes in"),
+        "version": (edited(data, '"version": 1', '"version": 9'), "schema 9"),
+        "other": (pack(low_data), "Dataset"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            load(tmp_path / name)
+    with pytest.raises(InputError, match="no model file"):
+        load(tmp_path / "absent.drupe")
+    with pytest.raises(InputError, match="no folder"):
+        random_committee.save(tmp_path / "nowhere" / "m.drupe")
+
+
+def test_refuses_members_that_do_not_belong_together(random_members):
+    one, two = random_members[0].stored(), random_members[1].stored()
+    other = dataclasses.replace(two, header=dataclasses.replace(two.header, level="else"))
+    with pytest.raises(InputError, match="headers differ"):
+        Committee((one, other))
+
+
+def test_refuses_weights_of_another_shape(random_members, scene):
+    one = random_members[0].stored()
+    cut = {name: value[..., :-1] for name, value in one.weights.items()}
+    with pytest.raises(InputError, match="do not fit the stored header"):
+        Committee((dataclasses.replace(one, weights=cut),)).predict(*scene)
