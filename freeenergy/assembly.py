@@ -51,10 +51,13 @@ def assemble(
         If not even the MM-level binding free energy can be had; the failures are named.
     """
     results = _Results(nodes, rows, store)
-    missing = [n.name for n in nodes if n.stage in ("alchemical windows", "restraint") and n.name not in results]
+    missing = [
+        n.name for n in nodes if n.stage in ("alchemical windows", "restraint") and n.name not in results
+    ]
     if missing:
         raise ConvergenceError(
-            f"no binding free energy without {', '.join(missing[:5])}" + "".join(_tell(f) for f in results.failures()),
+            f"no binding free energy without {', '.join(missing[:5])}"
+            + "".join(_tell(f) for f in results.failures()),
             remedy="correct what the failed tasks name, and run the same command again: the rest is kept",
         )
     restraint = results["complex/restraint"]
@@ -70,7 +73,9 @@ def assemble(
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
         switching=tuple(_switching(results, config)),
         cores=_cores(results, prepared),
-        parity=tuple(p for level in ("low", "core") for p in results.attribute(f"{level}/committee", "parity")),
+        parity=tuple(
+            p for level in ("low", "core") for p in results.attribute(f"{level}/committee", "parity")
+        ),
         learning=tuple(
             curve
             for level in ("low", "core")
@@ -106,7 +111,9 @@ class _Results:
 
     def matching(self, pattern: str) -> list[Any]:
         """Results of all nodes whose whole name matches."""
-        return [self[node.name] for node in self.nodes if re.fullmatch(pattern, node.name) and node.name in self]
+        return [
+            self[node.name] for node in self.nodes if re.fullmatch(pattern, node.name) and node.name in self
+        ]
 
     def attribute(self, name: str, field: str) -> Any:
         """A field of a result, or nothing of it where the task has no result."""
@@ -213,9 +220,7 @@ def _curve(results: _Results, level: str, member: int) -> LearningCurve | None:
         return None
     curve = results[name].curve
     held_out = np.isfinite(curve.force_held_out).any()
-    energy, force = (
-        (curve.energy_held_out, curve.force_held_out) if held_out else (curve.energy, curve.force)
-    )
+    energy, force = (curve.energy_held_out, curve.force_held_out) if held_out else (curve.energy, curve.force)
     return LearningCurve(level, member, curve.step, energy, force)
 
 
@@ -273,13 +278,17 @@ def _restraint(prepared: Prepared, restraint: Any, temperature_k: float) -> Rest
 def _settings(config: Config, store: Store) -> dict[str, str]:
     level = config.level
     said = {
-        "level": f"{level.functional}/{level.basis}, core {level.core}, virtual shells 0-{level.virtual_shells}",
+        "level": f"{level.functional}/{level.basis}, core {level.core}, "
+        f"virtual shells 0 to {level.virtual_shells}",
         "temperature": f"{config.dynamics.temperature:g} K",
         "time step": f"{config.dynamics.step:g} fs MM, {config.dynamics.ml_step:g} fs ML/MM, flexible bonds",
         "hydrogen mass": f"{config.system.hydrogen_mass:g} amu",
         "seed": str(config.seed),
     }
-    for name, unit, text in (("wall_s", 1.0, "wall time, all runs together"), ("peak_mb", 1.0, "peak memory")):
+    for name, unit, text in (
+        ("wall_s", 1.0, "wall time, all runs together"),
+        ("peak_mb", 1.0, "peak memory"),
+    ):
         value = store.fact(name)
         if isinstance(value, int | float):
             said[text] = f"{value / 60:.1f} min" if name == "wall_s" else f"{value / unit / 1024:.2f} GB"
@@ -291,23 +300,32 @@ def _approximations(config: Config, results: _Results) -> list[tuple[str, str]]:
     told = [
         (
             f"implicit solvent ({config.system.implicit_solvent})",
-            "stays at the MM level in both legs: the polarisation of the solvent by the corrected ligand is not in "
-            "the corrections",
+            "stays at the MM level in both legs: the answer of the solvent to the corrected ligand "
+            "is not in the corrections",
         ),
         (
             "unscreened field in the labels",
-            "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened field this "
-            "is an error of the label of about 1 to 2 kcal/mol",
+            "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened field "
+            "this is an error of the label of about 1 to 2 kcal/mol",
         ),
         (
-            f"virtual space of the cores ({level.virtual_shells + 1} concentric shells)",
+            f"virtual space of the cores (concentric shells 0 to {level.virtual_shells})",
             "the rest of the correlation is added at the MP2 level",
         ),
-        ("forces at the core-corrected level", "are those of DFT/MM: the transfer learns core-corrected energies"),
-        ("learned potential", "is the difference to the ligand's MM energy, with charges and polarizabilities in "
-         "the MM field; fixed charges stay classical"),
-        ("masses", f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses"),
-    ]  # fmt: skip
+        (
+            "forces at the core-corrected level",
+            "are those of DFT/MM: the transfer learns core-corrected energies",
+        ),
+        (
+            "learned potential",
+            "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
+            "fixed charges stay classical",
+        ),
+        (
+            "masses",
+            f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
+        ),
+    ]
     for leg in _LEGS:
         if f"{leg}/snapshots" in results and (few := results[f"{leg}/snapshots"].correlated):
             told.append((f"correlated snapshots ({leg})", f"{few} frames lie closer than a correlation time"))
@@ -316,4 +334,8 @@ def _approximations(config: Config, results: _Results) -> list[tuple[str, str]]:
 
 def _versions() -> dict[str, str]:
     found = {name: metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **found, "machine": f"{platform.system()} {platform.machine()}"}
+    return {
+        "python": platform.python_version(),
+        **found,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

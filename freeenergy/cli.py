@@ -38,7 +38,13 @@ def _speaks_plainly(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except DrupeError as error:
             click.echo(f"drupe: {error}", err=True)
-            code = 2 if isinstance(error, InputError) else _ENVIRONMENT if isinstance(error, MachineError) else _PARTIAL
+            code = (
+                2
+                if isinstance(error, InputError)
+                else _ENVIRONMENT
+                if isinstance(error, MachineError)
+                else _PARTIAL
+            )
             sys.exit(code)
         except KeyboardInterrupt:
             click.echo("drupe: interrupted; the same command goes on where this one stopped", err=True)
@@ -57,7 +63,9 @@ def main() -> None:
 
 @main.command()
 @click.argument("input_file", metavar="INPUT.toml", type=click.Path(path_type=Path))
-@click.option("--folder", type=click.Path(path_type=Path), help="Campaign folder  [default: ./NAME of the input]")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Campaign folder  [default: ./NAME of the input]"
+)
 @_speaks_plainly
 def run(input_file: Path, folder: Path | None) -> None:
     """Run the campaign in INPUT.toml to its report, or go on with it.
@@ -113,7 +121,9 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
         shutil.copyfile(input_file, store.scratch / "campaign.toml")
         (store.scratch / "campaign.toml").replace(folder / "campaign.toml")
         engine, placed = engine_for(config, store)
-        console.print(f"campaign {config.name}: {len(nodes)} tasks, {placed}, folder {folder}", soft_wrap=True)
+        console.print(
+            f"campaign {config.name}: {len(nodes)} tasks, {placed}, folder {folder}", soft_wrap=True
+        )
         with Progress(nodes, engine.slots, console) as progress:
             rows = run_graph(
                 nodes, {"prepared": prepared}, store, engine, progress, timeout_s=config.engine.timeout

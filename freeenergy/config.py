@@ -1,4 +1,4 @@
-"""The input file of a campaign: TOML in, a checked `Config` out. Unknown keys and bare numbers are refused."""
+"""The input file of a campaign: TOML in, a checked `Config` out; unknown keys are refused."""
 
 import difflib
 import tomllib
@@ -66,7 +66,7 @@ class LegSampling(_Table):
 
 
 class LegSwitching(_Table):
-    """Switching in one leg: switches per direction, their length, and the ML/MM sampling before the reverse ones."""
+    """Switching in one leg: switches per direction, their length, and the ML/MM runs before the reverse."""
 
     switches: Count
     length: Picoseconds
@@ -121,7 +121,8 @@ class LabelsTable(_Table):
         for leg in ("complex", "solvent"):
             if getattr(self.core, leg) > getattr(self.total, leg):
                 raise ValueError(
-                    f"{getattr(self.core, leg)} core-corrected labels of {getattr(self.total, leg)} in the {leg} leg"
+                    f"{getattr(self.core, leg)} core-corrected labels of {getattr(self.total, leg)} "
+                    f"in the {leg} leg"
                 )
         return self
 
@@ -189,7 +190,8 @@ class Config(_Table):
             have, need = sampling.runs * sampling.frames, getattr(self.labels.total, leg) + switching.switches
             if have < need:
                 raise ValueError(
-                    f"sampling.{leg} keeps {have} frames, but labels and switches need {need} different ones: "
+                    f"sampling.{leg} keeps {have} frames, but labels and switches need {need} different "
+                    "ones: "
                     "raise frames or runs"
                 )
             have = switching.runs * switching.frames
@@ -222,7 +224,9 @@ def read_config(path: Path) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
-        raise InputError(f"{path}: " + "; ".join(lines), remedy="correct the input file and run again") from error
+        raise InputError(
+            f"{path}: " + "; ".join(lines), remedy="correct the input file and run again"
+        ) from error
 
 
 def _explain(item: Any) -> str:

@@ -94,7 +94,7 @@ class LevelDifferences:
 
 
 def fit_member(settings: FitStage, prepared: Prepared, *labels: LabelledSnapshot) -> Fitted:
-    """Fit one member to the DFT/MM energies and forces of all labels, as the difference to the ligand's MM energy."""
+    """Fit one member to DFT/MM energies and forces, as the difference to the ligand's MM energy."""
     return train_member(_dataset(labels, "low"), settings.spec, settings.member, _baseline(prepared))
 
 
@@ -169,11 +169,12 @@ def _frames(runs: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _energies(committee: Committee, leg: Leg, frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Energies of every member at every frame, shape ``(members, frames)``, hartree, each level from its zero."""
+    """Energies of all members at all frames, ``(members, frames)``, hartree, from the level's zero."""
     charges = leg.structure.system.charges
     around = np.setdiff1d(np.arange(len(charges)), leg.ligand)
     predicted = [
-        committee.predict(frame[leg.ligand], frame[around], charges[around]).member_energies for frame in frames
+        committee.predict(frame[leg.ligand], frame[around], charges[around]).member_energies
+        for frame in frames
     ]
     return np.array(predicted).T - committee.header.energy_zero
 

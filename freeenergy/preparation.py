@@ -1,4 +1,4 @@
-"""From a checked input file to structures and regions: everything that bad input can break, before anything is written."""
+"""From a checked input file to structures and regions: all that bad input can break, before any writing."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is running, how far it is, about how long is left: a live table on a terminal, plain lines elsewhere."""
+"""What is running, how far it is, how long is left: a live table on a terminal, plain lines elsewhere."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Quantities as users write them: ``"2 fs"``, ``"300 K"``, ``"1 /ps"``. A number without its unit is refused."""
+"""Quantities as users write them: ``"2 fs"``, ``"300 K"``, ``"1 /ps"``; a bare number is refused."""
 
 import math
 import re

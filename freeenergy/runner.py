@@ -188,7 +188,16 @@ def _settle(node: Node, task: Task, outcome: Outcome, state: _State, store: Stor
         case Finished(result=path, seconds=seconds, peak_mb=peak_mb):
             energies = _energies(path)
             row = Row(
-                task.key, node.name, node.stage, "done", store.adopt(path), attempts, losses, seconds, peak_mb, None
+                task.key,
+                node.name,
+                node.stage,
+                "done",
+                store.adopt(path),
+                attempts,
+                losses,
+                seconds,
+                peak_mb,
+                None,
             )
             store.finish(row, energies)
             return row

@@ -295,11 +295,11 @@ def switch_forward(settings: SwitchStage, prepared: Prepared, snapshots: Snapsho
     return _switch(settings, prepared, snapshots.positions[snapshots.labels + settings.index], gathered)
 
 
-def switch_reverse(
-    settings: SwitchStage, prepared: Prepared, gathered: Any, *runs: "Trajectory"
-) -> "Work":
+def switch_reverse(settings: SwitchStage, prepared: Prepared, gathered: Any, *runs: "Trajectory") -> "Work":
     """Switch ML/MM to MM from one of the ML/MM frames, in turn from each run, none of them twice."""
-    run, frame = _in_turn([[(n, f) for f in range(len(r.positions))] for n, r in enumerate(runs)])[settings.index]
+    run, frame = _in_turn([[(n, f) for f in range(len(r.positions))] for n, r in enumerate(runs)])[
+        settings.index
+    ]
     return _switch(settings, prepared, runs[run].positions[frame], gathered)
 
 

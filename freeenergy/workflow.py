@@ -41,7 +41,11 @@ _FITTING = "drupe.freeenergy.fitting"
 
 def engine_for(config: Config, store: Store) -> tuple[Engine, str]:
     """The engine a campaign asks for, and one line that says what was taken."""
-    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
+    cores = (
+        len(psutil.Process().cpu_affinity())
+        if hasattr(psutil.Process, "cpu_affinity")
+        else os.cpu_count() or 1
+    )
     threads = config.engine.threads
     slots = max(1, cores // threads) if config.engine.workers == "auto" else config.engine.workers
     if slots * threads > cores:
@@ -137,7 +141,9 @@ class _Maker:
             backbone=table.backbone, members=table.members, seed=self._seed("fit"), steps=table.steps
         )
         transfer = TransferSpec(seed=self._seed("transfer"), steps=table.transfer_steps)
-        labels = tuple(f"{leg}/label/{k}" for leg in LEGS for k in range(getattr(self.config.labels.total, leg)))
+        labels = tuple(
+            f"{leg}/label/{k}" for leg in LEGS for k in range(getattr(self.config.labels.total, leg))
+        )
         for member in range(table.members):
             yield Node(
                 f"low/member/{member}",
@@ -309,7 +315,5 @@ class _Maker:
 
     def _seed(self, *names: object) -> int:
         """A seed of its own for everything that draws random numbers, the same on any machine."""
-
-
         text = "/".join(str(name) for name in (self.config.seed, *names))
         return zlib.crc32(text.encode()) % (2**31 - 1) + 1

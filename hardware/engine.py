@@ -204,4 +204,3 @@ def _thread_variables(threads: int) -> dict[str, str]:
     """Environment that numerical libraries read when they load."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENMM_CPU_THREADS")
     return {name: str(threads) for name in names}
-

@@ -1,6 +1,5 @@
-"""Which device computes: OpenMM platform, torch device, thread counts, chosen at run time and said aloud."""
+"""Which device computes: OpenMM platform and torch device, chosen at run time and said aloud."""
 
-import os
 from typing import TYPE_CHECKING
 
 from drupe.errors import MachineError
@@ -14,7 +13,9 @@ __all__ = ["openmm_platform", "torch_device"]
 _FASTEST_FIRST = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
 
 
-def openmm_platform(name: str = "auto", threads: int | None = None) -> "tuple[openmm.Platform, dict[str, str]]":
+def openmm_platform(
+    name: str = "auto", threads: int | None = None
+) -> "tuple[openmm.Platform, dict[str, str]]":
     """Pick an OpenMM platform and the properties to build a context with.
 
     Parameters
@@ -62,13 +63,3 @@ def torch_device(name: str = "auto") -> "torch.device":
             remedy='install a CUDA build of torch, or ask for device = "auto"',
         )
     return torch.device(name)
-
-
-def limit_threads(count: int) -> None:
-    """Set the thread counts that numerical libraries read when they load, and torch's if it is loaded."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENMM_CPU_THREADS"):
-        os.environ[variable] = str(count)
-    import sys
-
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)

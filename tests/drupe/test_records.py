@@ -30,7 +30,11 @@ class Outer:
 
 
 def example(values=(1.0, -2.5)):
-    return Outer(inner=(Inner(np.array(values)), Inner(np.zeros((0, 3)), "empty")), numbers={"a": 1, "b": 0.1}, raw=b"\x00\xff")
+    return Outer(
+        inner=(Inner(np.array(values)), Inner(np.zeros((0, 3)), "empty")),
+        numbers={"a": 1, "b": 0.1},
+        raw=b"\x00\xff",
+    )
 
 
 def test_packing_gives_back_equal_content_and_read_only_arrays():
@@ -53,7 +57,10 @@ def test_a_pinned_key_makes_an_accidental_change_visible():
     )
 
 
-@given(arrays(np.float64, st.integers(0, 6), elements=st.floats(allow_nan=False, allow_infinity=False)), st.integers(0, 5))
+@given(
+    arrays(np.float64, st.integers(0, 6), elements=st.floats(allow_nan=False, allow_infinity=False)),
+    st.integers(0, 5),
+)
 def test_any_changed_number_changes_the_key(values, place):
     key = record_key(Inner(values))
     if place < len(values):
@@ -97,7 +104,7 @@ def test_an_older_schema_is_upgraded_step_by_step():
     stored = pack(Grown(3))
 
     @dataclass(frozen=True, eq=False)
-    class Grown:  # noqa: F811
+    class Grown:
         a: int
         b: int
 

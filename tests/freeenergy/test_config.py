@@ -51,7 +51,11 @@ def test_the_quickstart_keeps_its_promised_counts():
         ("members = 4", "members = 1", r"potential.members: .*greater than or equal to 2"),
         ('topology = "package', '# topology = "package', r"system.topology is missing"),
         ("frames = 6", "frames = 5", r"sampling.complex keeps 15 frames, but labels and switches need 18"),
-        ("core = { complex = 4", "core = { complex = 14", r"14 core-corrected labels of 12 in the complex leg"),
+        (
+            "core = { complex = 4",
+            "core = { complex = 14",
+            r"14 core-corrected labels of 12 in the complex leg",
+        ),
         ("sterics        = [1.0, 1.0, 1.0, 1.0, 0.0]", "sterics = [1.0]", r"different lengths: \[1, 5\]"),
     ],
 )

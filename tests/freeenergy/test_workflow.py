@@ -38,7 +38,9 @@ def test_the_quickstart_has_every_stage_with_its_counts(nodes):
 
 def test_every_random_stream_has_its_own_seed(nodes):
     seeds = [n.settings.seed for n in nodes if hasattr(n.settings, "seed")]
-    seeds += [n.settings.spec.seed for n in nodes if n.call.endswith(("sample_leg", "sample_mixed", "window"))]
+    seeds += [
+        n.settings.spec.seed for n in nodes if n.call.endswith(("sample_leg", "sample_mixed", "window"))
+    ]
     assert len(seeds) > 60
     assert len(set(seeds)) == len(seeds)
 
