@@ -207,6 +207,8 @@ def _reference(hamiltonian: EmbeddedHamiltonian) -> Any:
     mol.nelectron = hamiltonian.n_electrons
     mol.incore_anyway = True
     mean_field = scf.RHF(mol)
+    mean_field._chkfile.close()  # else an open file stays behind each core
+    mean_field.chkfile = None
     one_electron = np.array(hamiltonian.h)
     mean_field.get_hcore = lambda *_args: one_electron
     mean_field.get_ovlp = lambda *_args: np.eye(len(one_electron))

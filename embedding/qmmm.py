@@ -217,11 +217,15 @@ def _engine(mol: Any, level: Level) -> Any:
 
     engine = dft.RKS(mol) if mol.spin == 0 else dft.UKS(mol)
     engine.xc = level.functional
+    engine._chkfile.close()  # else an open file stays behind each label
+    engine.chkfile = None
     try:
-        dft.libxc.parse_xc(level.functional)
-        if level.auxbasis is not None:
-            engine = engine.density_fit(auxbasis=level.auxbasis)
-            engine.with_df.auxmol = engine.with_df.build().auxmol
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unknown name raises right after its warning
+            dft.libxc.parse_xc(level.functional)
+            if level.auxbasis is not None:
+                engine = engine.density_fit(auxbasis=level.auxbasis)
+                engine.with_df.build()
     except (KeyError, ValueError, BasisNotFoundError, RuntimeError) as error:
         raise InputError(
             f"functional {level.functional!r} with the fitting basis {level.auxbasis!r} "

@@ -132,8 +132,8 @@ class PotentialTable(_Table):
 
     backbone: Literal["painn"] = "painn"
     members: Annotated[int, Field(ge=2)] = 4
-    steps: Count = 400
-    transfer_steps: Count = 150
+    steps: Count = 1500
+    transfer_steps: Count = 250
 
 
 class AbfeTable(_Table):
