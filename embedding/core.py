@@ -162,7 +162,7 @@ def correct_core(
         field.overlap, virtuals, mean_field.energies[n_core:], field.core_rows(atoms)
     )
     n_full = virtuals.shape[1]
-    n_kept = n_full if level.virtual_shells is None else (ends + [n_full] * 99)[min(level.virtual_shells, 98)]
+    n_kept = n_full if level.virtual_shells is None else ends[min(level.virtual_shells, len(ends) - 1)]
     solution, truncation = _solve(embedded, mean_field, rotation[:, :n_kept], n_core, level)
     return CoreResult(
         label=label,

@@ -181,10 +181,10 @@ def _check_electrons(partition: Partition) -> None:
         raise InputError(
             "the QM region holds a site without a nucleus", remedy="leave bare point charges to the MM region"
         )
-    if electrons < 1 or abs(partition.charge) > atoms:
+    if electrons < 1 or not -atoms - 1 <= partition.charge <= atoms + 3:
         raise InputError(
             f"charge {partition.charge:+d} leaves {electrons} electrons on {atoms} atoms",
-            remedy=f"give the charge of the whole QM region, between {-atoms:+d} and {atoms:+d}",
+            remedy=f"give the charge of the whole QM region, between {-atoms - 1:+d} and {atoms + 3:+d}",
         )
     if partition.multiplicity < 1 or (electrons + partition.multiplicity) % 2 == 0:
         legal = list(range(1 + electrons % 2, min(electrons, 5) + 2, 2))

@@ -155,7 +155,7 @@ def run_dft(
     engine.conv_tol, engine.conv_tol_grad = level.scf_tolerance, level.gradient_tolerance
     engine.max_cycle = level.max_cycles
     start = _starting_density(engine, density)
-    if density is None and engine.grids.level > _COARSE_GRID and engine.xc.upper() != "HF":
+    if density is None and engine.grids.level > _COARSE_GRID:
         start = _coarse(mol, level, engine, start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PySCF warns of is checked below
@@ -237,7 +237,8 @@ def _engine(mol: Any, level: Level) -> Any:
             f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",
             remedy='set auxbasis="def2-universal-jkfit"',
         )
-    engine.grids.level = level.grid
+    # Hartree-Fock has nothing to integrate; the engine builds a grid all the same.
+    engine.grids.level = 0 if dft.libxc.xc_type(level.functional) == "HF" else level.grid
     return engine
 
 

@@ -145,10 +145,12 @@ def _from_smarts(
 
 
 def _molecules(system: MolecularSystem) -> list[NDArray[np.int64]]:
-    """Bonded groups of 3 to 200 atoms, one of each composition's kind that is not water."""
+    """Bonded groups of 4 to 200 atoms; all atoms of a small system that lists no bonds."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    if len(system.bonds) == 0 and system.n_atoms <= _LARGEST_PERCEIVED:
+        return [np.flatnonzero(system.numbers > 0)]
     links = (np.ones(len(system.bonds)), (system.bonds[:, 0], system.bonds[:, 1]))
     _, group = connected_components(coo_array(links, shape=(system.n_atoms,) * 2), directed=False)
     groups = [np.flatnonzero(group == g) for g in np.unique(group)]

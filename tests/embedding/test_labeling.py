@@ -12,7 +12,7 @@ from drupe.records import pack, unpack
 
 WATER = "8 0 0 .117; 1 0 .757 -.470; 1 0 -.757 -.470"
 CHARGES = [(0.6, 0.4, 2.6, 0.3), (-0.9, 0.2, -1.1, 2.4), (0.0, 5.0, 0.0, 0.0)]
-GRID_NOISE = 1e-4  # hartree/bohr at grid 4 for water; 10 times what a wrong term would hide below
+GRID_NOISE = 1e-5  # hartree/bohr; 2e-6 was seen for water at grid 4
 TIGHT = {"scf_tolerance": 1e-12, "gradient_tolerance": 1e-7}
 
 
@@ -35,7 +35,6 @@ def slope(system, partition, chosen, atom, axis, step=2e-3):
     ("functional", "auxbasis", "charge", "multiplicity", "tolerance"),
     [
         ("HF", None, 0, 1, 1e-7),
-        ("HF", "def2-universal-jkfit", 0, 1, 1e-7),
         ("HF", "def2-universal-jkfit", 1, 2, 1e-7),
         # Forces on nuclei leave out how the grid moves with them; forces on charges need no grid.
         ("LDA,VWN", "def2-universal-jkfit", 0, 1, GRID_NOISE),
@@ -221,7 +220,7 @@ def test_chunks_of_charges_add_up(build):
 
 @pytest.mark.slow
 def test_the_methyl_core_of_the_complex(t4l):
-    """The real thing: 2,603 charges; two minutes at most on one thread."""
+    """The real thing: 2,603 charges."""
     partition = Partition.select(
         t4l.system, qm="resname TMP", charge=0, cores=["resname TMP and name C8 H8 H9 H10"]
     )
@@ -236,16 +235,3 @@ def test_the_methyl_core_of_the_complex(t4l):
     net = result.forces_qm.sum(axis=0) + result.forces_mm.sum(axis=0)
     # Grid 3 without weight derivatives leaves 1e-4; a missing term leaves 1e-2.
     assert net == pytest.approx(np.zeros(3), abs=3e-4)
-    positions = t4l.system.positions
-    nearest = int(
-        np.argmin(np.linalg.norm(positions[partition.mm_atoms] - positions[partition.qm].mean(axis=0), axis=1))
-    )
-    axis = int(np.argmax(np.abs(result.forces_mm[nearest])))
-    ends = []
-    for step in (0.02, -0.02):
-        moved = positions.copy()
-        moved[partition.mm_atoms[nearest], axis] += step
-        bare = dataclasses.replace(chosen, core=None, forces="none")
-        ends.append(label(t4l.system.with_positions(moved), partition, bare).energy_low)
-    # 2-point with a long step: 1e-6 from the third derivative and the SCF threshold.
-    assert result.forces_mm[nearest, axis] == pytest.approx(-(ends[0] - ends[1]) / 0.04, abs=2e-6)
