@@ -46,9 +46,17 @@ def register(version: int = 1, upgrades: Mapping[int, Step] | None = None) -> Ca
         Schema version; raise it when a field changes.
     upgrades
         ``upgrades[n]`` takes the field dictionary of version n to version n + 1.
+
+    Raises
+    ------
+    TypeError
+        If another module registered a class of that name: a stored record would be read as the other.
     """
 
     def add(cls: type[T]) -> type[T]:
+        known = _classes.get(cls.__name__)
+        if known is not None and known[0].__module__ != cls.__module__:
+            raise TypeError(f"{cls.__module__} and {known[0].__module__} both register a {cls.__name__}")
         _classes[cls.__name__] = (cls, version, upgrades or {})
         return cls
 

@@ -151,9 +151,7 @@ def _mp2(hamiltonian: EmbeddedHamiltonian, _tolerance: float, _max_cycles: int) 
     """MP2 of a closed shell: sum over ijab of (ia|jb) (2 (ia|jb) - (ib|ja)) / (e_i + e_j - e_a - e_b)."""
     n = hamiltonian.n_occupied
     orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, n)
-    tensor = np.einsum(
-        "pi,Xpa->Xia", orbitals[:, :n], hamiltonian.tensor @ orbitals[:, n:], optimize=True
-    )
+    tensor = np.einsum("pi,Xpa->Xia", orbitals[:, :n], hamiltonian.tensor @ orbitals[:, n:], optimize=True)
     total = 0.0
     gaps = energies[:n, None] - energies[None, n:]
     for i in range(n):
@@ -242,4 +240,3 @@ def _fci(hamiltonian: EmbeddedHamiltonian, tolerance: float, max_cycles: int) ->
 
 
 _SOLVERS: dict[str, Solver] = {"HF": _hf, "MP2": _mp2, "CCSD": _ccsd, "CCSD(T)": _ccsd_t, "FCI": _fci}
-

@@ -79,9 +79,10 @@ def charge_forces(
     on_nuclei = np.array([on_basis[:, first:last].sum(axis=1) for first, last in bounds])
     if len(points):
         apart = mol.atom_coords()[:, None] - points[None]
-        push = apart * (
-            mol.atom_charges()[:, None] * charges[None] / np.linalg.norm(apart, axis=2) ** 3
-        )[:, :, None]
+        push = (
+            apart
+            * (mol.atom_charges()[:, None] * charges[None] / np.linalg.norm(apart, axis=2) ** 3)[:, :, None]
+        )
         on_nuclei += push.sum(axis=1)
         on_charges -= push.sum(axis=0)
     return on_nuclei, on_charges

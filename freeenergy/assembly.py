@@ -19,6 +19,7 @@ from drupe.freeenergy.campaign import (
     Failure,
     LearningCurve,
     MmLeg,
+    Parity,
     RegionGeometry,
     RestraintSummary,
     SwitchingResult,
@@ -36,8 +37,18 @@ __all__ = ["assemble"]
 
 _LEGS: Final = ("complex", "solvent")
 _PACKAGES: Final = (
-    "drupe", "pyscf", "openmm", "openmmml", "openmmtools", "torch", "mdtraj", "pymbar", "rdkit", "numpy", "scipy",
-)  # fmt: skip
+    "drupe",
+    "pyscf",
+    "openmm",
+    "openmmml",
+    "openmmtools",
+    "torch",
+    "mdtraj",
+    "pymbar",
+    "rdkit",
+    "numpy",
+    "scipy",
+)
 
 
 def assemble(
@@ -73,8 +84,9 @@ def assemble(
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
         switching=tuple(_switching(results, config)),
         cores=_cores(results, prepared),
-        parity=tuple(
-            p for level in ("low", "core") for p in results.attribute(f"{level}/committee", "parity")
+        parity=(
+            *(p for level in ("low", "core") for p in results.attribute(f"{level}/committee", "parity")),
+            *_left_out(results),
         ),
         learning=tuple(
             curve
@@ -179,16 +191,24 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
         table = getattr(config.switching, leg)
         made.append(
             SwitchingResult(
-                leg, "low", works["forward"], works["reverse"],
-                f"{table.switches} switches of {table.length:g} ps in each direction", levels.members_low,
+                leg,
+                "low",
+                works["forward"],
+                works["reverse"],
+                f"{table.switches} switches of {table.length:g} ps in each direction",
+                levels.members_low,
             )
-        )  # fmt: skip
+        )
         made.append(
             SwitchingResult(
-                leg, "core", levels.forward, levels.reverse,
-                f"instantaneous, {len(levels.forward)} and {len(levels.reverse)} frames", levels.members_core,
+                leg,
+                "core",
+                levels.forward,
+                levels.reverse,
+                f"instantaneous, {len(levels.forward)} and {len(levels.reverse)} frames",
+                levels.members_core,
             )
-        )  # fmt: skip
+        )
     return made
 
 
@@ -221,7 +241,24 @@ def _curve(results: _Results, level: str, member: int) -> LearningCurve | None:
     curve = results[name].curve
     held_out = np.isfinite(curve.force_held_out).any()
     energy, force = (curve.energy_held_out, curve.force_held_out) if held_out else (curve.energy, curve.force)
-    return LearningCurve(level, member, curve.step, energy, force)
+    stage = level if held_out else f"{level}, fitted labels"
+    return LearningCurve(stage, member, curve.step, energy, force)
+
+
+def _left_out(results: _Results) -> list[Parity]:
+    found = results.matching(r"core/left-out/.*")
+    if not found:
+        return []
+    reference = np.array([one.reference for one in found])
+    return [
+        Parity(
+            "core",
+            "correction",
+            np.concatenate([reference, reference]),
+            np.array([one.predicted for one in found] + [one.shift for one in found]),
+            ("transferred",) * len(found) + ("constant shift",) * len(found),
+        )
+    ]
 
 
 def _traces(results: _Results) -> list[Trace]:
@@ -305,8 +342,8 @@ def _approximations(config: Config, results: _Results) -> list[tuple[str, str]]:
         ),
         (
             "unscreened field in the labels",
-            "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened field "
-            "this is an error of the label of about 1 to 2 kcal/mol",
+            "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened "
+            "field this is an error of the label of about 1 to 2 kcal/mol",
         ),
         (
             f"virtual space of the cores (concentric shells 0 to {level.virtual_shells})",

@@ -160,7 +160,8 @@ class CoreTable:
 class Parity:
     """Reference against prediction of one quantity; atomic units, any shape, flattened.
 
-    ``quantity`` is "energy" (hartree), "force_qm" or "force_mm" (hartree / bohr). ``group`` has
+    ``quantity`` is "energy" or "correction" (hartree; the latter left out of the transfer that
+    predicts it), "force_qm" or "force_mm" (hartree / bohr). ``group`` has
     one entry per value ("complex, training"), or one for all. ``sigma`` is the committee's.
     """
 
@@ -176,9 +177,10 @@ class Parity:
             object.__setattr__(self, name, frozen(np.ravel(getattr(self, name)), np.float64))
         if self.sigma is not None:
             object.__setattr__(self, "sigma", frozen(np.ravel(self.sigma), np.float64))
-        if self.quantity not in ("energy", "force_qm", "force_mm"):
+        if self.quantity not in ("energy", "correction", "force_qm", "force_mm"):
             raise InputError(
-                f"there is no parity plot of {self.quantity!r}", remedy="use energy, force_qm or force_mm"
+                f"there is no parity plot of {self.quantity!r}",
+                remedy="use energy, correction, force_qm or force_mm",
             )
         values = len(self.reference)
         if len(self.predicted) != values or len(self.group) not in (1, values):

@@ -133,7 +133,7 @@ class PotentialTable(_Table):
     backbone: Literal["painn"] = "painn"
     members: Annotated[int, Field(ge=2)] = 4
     steps: Count = 1500
-    transfer_steps: Count = 250
+    transfer_steps: Count = 150
 
 
 class AbfeTable(_Table):

@@ -16,6 +16,7 @@ from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.fitted import Fitted
+from drupe.mlp.leave_out import LeftOut, transfer_without
 from drupe.mlp.training import FitSpec, train_member
 from drupe.mlp.transfer import TransferSpec, transfer_member
 from drupe.records import frozen, register
@@ -105,6 +106,21 @@ def transfer_one(
     with_core = [one for one in labels if one.label.cores]
     return transfer_member(
         low.potential, _dataset(with_core, "high"), _dataset(labels, "low"), settings.spec, settings.member
+    )
+
+
+def leave_out(
+    settings: TransferStage,
+    prepared: Prepared,
+    low: Fitted,
+    label: LabelledSnapshot,
+    *others: LabelledSnapshot,
+) -> LeftOut:
+    """Predict the core correction of ``label`` with a transfer that did not see it."""
+    labels = [label, *others]
+    with_core = [one for one in labels if one.label.cores]
+    return transfer_without(
+        low.potential, _dataset(with_core, "high"), _dataset(labels, "low"), 0, settings.spec
     )
 
 

@@ -83,7 +83,7 @@ def mm_section(book: Book, result: CampaignResult, summary: Summary) -> str:
 def potential_section(book: Book, result: CampaignResult) -> str:
     """Learning curves and parity plots."""
     cards = []
-    caption = "Error on labels held out by trajectory block; one line per member of the committee."
+    caption = "One line per member. Low level: labels held out by trajectory block; core: the fitted labels."
     for quantity in ("energy", "force") if result.learning else ():
         figure = learning_figure(result, quantity)
         cards.append(book.figure(f"learning-{quantity}", figure, f"Learning, {quantity}", caption))
@@ -135,8 +135,13 @@ def run_section(book: Book, result: CampaignResult) -> str:
 
 def _parity_words(parity: Parity) -> tuple[str, str]:
     quantities = {"energy": "Energies", "force_qm": "Forces on QM atoms", "force_mm": "Forces on MM atoms"}
+    if parity.quantity == "correction":
+        return "Core corrections, each left out of the transfer that predicts it", (
+            "From their mean. A constant shift is what a transfer without any shape would say: the transfer "
+            "has learned the shape of the correction only where its points lie closer to the dashed line."
+        )
     level = "low level" if parity.level == "low" else "core-corrected"
     zero = " from their mean" if parity.quantity == "energy" else ""
     bars = " Whiskers: committee sigma." if parity.sigma is not None else ""
-    caption = f"{len(parity.reference):,} values{zero}; on the dashed line prediction and reference agree."
+    caption = f"{len(parity.reference):,} values{zero}, most of them fitted; on the dashed line both agree."
     return f"{quantities[parity.quantity]}, {level}", caption + bars

@@ -85,7 +85,7 @@ def parity_figure(parity: Parity) -> Figure:
         if parity.sigma is not None and big:
             error = (
                 parity.sigma[chosen] / kcal_per_mol
-                if parity.quantity == "energy"
+                if parity.quantity in ("energy", "correction")
                 else _force(parity.sigma[chosen])
             )
             trace["error_y"] = {
@@ -198,7 +198,7 @@ def cost_figure(costs: tuple[Cost, ...]) -> Figure:
 
 
 def _parity_values(parity: Parity) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-    if parity.quantity == "energy":
+    if parity.quantity in ("energy", "correction"):
         mean = float(parity.reference.mean()) if len(parity.reference) else 0.0
         return (
             (parity.reference - mean) / kcal_per_mol,

@@ -104,7 +104,12 @@ def core_table(result: CampaignResult) -> str:
 
 def parity_table(parities: Iterable[Parity]) -> str:
     """Errors of the learned potential by quantity, level and group."""
-    quantity = {"energy": "energy", "force_qm": "force, QM atoms", "force_mm": "force, MM atoms"}
+    quantity = {
+        "energy": "energy",
+        "correction": "core correction, left out",
+        "force_qm": "force, QM atoms",
+        "force_mm": "force, MM atoms",
+    }
     body = []
     for parity in parities:
         for group, count, mae, rmse, unit in parity_errors(parity):

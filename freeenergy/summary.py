@@ -21,7 +21,7 @@ from drupe.freeenergy.results import FreeEnergy
 from drupe.records import register
 from drupe.units import kcal_per_mol, kt
 
-__all__ = ["Summary", "summarise"]
+__all__ = ["Summary", "summarise", "transfer_verdict"]
 
 
 @register(version=1)
@@ -79,6 +79,9 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     )
     low = _correction(result, "low", n_resamples)
     core = _correction(result, "core", n_resamples) if low is not None else None
+    if core is not None:
+        judged = worst([("", core.difference.verdict), ("transfer", transfer_verdict(result))])
+        core = replace(core, difference=replace(core.difference, verdict=judged))
     terms = {"MM": (1.0, mm)}
     if low is not None:
         terms["correction low"] = (1.0, low.difference)
@@ -92,6 +95,32 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
         total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))
     return Summary(result.temperature_k, legs["complex"], legs["solvent"], mm, low, core, total, level)
+
+
+def transfer_verdict(result: CampaignResult) -> Verdict:
+    """Whether the transfer knows core corrections it did not see better than a constant shift does.
+
+    WARN when it does not, or when nothing was left out to tell. The root-mean-square errors of
+    both are those of the parity record of quantity ``"correction"``.
+    """
+    found = next((p for p in result.parity if p.quantity == "correction"), None)
+    if found is None:
+        return Verdict("WARN", ("no label was left out of the transfer: its error is not known",))
+    group = np.array(found.group)
+    missed = (found.predicted - found.reference) / kcal_per_mol
+    transferred, shift = (
+        float(np.sqrt(np.mean(missed[group == name] ** 2))) for name in ("transferred", "constant shift")
+    )
+    if transferred < shift:
+        return Verdict("PASS")
+    count = int((group == "transferred").sum())
+    return Verdict(
+        "WARN",
+        (
+            f"left out of {count} labels, a core correction is missed by {transferred:.2f} kcal/mol (rms), "
+            f"by {shift:.2f} with a constant shift: no more than the shift was learned",
+        ),
+    )
 
 
 def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndStateCorrection | None:

@@ -166,6 +166,16 @@ class _Maker:
                 guess_s=30,
             )
         yield from self._gather("core", labels)
+        for label in self._with_core():
+            yield Node(
+                f"core/left-out/{label.replace('/', '-')}",
+                "transfer check",
+                f"{_FITTING}:leave_out",
+                TransferStage(transfer, 0),
+                needs=("prepared", "low/member/0", label),
+                wants=tuple(other for other in labels if other != label),
+                guess_s=25,
+            )
 
     def mixed(self) -> Iterator[Node]:
         """ML/MM runs of both legs at both levels, and the energy differences between the levels."""
@@ -271,6 +281,11 @@ class _Maker:
                     needs=needs,
                     guess_s=spec.n_steps * (0.16 if leg == "complex" else 0.002) + 10,
                 )
+
+    def _with_core(self) -> Iterator[str]:
+        for leg in LEGS:
+            for index in range(getattr(self.config.labels.core, leg)):
+                yield f"{leg}/label/{index}"
 
     def _gather(self, level: str, labels: tuple[str, ...]) -> Iterator[Node]:
         members = tuple(f"{level}/member/{k}" for k in range(self.config.potential.members))

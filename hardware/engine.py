@@ -151,7 +151,12 @@ class LocalEngine:
         log = self._logs / (task.name.replace("/", "-") + ".log")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "drupe.hardware.worker"],  # -P: not what lies in the folder we run in
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "drupe.hardware.worker",
+                ],  # -P: not what lies in the folder we run in
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from drupe.mlp.loss import Errors
     from drupe.mlp.potential import Potential, StoredPotential
 
-__all__ = ["Fitted", "LearningCurve"]
+__all__ = ["Fitted", "FitCurve"]
 
 
 @register(version=1)
 @dataclass(frozen=True, eq=False)
-class LearningCurve:
+class FitCurve:
     """Root-mean-square errors along a fit, one value per recorded step, each of shape ``(records,)``.
 
     ``step`` optimiser steps; ``loss`` dimensionless; ``energy``, ``energy_held_out`` hartree; ``force``,
@@ -43,7 +43,7 @@ class LearningCurve:
                 object.__setattr__(self, name, frozen(getattr(self, name), kind))
 
     @classmethod
-    def from_rows(cls, rows: "list[tuple[int, float, Errors, Errors]]", best_step: int) -> "LearningCurve":
+    def from_rows(cls, rows: "list[tuple[int, float, Errors, Errors]]", best_step: int) -> "FitCurve":
         """Collect (step, loss, errors on fitted frames, errors on held-out frames)."""
         kept = np.array([list(row[2]) for row in rows]).reshape(-1, 3)
         held = np.array([list(row[3]) for row in rows]).reshape(-1, 3)
@@ -73,7 +73,7 @@ class Fitted:
 
     stored: "StoredPotential"
     member: int
-    curve: LearningCurve
+    curve: FitCurve
     held_out: NDArray[np.int64]
     held_out_error: NDArray[np.float64]
     force_drift: float = float("nan")

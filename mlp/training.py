@@ -18,7 +18,7 @@ from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import descend
-from drupe.mlp.fitted import Fitted, LearningCurve
+from drupe.mlp.fitted import Fitted, FitCurve
 from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, Scales, loss_of, measure, predict_frames, scales_of
 from drupe.mlp.potential import BACKBONES, Potential, PotentialHeader
 from drupe.mlp.training_set import TrainingSet, prepare
@@ -231,7 +231,7 @@ def _fit(
     return Fitted(
         stored=averaged.stored(),
         member=member,
-        curve=LearningCurve.from_rows(rows, best_step),
+        curve=FitCurve.from_rows(rows, best_step),
         held_out=np.flatnonzero(outside),
         held_out_error=_energy_errors(averaged, held, zero),
     )

@@ -20,7 +20,7 @@ from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import Progress, descend
-from drupe.mlp.fitted import Fitted, LearningCurve
+from drupe.mlp.fitted import Fitted, FitCurve
 from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, loss_of, measure, predict_frames, scales_of
 from drupe.mlp.potential import Potential, PotentialHeader
 from drupe.mlp.training_set import TrainingSet, prepare
@@ -137,7 +137,7 @@ def transfer_member(
     return Fitted(
         stored=fit.averaged.stored(),
         member=member,
-        curve=LearningCurve.from_rows(rows, spec.steps),
+        curve=FitCurve.from_rows(rows, spec.steps),
         held_out=np.zeros(0, np.int64),
         held_out_error=np.zeros(0),
         force_drift=drift,

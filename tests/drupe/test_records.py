@@ -110,3 +110,9 @@ def test_an_older_schema_is_upgraded_step_by_step():
 
     register(version=3, upgrades={1: lambda f: {**f, "b": 1}, 2: lambda f: {**f, "b": f["b"] + 10}})(Grown)
     assert unpack(stored).b == 11
+
+
+def test_two_modules_cannot_register_the_same_name():
+    taken = type("Inner", (), {"__module__": "elsewhere"})
+    with pytest.raises(TypeError, match="both register a Inner"):
+        register(version=1)(taken)

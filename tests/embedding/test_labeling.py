@@ -44,7 +44,7 @@ def slope(system, partition, chosen, atom, axis, step=2e-3):
 def test_forces_are_the_slope_of_the_energy(build, functional, auxbasis, charge, multiplicity, tolerance):
     system = build(WATER, CHARGES)
     partition = regions(system, charge, multiplicity)
-    chosen = Level(functional, "6-31G", auxbasis=auxbasis, grid=4, **TIGHT)
+    chosen = Level(functional, "sto-3g", auxbasis=auxbasis, grid=4, **TIGHT)
     result = label(system, partition, chosen)
     quick = dataclasses.replace(chosen, forces="none")
     gridless = functional == "HF"
@@ -150,7 +150,9 @@ def test_coupled_cluster_that_stops_short_gives_no_label(build, monkeypatch):
 def test_a_level_that_cannot_be_computed_is_refused(build, changes, found):
     system = build(WATER)
     with pytest.raises(InputError, match=found):
-        label(system, regions(system, cores=[[0]]), Level(**{"functional": "PBE", "basis": "sto-3g", **changes}))
+        label(
+            system, regions(system, cores=[[0]]), Level(**{"functional": "PBE", "basis": "sto-3g", **changes})
+        )
 
 
 @pytest.mark.parametrize(

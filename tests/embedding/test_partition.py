@@ -119,8 +119,11 @@ def test_a_charge_on_a_nucleus_is_refused(build):
     system = build("2 0 0 0", [(1.0, 0, 0, 0.05)])
     with pytest.raises(InputError, match="MM charge sits on a QM nucleus"):
         Partition.select(system, qm=[0], charge=0)
-    near_ion = MolecularSystem.from_atoms([8, 1, 1, 12], angstrom * np.array(
-        [[0, 0, 0], [0, 0.757, 0.587], [0, -0.757, 0.587], [0, 0.757, 0.887]]), [0, 0, 0, 2.0])
+    near_ion = MolecularSystem.from_atoms(
+        [8, 1, 1, 12],
+        angstrom * np.array([[0, 0, 0], [0, 0.757, 0.587], [0, -0.757, 0.587], [0, 0.757, 0.887]]),
+        [0, 0, 0, 2.0],
+    )
     with pytest.raises(InputError, match="0.300 A apart"):
         Partition.select(near_ion, qm=[0, 1, 2], charge=0)
 

@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 
 from drupe.errors import InputError
-from drupe.freeenergy.campaign import CampaignResult, MmLeg, RegionGeometry, SwitchingResult
+from drupe.freeenergy.campaign import CampaignResult, MmLeg, Parity, RegionGeometry, SwitchingResult
 from drupe.freeenergy.summary import summarise
 from drupe.records import pack, unpack
+from drupe.units import kcal_per_mol
+
+
+def left_out(transferred_error, shift_error):
+    """Corrections in hartree, missed by so many kcal/mol."""
+    reference = np.array([0.071, 0.072, 0.0735])
+    signs = np.array([1.0, -1.0, 1.0]) * kcal_per_mol
+    predicted = np.concatenate([reference + transferred_error * signs, reference + shift_error * signs])
+    group = ("transferred",) * 3 + ("constant shift",) * 3
+    return Parity("core", "correction", np.tile(reference, 2), predicted, group)
 
 
 @cache
@@ -21,7 +31,7 @@ def good_campaign(make_campaign, make_chain):
         MmLeg(leg, tuple(make_chain(n, 120, 30 + k, spacing=0.5) for k in range(3)))
         for leg, n in (("complex", 8), ("solvent", 5))
     )
-    return replace(base, mm_legs=legs)
+    return replace(base, mm_legs=legs, parity=(*base.parity, left_out(0.1, 0.2)))
 
 
 @pytest.fixture
@@ -110,3 +120,15 @@ def test_geometry_of_unequal_lengths_is_refused(good):
             r.numbers, r.positions[:-1], r.bonds, r.atom_names, r.residue_names, r.residue_ids, r.chain_ids,
             r.qm, r.cores, r.core_labels,
         )  # fmt: skip
+
+
+def test_a_transfer_that_learned_only_the_shift_is_warned_of_with_both_errors(good):
+    known = [p for p in good.parity if p.quantity != "correction"]
+    worse = replace(good, parity=(*known, left_out(0.2, 0.1)))
+    assert summarise(good, n_resamples=2).core.difference.verdict.level == "PASS"
+    got = summarise(worse, n_resamples=2).core.difference.verdict
+    assert got.level == "WARN"
+    assert "0.20 kcal/mol" in str(got)
+    assert "0.10 with a constant shift" in str(got)
+    unknown = summarise(replace(good, parity=tuple(known)), n_resamples=2)
+    assert "no label was left out" in str(unknown.core.difference.verdict)

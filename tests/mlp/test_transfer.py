@@ -5,6 +5,7 @@ import pytest
 
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp import Committee, Dataset, TransferSpec
+from drupe.mlp.leave_out import transfer_without
 from drupe.mlp.loss import measure, predict_frames, scales_of
 from drupe.mlp.training_set import prepare
 from drupe.mlp.transfer import transfer, transfer_member
@@ -74,3 +75,20 @@ def test_refuses_other_molecules_and_levels(low_fits, high_data, low_data):
         transfer_member(low_fits[0].potential, other, low_data, SPEC)
     with pytest.raises(InputError, match="rehearsal"):
         transfer_member(low_fits[0].potential, high_data, dataclasses.replace(low_data, level="else"), SPEC)
+
+
+def test_a_frame_left_out_is_predicted_without_its_own_energy(low_fits, high_data, low_data):
+    spec = dataclasses.replace(SPEC, steps=5)
+    potential = low_fits[0].potential
+    got = transfer_without(potential, high_data, low_data, 2, spec)
+    correction = high_data.energy - high_data.energy_low
+    assert got.reference == pytest.approx(correction[2], abs=1e-12)
+    assert got.shift == pytest.approx(np.delete(correction, 2).mean(), abs=1e-12)
+    # Another energy of the frame itself must not change what is said of it; another energy elsewhere must.
+    for changed, same in ((2, True), (3, False)):
+        energy = high_data.energy.copy()
+        energy[changed] += 0.01
+        other = transfer_without(potential, dataclasses.replace(high_data, energy=energy), low_data, 2, spec)
+        assert (other.predicted == pytest.approx(got.predicted, abs=1e-12)) == same
+    with pytest.raises(InputError, match="cannot be left out"):
+        transfer_without(potential, high_data, low_data, 7, spec)
