@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from drupe.mlp.loss import Errors
     from drupe.mlp.potential import Potential, StoredPotential
 
-__all__ = ["Fitted", "FitCurve"]
+__all__ = ["FitCurve", "Fitted"]
 
 
 @register(version=1)

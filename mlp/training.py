@@ -18,7 +18,7 @@ from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import descend
-from drupe.mlp.fitted import Fitted, FitCurve
+from drupe.mlp.fitted import FitCurve, Fitted
 from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, Scales, loss_of, measure, predict_frames, scales_of
 from drupe.mlp.potential import BACKBONES, Potential, PotentialHeader
 from drupe.mlp.training_set import TrainingSet, prepare

@@ -20,7 +20,7 @@ from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import Progress, descend
-from drupe.mlp.fitted import Fitted, FitCurve
+from drupe.mlp.fitted import FitCurve, Fitted
 from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, loss_of, measure, predict_frames, scales_of
 from drupe.mlp.potential import Potential, PotentialHeader
 from drupe.mlp.training_set import TrainingSet, prepare
