@@ -25,7 +25,7 @@ from drupe.freeenergy.campaign import (
     SwitchingResult,
     Trace,
 )
-from drupe.freeenergy.chain import MbarResult, mbar
+from drupe.freeenergy.chain import MbarResult, mbar, uncorrelated
 from drupe.freeenergy.config import Config
 from drupe.freeenergy.preparation import Prepared
 from drupe.freeenergy.restraints import release_free_energy
@@ -175,7 +175,8 @@ def _mbar(results: _Results, leg: str) -> MbarResult:
     ]
     if leg == "solvent":
         names = [name.split(" ", 1)[1] for name in names]
-    return mbar(np.hstack([w.u for w in windows]), [w.u.shape[1] for w in windows], names=names)
+    kept = [w.u[:, uncorrelated(w.u, w.index)] for w in windows]
+    return mbar(np.hstack(kept), [u.shape[1] for u in kept], names=names)
 
 
 def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
@@ -213,12 +214,11 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
 
 
 def _cores(results: _Results, prepared: Prepared) -> CoreTable:
+    names = _core_names(prepared)
     found = [
-        (snapshot.leg, core_label.label or f"core {number + 1}", core, snapshot.label.seconds)
+        (snapshot.leg, name, core, snapshot.label.seconds)
         for snapshot in [*results.matching("complex/reference"), *results.matching(r"\w+/label/\d+")]
-        for number, (core, core_label) in enumerate(
-            zip(snapshot.label.cores, prepared.leg(snapshot.leg).regions.cores, strict=False)
-        )
+        for name, core in zip(names, snapshot.label.cores, strict=False)  # labels without cores have none
     ]
     return CoreTable(
         leg=tuple(leg for leg, _, _, _ in found),
@@ -285,9 +285,14 @@ def _regions(prepared: Prepared, anchors: Any) -> RegionGeometry:
         chain_ids=system.chain_ids,
         qm=leg.ligand,
         cores=tuple(np.asarray(core.indices) for core in leg.regions.cores),
-        core_labels=tuple(core.label or f"core {k + 1}" for k, core in enumerate(leg.regions.cores)),
+        core_labels=_core_names(prepared),
         anchors=np.asarray(anchors),
     )
+
+
+def _core_names(prepared: Prepared) -> tuple[str, ...]:
+    """Names as the input has them, the same in both legs."""
+    return tuple(core.label or f"core {k + 1}" for k, core in enumerate(prepared.complex.regions.cores))
 
 
 def _receptor(prepared: Prepared) -> str:

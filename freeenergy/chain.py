@@ -15,7 +15,7 @@ from drupe.freeenergy.diagnostics import Verdict, chain_verdict
 from drupe.freeenergy.results import FreeEnergy
 from drupe.records import frozen, register
 
-__all__ = ["MbarResult", "mbar"]
+__all__ = ["MbarResult", "mbar", "uncorrelated"]
 
 
 @register(version=1)
@@ -117,6 +117,36 @@ def mbar(u_kn: ArrayLike, n_k: ArrayLike, *, names: Sequence[str] = ()) -> MbarR
             remedy="add windows between states that do not overlap, or sample each window longer",
         )
     return MbarResult(values, errors, np.asarray(shared), counts, called, chain_verdict(u, counts, called))
+
+
+def uncorrelated(u: ArrayLike, index: int) -> NDArray[np.int64]:
+    """Frames of one window that lie a statistical inefficiency apart.
+
+    Chodera et al., J. Chem. Theory Comput. 3, 26 (2007), as pymbar has it, of the energy difference
+    to each neighbouring state; the slower one decides. The estimate presumes a window much longer
+    than its correlation time.
+
+    Parameters
+    ----------
+    u
+        Reduced potentials of the window's frames in every state, shape ``(states, frames)``, kT.
+    index
+        The state that was sampled.
+
+    Returns
+    -------
+    NDArray
+        Indices of the frames to use, shape ``(kept,)``, at least one.
+    """
+    from pymbar import timeseries
+
+    table = np.asarray(u, np.float64)
+    frames = table.shape[1]
+    neighbours = [k for k in (index - 1, index + 1) if 0 <= k < len(table)]
+    series = [table[k] - table[index] for k in neighbours]
+    moving = [one for one in series if frames > 3 and np.ptp(one) > 1e-9 * (1.0 + np.abs(one).max())]
+    slowest = max((float(timeseries.statistical_inefficiency(one)) for one in moving), default=1.0)
+    return np.asarray(timeseries.subsample_correlated_data(np.arange(frames), g=slowest), np.int64)
 
 
 def _checked(u_kn: ArrayLike, n_k: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

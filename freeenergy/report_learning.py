@@ -127,26 +127,37 @@ def parity_errors(parity: Parity) -> list[tuple[str, int, float, float, str]]:
 
 
 def trace_figure(result: CampaignResult) -> Figure:
-    """Potential energy along every trajectory, from its own mean."""
+    """Potential energy along every trajectory, from its own mean; one colour per kind of run."""
+    kinds = list(dict.fromkeys(_kind(trace.name) for trace in result.traces))
     traces = []
-    for k, trace in enumerate(result.traces):
+    shown: set[str] = set()
+    for trace in result.traces:
         keep = np.linspace(0, len(trace.potential) - 1, min(len(trace.potential), 1000)).astype(int)
         values = trace.potential - trace.potential.mean()
+        kind = _kind(trace.name)
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": trace.name,
+                "name": kind,
+                "legendgroup": kind,
+                "showlegend": kind not in shown,
                 "x": trace.time_ps[keep].round(5).tolist(),
                 "y": values[keep].round(3).tolist(),
-                "line": {"width": 1.5, "color": _group_colours[k % len(_group_colours)]},
+                "line": {"width": 1.5, "color": _group_colours[kinds.index(kind) % len(_group_colours)]},
                 "hovertemplate": trace.name + "<br>%{x:.3f} ps: %{y:.1f} kT<extra></extra>",
             }
         )
+        shown.add(kind)
     return {
         "data": traces,
-        "layout": frame(320, axis("time / ps"), axis("U − ⟨U⟩ / kT", zeroline=True), showlegend=True),
+        "layout": frame(360, axis("time / ps"), axis("U − ⟨U⟩ / kT", zeroline=True), showlegend=True),
     }
+
+
+def _kind(name: str) -> str:
+    """``"complex/sample/2"`` is of the kind ``"complex/sample"``."""
+    return name.rpartition("/")[0] or name
 
 
 def core_figure(cores: CoreTable) -> Figure:
