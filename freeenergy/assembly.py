@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from drupe.errors import ConvergenceError
+from drupe.freeenergy.approximations import approximations
 from drupe.freeenergy.campaign import (
     CampaignResult,
     CoreTable,
@@ -98,7 +99,13 @@ def assemble(
         counts=tuple(results.counts()),
         costs=tuple(results.costs()),
         settings=_settings(config, store),
-        approximations=tuple(_approximations(config, results)),
+        approximations=tuple(
+            approximations(
+                config,
+                prepared,
+                {leg: results[f"{leg}/snapshots"] for leg in _LEGS if f"{leg}/snapshots" in results},
+            )
+        ),
         versions=_versions(),
         failures=tuple(results.failures()),
         experiment_kcal=None if config.experiment is None else config.experiment.value_kcal,
@@ -335,43 +342,6 @@ def _settings(config: Config, store: Store) -> dict[str, str]:
         if isinstance(value, int | float):
             said[text] = f"{value / 60:.1f} min" if name == "wall_s" else f"{value / unit / 1024:.2f} GB"
     return said
-
-
-def _approximations(config: Config, results: _Results) -> list[tuple[str, str]]:
-    level = config.level
-    told = [
-        (
-            f"implicit solvent ({config.system.implicit_solvent})",
-            "stays at the MM level in both legs: the answer of the solvent to the corrected ligand "
-            "is not in the corrections",
-        ),
-        (
-            "unscreened field in the labels",
-            "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened "
-            "field this is an error of the label of about 1 to 2 kcal/mol",
-        ),
-        (
-            f"virtual space of the cores (concentric shells 0 to {level.virtual_shells})",
-            "the rest of the correlation is added at the MP2 level",
-        ),
-        (
-            "forces at the core-corrected level",
-            "are those of DFT/MM: the transfer learns core-corrected energies",
-        ),
-        (
-            "learned potential",
-            "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
-            "fixed charges stay classical",
-        ),
-        (
-            "masses",
-            f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
-        ),
-    ]
-    for leg in _LEGS:
-        if f"{leg}/snapshots" in results and (few := results[f"{leg}/snapshots"].correlated):
-            told.append((f"correlated snapshots ({leg})", f"{few} frames lie closer than a correlation time"))
-    return told
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,74 @@
+"""What a campaign's number does not contain: the campaign in, pairs of a name and its meaning out."""
+
+import math
+from collections.abc import Mapping
+
+from drupe.freeenergy.config import Config
+from drupe.freeenergy.preparation import Prepared
+from drupe.freeenergy.stages import Snapshots
+from drupe.freeenergy.symmetry import equivalent_orientations
+from drupe.units import kcal_per_mol, kt
+
+__all__ = ["approximations"]
+
+
+def approximations(
+    config: Config, prepared: Prepared, snapshots: Mapping[str, Snapshots]
+) -> list[tuple[str, str]]:
+    """Name everything the free energy of this campaign does not contain, and what it means for the number.
+
+    Parameters
+    ----------
+    config, prepared
+        The campaign and its legs.
+    snapshots
+        The snapshots of each leg, by its name.
+    """
+    level = config.level
+    told = [
+        (
+            f"implicit solvent ({config.system.implicit_solvent})",
+            "stays at the MM level in both legs: the answer of the solvent to the corrected ligand "
+            "is not in the corrections",
+        ),
+        (
+            "unscreened field in the labels",
+            "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened "
+            "field this is an error of the label of about 1 to 2 kcal/mol",
+        ),
+        (
+            f"virtual space of the cores (concentric shells 0 to {level.virtual_shells})",
+            "the rest of the correlation is added at the MP2 level",
+        ),
+        (
+            "forces at the core-corrected level",
+            "are those of DFT/MM: the transfer learns core-corrected energies",
+        ),
+        (
+            "learned potential",
+            "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
+            "fixed charges stay classical",
+        ),
+        (
+            "masses",
+            f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
+        ),
+    ]
+    if (count := equivalent_orientations(prepared.solvent.structure.system)) > 1:
+        missed = kt(config.dynamics.temperature) / kcal_per_mol * math.log(count)
+        told.append(
+            (
+                f"{count} equivalent orientations of the ligand",
+                "the restraint holds one of them and no symmetry term is added: where the MM runs never "
+                f"exchange them, -RT ln {count} = {-missed:.2f} kcal/mol is missing from dG_bind(MM)",
+            )
+        )
+    for leg, taken in snapshots.items():
+        if taken.correlated:
+            told.append(
+                (
+                    f"correlated snapshots ({leg})",
+                    f"{taken.correlated} frames lie closer than a correlation time",
+                )
+            )
+    return told
