@@ -23,6 +23,10 @@ __all__ = ["Row", "Store"]
 
 SCHEMA: Final[int] = 1
 
+#: What a campaign folder may hold before its ledger is there, and what may lie in its tmp folder.
+_OURS: Final = frozenset({"LOCK", "blobs", "logs", "tmp"})
+_SCRATCH: Final = ("task-*", "given-*", "campaign.toml")
+
 _TABLES: Final[str] = """
 CREATE TABLE tasks (
     key       TEXT PRIMARY KEY,
@@ -76,12 +80,13 @@ class Store:
     Raises
     ------
     InputError
-        If the folder was written by a newer version.
+        If the folder was written by a newer version, or holds something that is no campaign.
     MachineError
-        If another driver holds it, or it cannot be written.
+        If another driver holds it, it cannot be written, or its ledger is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
+        _refuse_foreign(folder)
         self.folder = folder
         self.scratch = folder / "tmp"
         self._blobs = folder / "blobs"
@@ -95,16 +100,20 @@ class Store:
                 remedy="choose another folder with --folder, or make this one writable",
             ) from error
         self._take_lock()
-        for stray in self.scratch.iterdir():
-            stray.unlink()
+        for pattern in _SCRATCH:
+            for stray in self.scratch.glob(pattern):
+                stray.unlink()
         self._db = sqlite3.connect(folder / "campaign.sqlite", isolation_level=None)
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
         try:
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
             self._open_schema()
         except InputError:
             self.close()
             raise
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise _damaged(folder, error) from error
 
     def close(self) -> None:
         """Give the campaign free for another driver."""
@@ -235,8 +244,34 @@ def read_rows(folder: Path) -> list[Row]:
             f"{folder} holds no campaign (no campaign.sqlite)",
             remedy="give the folder that `drupe run` printed when it started",
         )
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
-        return [Row(*found) for found in db.execute("SELECT * FROM tasks ORDER BY rowid")]
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+        try:
+            return [Row(*found) for found in db.execute("SELECT * FROM tasks ORDER BY rowid")]
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return []  # the run is just making its ledger
+            raise _damaged(folder, error) from error
+        except sqlite3.DatabaseError as error:
+            raise _damaged(folder, error) from error
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A campaign is made in a folder of its own: nothing of anybody else's may come near the sweep."""
+    if not folder.is_dir() or (folder / "campaign.sqlite").exists():
+        return
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _OURS)
+    if foreign:
+        raise InputError(
+            f"{folder} is no campaign and is not empty (it holds {', '.join(foreign[:4])})",
+            remedy="give a new folder with --folder, or that of an earlier run",
+        )
+
+
+def _damaged(folder: Path, error: sqlite3.DatabaseError) -> MachineError:
+    return MachineError(
+        f"the ledger {folder / 'campaign.sqlite'} cannot be read ({error})",
+        remedy="restore it from a backup, or start in a new folder with --folder",
+    )
 
 
 def _sha256(path: Path) -> str:

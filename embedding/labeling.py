@@ -14,12 +14,12 @@ from drupe.embedding.hamiltonian import known_solver
 from drupe.embedding.level import Level
 from drupe.embedding.localization import Localized
 from drupe.embedding.partition import Partition
-from drupe.embedding.qmmm import MeanField, run_dft
+from drupe.embedding.qmmm import MeanField, check_level, run_dft
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import content_key, frozen, register
 
-__all__ = ["Label", "Level", "label"]
+__all__ = ["Label", "Level", "check_request", "label"]
 
 
 @register(version=1)
@@ -141,7 +141,7 @@ def label(
         If any iteration stops short: there is no label then.
     """
     started = time.perf_counter()
-    _check_request(system, partition, level)
+    check_request(system, partition, level)
     qm, mm = partition.qm, partition.mm_atoms
     active = mm[system.charges[mm] != 0.0]
     field = run_dft(
@@ -191,13 +191,25 @@ def label(
     )
 
 
-def _check_request(system: MolecularSystem, partition: Partition, level: Level) -> None:
+def check_request(system: MolecularSystem, partition: Partition, level: Level) -> None:
+    """Refuse what `label` could not compute, without computing anything.
+
+    Raises
+    ------
+    InputError
+        If the partition is not of this system, the region or its cores need what is not there yet,
+        or the functional, the basis or the core solver is not known for these elements.
+    """
     if system.box is not None:
         raise InputError(
             "the system has a periodic box",
             remedy="periodic labels are not available yet: use a cluster of whole molecules",
         )
     partition.check_fits(system)
+    chosen = partition.qm
+    check_level(
+        system.numbers[chosen], system.positions[chosen], partition.charge, partition.multiplicity, level
+    )
     if level.core is None:
         return
     known_solver(level.core)

@@ -16,7 +16,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
 from drupe.errors import ConvergenceError, InputError
 
-__all__ = ["MeanField", "run_dft"]
+__all__ = ["MeanField", "check_level", "run_dft"]
 
 Matrix = NDArray[np.float64]
 
@@ -144,6 +144,7 @@ def run_dft(
     ConvergenceError
         If the SCF does not converge.
     """
+    check_level(numbers, positions, charge, multiplicity, level)
     engine = _engine(_molecule(numbers, positions, charge, multiplicity, level), level)
     mol = engine.mol
     field = charge_matrix(mol, points, charges)
@@ -173,6 +174,39 @@ def run_dft(
         charges=charges,
         iterations=int(engine.cycles),
     )
+
+
+def check_level(
+    numbers: NDArray[np.int64], positions: Matrix, charge: int, multiplicity: int, level: Level
+) -> None:
+    """Refuse a level that this QM region cannot be computed at; see `run_dft` for the arguments.
+
+    Raises
+    ------
+    InputError
+        If the functional, a basis or an element is not available, or electrons exceed orbitals.
+    """
+    from pyscf import df, dft
+    from pyscf.lib.exceptions import BasisNotFoundError
+
+    mol = _molecule(numbers, positions, charge, multiplicity, level)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unknown name raises right after its warning
+            dft.libxc.parse_xc(level.functional)
+            if level.auxbasis is not None:
+                df.addons.make_auxmol(mol, level.auxbasis)
+    except (KeyError, ValueError, BasisNotFoundError, RuntimeError) as error:
+        raise InputError(
+            f"functional {level.functional!r} with the fitting basis {level.auxbasis!r} "
+            f"cannot be used ({error})",
+            remedy="use names that PySCF knows, such as PBE and def2-universal-jkfit",
+        ) from error
+    if level.auxbasis is None and mol.nao > _EXACT_LIMIT:
+        raise InputError(
+            f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",
+            remedy='set auxbasis="def2-universal-jkfit"',
+        )
 
 
 def _molecule(
@@ -213,30 +247,14 @@ def _molecule(
 
 def _engine(mol: Any, level: Level) -> Any:
     from pyscf import dft
-    from pyscf.lib.exceptions import BasisNotFoundError
 
     engine = dft.RKS(mol) if mol.spin == 0 else dft.UKS(mol)
     engine.xc = level.functional
     engine._chkfile.close()  # else an open file stays behind each label
     engine.chkfile = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an unknown name raises right after its warning
-            dft.libxc.parse_xc(level.functional)
-            if level.auxbasis is not None:
-                engine = engine.density_fit(auxbasis=level.auxbasis)
-                engine.with_df.build()
-    except (KeyError, ValueError, BasisNotFoundError, RuntimeError) as error:
-        raise InputError(
-            f"functional {level.functional!r} with the fitting basis {level.auxbasis!r} "
-            f"cannot be used ({error})",
-            remedy="use names that PySCF knows, such as PBE and def2-universal-jkfit",
-        ) from error
-    if level.auxbasis is None and mol.nao > _EXACT_LIMIT:
-        raise InputError(
-            f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",
-            remedy='set auxbasis="def2-universal-jkfit"',
-        )
+    if level.auxbasis is not None:
+        engine = engine.density_fit(auxbasis=level.auxbasis)
+        engine.with_df.build()
     # Hartree-Fock has nothing to integrate; the engine builds a grid all the same.
     engine.grids.level = 0 if dft.libxc.xc_type(level.functional) == "HF" else level.grid
     return engine

@@ -219,7 +219,14 @@ def locate(path: str, base: Path) -> Path:
         If the package is not installed, the file is not there, or the path climbs out of the package.
     """
     if not path.startswith("package:"):
-        return _existing(base / Path(path).expanduser())
+        try:
+            return _existing(base / Path(path).expanduser())
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{path[:80]!r} is no usable path ({error})", remedy="give a plain path"
+            ) from error
     name, _, inside = path.removeprefix("package:").partition("/")
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:

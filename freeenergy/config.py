@@ -12,7 +12,13 @@ from drupe.freeenergy.quantities import Amu, Femtoseconds, Kelvin, PerPicosecond
 
 __all__ = ["Config", "read_config"]
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Temperature = Annotated[Kelvin, Field(ge=1.0, le=5000.0)]
+Step = Annotated[Femtoseconds, Field(ge=0.01, le=5.0)]
+Friction = Annotated[PerPicosecond, Field(ge=1e-3, le=1e4)]
+HydrogenMass = Annotated[Amu, Field(ge=1.0, le=4.0)]
+Span = Annotated[Picoseconds, Field(ge=1e-5, le=1e9)]
+Lambda = Annotated[float, Field(ge=0.0, le=1.0)]
 Selection = str | list[int]
 
 
@@ -29,7 +35,7 @@ class System(_Table):
     charge: int = 0
     multiplicity: Count = 1
     implicit_solvent: Literal["OBC2"] = "OBC2"
-    hydrogen_mass: Amu = 3.0
+    hydrogen_mass: HydrogenMass = 3.0
 
 
 class Regions(_Table):
@@ -50,41 +56,41 @@ class LevelTable(_Table):
 class Dynamics(_Table):
     """Settings common to all dynamics."""
 
-    temperature: Kelvin = 300.0
-    friction: PerPicosecond = 5.0
-    step: Femtoseconds = 2.0
-    ml_step: Femtoseconds = 1.0
+    temperature: Temperature = 300.0
+    friction: Friction = 5.0
+    step: Step = 2.0
+    ml_step: Step = 1.0
 
 
 class LegSampling(_Table):
     """Molecular-mechanics sampling of one leg, in independent runs."""
 
     runs: Count = 3
-    equilibration: Picoseconds
-    spacing: Picoseconds
+    equilibration: Span
+    spacing: Span
     frames: Count
 
 
 class LegSwitching(_Table):
     """Switching in one leg: switches per direction, their length, and the ML/MM runs before the reverse."""
 
-    switches: Count
-    length: Picoseconds
+    switches: Annotated[int, Field(ge=2, le=1_000_000)]
+    length: Span
     runs: Count = 3
-    equilibration: Picoseconds
-    spacing: Picoseconds
+    equilibration: Span
+    spacing: Span
     frames: Count
 
 
 class LegWindows(_Table):
     """Alchemical windows of one leg: lambda of the restraint, electrostatics and sterics in each."""
 
-    restraints: list[float] | None = None
-    electrostatics: list[float]
-    sterics: list[float]
-    equilibration: Picoseconds
-    length: Picoseconds
-    spacing: Picoseconds
+    restraints: list[Lambda] | None = None
+    electrostatics: list[Lambda]
+    sterics: list[Lambda]
+    equilibration: Span
+    length: Span
+    spacing: Span
 
     @model_validator(mode="after")
     def _same_lengths(self) -> "LegWindows":
@@ -93,6 +99,11 @@ class LegWindows(_Table):
             raise ValueError(f"the lambda lists have different lengths: {sorted(lengths)}")
         if len(self.sterics) < 2:
             raise ValueError("at least two windows are needed")
+        ends = [(row[0], row[-1]) for row in (self.electrostatics, self.sterics)]
+        if ends != [(1.0, 0.0), (1.0, 0.0)]:
+            raise ValueError("electrostatics and sterics must both go from 1.0 (first window) to 0.0 (last)")
+        if self.length < self.spacing:
+            raise ValueError(f"windows of {self.length:g} ps hold no frame every {self.spacing:g} ps")
         return self
 
 
@@ -142,6 +153,18 @@ class AbfeTable(_Table):
     complex: LegWindows
     solvent: LegWindows
 
+    @model_validator(mode="after")
+    def _restrained_in_the_complex_only(self) -> "AbfeTable":
+        held = self.complex.restraints
+        if held is None or (held[0], held[-1]) != (0.0, 1.0):
+            raise ValueError(
+                "complex.restraints must go from 0.0 in the first window to 1.0 in the last: the free energy "
+                "of the restraint and the standard state are counted from there"
+            )
+        if any(self.solvent.restraints or ()):
+            raise ValueError("solvent.restraints: there is nothing to restrain the ligand to in solvent")
+        return self
+
 
 class SwitchingTable(_Table):
     """Switching in both legs."""
@@ -162,7 +185,7 @@ class EngineTable(_Table):
 class Experiment(_Table):
     """A measured binding free energy to show beside the computed one, in kcal/mol."""
 
-    value_kcal: float
+    value_kcal: Annotated[float, Field(allow_inf_nan=False)]
     source: str
 
 

@@ -149,6 +149,8 @@ def combine(terms: Mapping[str, tuple[float, FreeEnergy]], method: str) -> FreeE
         raise InputError("there is no term to add", remedy="pass at least one free energy")
 
     def part(name: str) -> float | None:
+        if any(math.isnan(f.value) for _, f in terms.values()):
+            return None  # a sum that does not exist has no error
         known = [abs(c) * getattr(f, name) for c, f in terms.values() if getattr(f, name) is not None]
         return math.hypot(*known) if known else None
 

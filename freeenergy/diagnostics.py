@@ -227,7 +227,7 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
                 "belong together, or their tails were never reached",
             )
         )
-    smallest = min(len(f), len(r))
+    smallest = min(_distinct(f), _distinct(r))
     if shared < least_overlap:
         found.append(("FAIL", "overlap", f"overlap {shared:.2g} of the two sides is below {least_overlap:g}"))
     if smallest * shared < least_shared:
@@ -240,6 +240,12 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
             )
         )
     return found + _judge_sides(f, r)
+
+
+def _distinct(works: NDArray[np.float64]) -> int:
+    """How many different works there are: one given twice is one. Works that are all equal are exact."""
+    different = len(np.unique(works))
+    return len(works) if different == 1 else different
 
 
 def _judge_sides(f: NDArray[np.float64], r: NDArray[np.float64]) -> list[tuple[Level, str, str]]:

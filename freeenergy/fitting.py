@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from drupe.embedding.structure import Structure
 from drupe.errors import ConvergenceError
 from drupe.freeenergy.campaign import Parity
+from drupe.freeenergy.chain import uncorrelated
 from drupe.freeenergy.preparation import Leg, Prepared
 from drupe.freeenergy.stages import LabelledSnapshot
 from drupe.mlp.baseline import LigandForceField
@@ -153,13 +154,17 @@ def gather(
 def compare_levels(
     settings: CompareStage, prepared: Prepared, low: Gathered, core: Gathered, *runs: Any
 ) -> LevelDifferences:
-    """Evaluate both committees at the frames of both ML/MM end states of a leg."""
+    """Evaluate both committees at decorrelated frames of both ML/MM end states of a leg."""
     leg = prepared.leg(settings.leg)
     thermal = kt(settings.temperature_k)
     at_low = _frames(runs[: settings.low_runs])
     at_core = _frames(runs[settings.low_runs :])
     low_at_low, core_at_low = (_energies(one.committee, leg, at_low) / thermal for one in (low, core))
     low_at_core, core_at_core = (_energies(one.committee, leg, at_core) / thermal for one in (low, core))
+    first = _kept(runs[: settings.low_runs], low_at_low, core_at_low)
+    second = _kept(runs[settings.low_runs :], core_at_core, low_at_core)
+    low_at_low, core_at_low = low_at_low[:, first], core_at_low[:, first]
+    low_at_core, core_at_core = low_at_core[:, second], core_at_core[:, second]
     return LevelDifferences(
         forward=core_at_low.mean(axis=0) - low_at_low.mean(axis=0),
         reverse=low_at_core.mean(axis=0) - core_at_core.mean(axis=0),
@@ -178,6 +183,18 @@ def _dataset(labels: Sequence[LabelledSnapshot], which: Literal["low", "high"]) 
     names = sorted({(one.leg, one.run) for one in labels})
     blocks = [names.index((one.leg, one.run)) for one in labels]
     return Dataset.from_labels([one.label for one in labels], which=which, blocks=blocks)
+
+
+def _kept(runs: Sequence[Any], own: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Frames a correlation time of the energy difference apart, run by run, as indices over all runs."""
+    kept, start = [], 0
+    for run in runs:
+        here = slice(start, start + len(run.positions))
+        kept.append(
+            start + uncorrelated(np.array([own[:, here].mean(axis=0), other[:, here].mean(axis=0)]), 0)
+        )
+        start = here.stop
+    return np.concatenate(kept)
 
 
 def _frames(runs: Sequence[Any]) -> NDArray[np.float64]:

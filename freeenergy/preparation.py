@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.labeling import check_request
+from drupe.embedding.level import Level
 from drupe.embedding.partition import Partition
 from drupe.embedding.structure import Structure, cut_out, locate, read_amber
+from drupe.errors import InputError
 from drupe.freeenergy.config import Config
+from drupe.hardware.platforms import openmm_platform
 from drupe.records import frozen, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Leg", "Prepared", "prepare"]
+__all__ = ["Leg", "Prepared", "high_level", "prepare"]
 
 
 @register(version=1)
@@ -57,7 +61,9 @@ def prepare(config: Config, base: Path) -> Prepared:
     Raises
     ------
     InputError
-        If a file, a selection, or a charge and multiplicity is wrong.
+        If a file, a selection, the level, or a charge and multiplicity is wrong.
+    MachineError
+        If a platform is asked for by name and is not there.
     """
     given = config.system
     whole = read_amber(
@@ -68,6 +74,13 @@ def prepare(config: Config, base: Path) -> Prepared:
     )
     regions = _select(whole, given.ligand, config)
     ligand = np.asarray(regions.qm, np.int64)
+    if len(ligand) == whole.system.n_atoms:
+        raise InputError(
+            f"system.ligand takes all {len(ligand)} atoms: nothing is left to bind to",
+            remedy='select the ligand alone, for example "resname LIG"',
+        )
+    check_request(whole.system, regions, high_level(config))
+    openmm_platform(config.engine.platform)
     alone = cut_out(whole, ligand)
     place = {int(atom): index for index, atom in enumerate(ligand)}
     cores = [[place[int(atom)] for atom in core.indices] for core in regions.cores]
@@ -81,6 +94,17 @@ def prepare(config: Config, base: Path) -> Prepared:
     return Prepared(
         complex=Leg(whole, regions, ligand),
         solvent=Leg(alone, alone_regions, np.arange(len(ligand))),
+    )
+
+
+def high_level(config: Config) -> Level:
+    """The level of the core-corrected labels; without ``core`` it is that of the others."""
+    given = config.level
+    return Level(
+        functional=given.functional,
+        basis=given.basis,
+        core=given.core,
+        virtual_shells=given.virtual_shells,
     )
 
 

@@ -152,13 +152,18 @@ def _next(
                 continue
             task = _task(node, state, store, timeout_s)
             row = store.row(task.key)
-            if row is None:
+            if row is None or _may_differ_now(row):
                 state.flying[task.key] = node
                 watcher.started(node)
                 return task
             state.rows[node.name] = row
             watcher.ended(node, row, reused=True)
     return None
+
+
+def _may_differ_now(row: Row) -> bool:
+    """A time limit or a machine is no fact about the task: such failures are tried again in the next run."""
+    return row.error is not None and json.loads(row.error)["error"] in ("TimeoutError", "MachineError")
 
 
 def _readiness(node: Node, state: _State) -> str:

@@ -4,7 +4,7 @@ They run in worker processes, so what a stage needs is imported inside it: a lab
 a window never loads PySCF.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -174,18 +174,9 @@ def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
 
 def pick_snapshots(settings: SnapshotStage, *runs: "Trajectory") -> Snapshots:
     """Choose different frames, decorrelated ones first, in turn from each run."""
-    from drupe.freeenergy.sampling import decorrelated
-
     wanted = settings.labels + settings.switches
-    first: list[list[tuple[int, int]]] = []
-    rest: list[list[tuple[int, int]]] = []
-    for number, run in enumerate(runs):
-        kept = set(decorrelated(run).frames.tolist())
-        first.append([(number, frame) for frame in sorted(kept)])
-        rest.append([(number, frame) for frame in range(len(run.positions)) if frame not in kept])
-    chosen = _in_turn(first)
-    correlated = max(wanted - len(chosen), 0)
-    chosen = (chosen + _in_turn(rest))[:wanted]
+    apart, others = _by_correlation(runs)
+    chosen = (apart + others)[:wanted]
     if len(chosen) < wanted:
         raise InputError(
             f"the {settings.leg} runs hold {len(chosen)} frames, {wanted} are needed",
@@ -195,8 +186,21 @@ def pick_snapshots(settings: SnapshotStage, *runs: "Trajectory") -> Snapshots:
         positions=np.array([runs[number].positions[frame] for number, frame in chosen]),
         run=np.array([number for number, _ in chosen]),
         labels=settings.labels,
-        correlated=correlated,
+        correlated=max(wanted - len(apart), 0),
     )
+
+
+def _by_correlation(runs: "Sequence[Trajectory]") -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(run, frame) a statistical inefficiency apart, then all others; both in turn from each run."""
+    from drupe.freeenergy.sampling import decorrelated
+
+    apart: list[list[tuple[int, int]]] = []
+    others: list[list[tuple[int, int]]] = []
+    for number, run in enumerate(runs):
+        kept = set(decorrelated(run).frames.tolist())
+        apart.append([(number, frame) for frame in sorted(kept)])
+        others.append([(number, frame) for frame in range(len(run.positions)) if frame not in kept])
+    return _in_turn(apart), _in_turn(others)
 
 
 def _in_turn(groups: list[list[tuple[int, int]]]) -> list[tuple[int, int]]:
@@ -296,10 +300,9 @@ def switch_forward(settings: SwitchStage, prepared: Prepared, snapshots: Snapsho
 
 
 def switch_reverse(settings: SwitchStage, prepared: Prepared, gathered: Any, *runs: "Trajectory") -> "Work":
-    """Switch ML/MM to MM from one of the ML/MM frames, in turn from each run, none of them twice."""
-    run, frame = _in_turn([[(n, f) for f in range(len(r.positions))] for n, r in enumerate(runs)])[
-        settings.index
-    ]
+    """Switch ML/MM to MM from one of the ML/MM frames, none of them twice, decorrelated ones first."""
+    apart, others = _by_correlation(runs)
+    run, frame = (apart + others)[settings.index]
     return _switch(settings, prepared, runs[run].positions[frame], gathered)
 
 

@@ -88,6 +88,10 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     if core is not None:
         terms["correction core"] = (1.0, core.difference)
     total = combine(terms, " + ".join(dict.fromkeys(term.method for _, term in terms.values())))
+    last = core or low
+    if last is not None:
+        # The low potential is on the way only: it cancels between the two corrections, and its error too.
+        total = replace(total, model=last.difference.model)
     level = "core-corrected" if core is not None else "low level" if low is not None else "MM"
     missing = [name for name, one in (("low", low), ("core", core)) if one is None]
     if missing:

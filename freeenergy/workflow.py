@@ -7,6 +7,7 @@ the alchemical windows, which wait for nothing of that, fill the gaps.
 import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psutil
 
@@ -15,6 +16,7 @@ from drupe.errors import MachineError
 from drupe.freeenergy.alchemy import Schedule
 from drupe.freeenergy.config import Config, LegWindows
 from drupe.freeenergy.fitting import CompareStage, FitStage, GatherStage, TransferStage
+from drupe.freeenergy.preparation import high_level
 from drupe.freeenergy.runner import Node
 from drupe.freeenergy.sampling import SampleSpec
 from drupe.freeenergy.stages import (
@@ -300,15 +302,8 @@ class _Maker:
         )
 
     def _levels(self) -> tuple[Level, Level]:
-        given = self.config.level
-        low = Level(functional=given.functional, basis=given.basis)
-        high = Level(
-            functional=given.functional,
-            basis=given.basis,
-            core=given.core,
-            virtual_shells=given.virtual_shells,
-        )
-        return high, low
+        high = high_level(self.config)
+        return high, replace(high, core=None, virtual_shells=1)
 
     def _dynamics(
         self, step: float, equilibration: float, spacing: float, frames: int, *, seed: int, minimise: int

@@ -16,7 +16,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from drupe.errors import DrupeError
+import numpy as np
+
+from drupe.errors import ConvergenceError, DrupeError, MachineError
 from drupe.records import pack, unpack
 
 __all__ = ["main"]
@@ -32,18 +34,30 @@ def main() -> None:
         _write(Path(job["result"]), pack(_call(job)))
         report = {"kind": "finished"}
     except DrupeError as error:
-        report = {
-            "kind": "refused",
-            "error": type(error).__name__,
-            "found": error.found,
-            "remedy": error.remedy,
-            "retry": error.retry,
-        }
+        report = _refused(error)
+    except (np.linalg.LinAlgError, FloatingPointError) as error:
+        told = f"the arithmetic broke down: {type(error).__name__}: {error}"
+        report = _refused(ConvergenceError(told, remedy="look at the geometry; the log has the details"))
+        traceback.print_exc()
+    except OSError as error:
+        told = f"the machine refused: {error}"
+        report = _refused(MachineError(told, remedy="free space or rights on that path, then run again"))
+        traceback.print_exc()
     except Exception:
         report = {"kind": "crashed", "traceback": traceback.format_exc()}
     report["seconds"] = time.monotonic() - start
     report["peak_mb"] = _peak_mb()
     _write(Path(job["report"]), json.dumps(report).encode())
+
+
+def _refused(error: DrupeError) -> dict[str, Any]:
+    return {
+        "kind": "refused",
+        "error": type(error).__name__,
+        "found": error.found,
+        "remedy": error.remedy,
+        "retry": error.retry,
+    }
 
 
 def _call(job: dict[str, Any]) -> Any:

@@ -100,7 +100,7 @@ def _gradient(
         inner = inner.detach()
         to_qm, to_mm = pull_back(inner, outer, damped, terms.shift[:, 0].mean(0), to_field[0])
         to_qm = to_qm + to_place[0]
-        energies = energy[:, 0]
+        energies = energy[:, 0].detach()
         if stack.baseline is not None:
             energies = energies + base
         if fixed_coulomb:

@@ -63,9 +63,10 @@ def test_a_second_driver_is_refused_while_the_first_lives(tmp_path):
 
 def test_strays_are_swept_and_newer_schemas_refused(tmp_path):
     with Store(tmp_path) as store:
-        (store.scratch / "stray").write_bytes(b"half")
+        (store.scratch / "task-1.result.part").write_bytes(b"half")
+        (store.scratch / "notes.txt").write_text("not ours")
     with Store(tmp_path) as store:
-        assert list(store.scratch.iterdir()) == []
+        assert [path.name for path in store.scratch.iterdir()] == ["notes.txt"]
     with sqlite3.connect(tmp_path / "campaign.sqlite") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
@@ -97,3 +98,28 @@ def test_rows_can_be_read_while_the_campaign_runs(tmp_path):
         assert [row.key for row in read_rows(tmp_path)] == ["t-1"]
     with pytest.raises(InputError, match="no campaign"):
         read_rows(tmp_path / "nowhere")
+
+
+def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp" / "precious.txt").write_text("mine")
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match=r"no campaign and is not empty \(it holds thesis.tex"):
+        Store(tmp_path)
+    assert (tmp_path / "tmp" / "precious.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex", "tmp"]
+
+
+def test_a_kill_before_the_ledger_was_made_does_not_lock_the_folder_out(tmp_path):
+    with Store(tmp_path):
+        pass
+    (tmp_path / "campaign.sqlite").unlink()
+    with Store(tmp_path) as store:
+        assert store.rows() == []
+
+
+def test_a_ledger_of_garbage_is_a_clear_error(tmp_path):
+    (tmp_path / "campaign.sqlite").write_bytes(b"garbage" * 1000)
+    for look in (Store, read_rows):
+        with pytest.raises(MachineError, match="cannot be read"):
+            look(tmp_path)

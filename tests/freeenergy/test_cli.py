@@ -29,6 +29,13 @@ def call(tmp_path, monkeypatch, *arguments):
         ("multiplicity = 1", "multiplicity = 2", "multiplicit"),
         ('temperature = "300 K"', "temperature = 300", "no unit"),
         ("seed = 2026", "sead = 2026", "sead"),
+        ('ligand = "resname TMP"', 'ligand = "all"', "takes all 2621 atoms"),
+        ("package:openmmtools", "~nobody-of-that-name/", "no usable path"),
+        ("package:openmmtools", "x" * 400, "no usable path"),
+        ('functional = "PBE"', 'functional = "NOTAFUNC"', "NOTAFUNC"),
+        ('basis = "def2-SVP"', 'basis = "nobasis"', "nobasis"),
+        ('core = "CCSD(T)"', 'core = "CCSDT"', "did you mean 'CCSD'"),
+        ("multiplicity = 1", "multiplicity = 3", "closed shell"),
     ],
 )
 def test_bad_input_is_one_message_exit_2_and_nothing_written(tmp_path, monkeypatch, old, new, says):
@@ -56,3 +63,21 @@ def test_a_folder_that_cannot_be_made_is_exit_4(tmp_path, monkeypatch):
     result = call(tmp_path, monkeypatch, "run", "in.toml", "--folder", "file/campaign")
     assert result.exit_code == 4
     assert "cannot be written" in result.output
+
+
+def test_a_platform_that_is_not_there_is_exit_4_and_nothing_written(tmp_path, monkeypatch):
+    (tmp_path / "in.toml").write_text(QUICK + '[engine]\nplatform = "Abacus"\n')
+    result = call(tmp_path, monkeypatch, "run", "in.toml")
+    assert result.exit_code == 4
+    assert "'Abacus' is not available" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["in.toml"]
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "in.toml").write_text(QUICK)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("mine")
+    result = call(tmp_path, monkeypatch, "run", "in.toml", "--folder", "thesis")
+    assert result.exit_code == 2
+    assert "chapter.tex" in result.output
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]

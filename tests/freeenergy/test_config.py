@@ -57,6 +57,22 @@ def test_the_quickstart_keeps_its_promised_counts():
             r"14 core-corrected labels of 12 in the complex leg",
         ),
         ("sterics        = [1.0, 1.0, 1.0, 1.0, 0.0]", "sterics = [1.0]", r"different lengths: \[1, 5\]"),
+        (
+            "restraints     = [0.0, 1.0,",
+            "restraints     = [1.0, 1.0,",
+            r"must go from 0.0 in the first window to 1.0",
+        ),
+        ("restraints     =", "# restraints =", r"complex.restraints must go from 0.0"),
+        ("0.6, 0.4, 0.0]", "0.6, 0.4, 0.2]", r"must both go from 1.0 \(first window\) to 0.0"),
+        ("electrostatics = [1.0, 0.75,", "electrostatics = [0.9, 0.75,", r"must both go from 1.0"),
+        ("electrostatics = [1.0, 0.75,", "electrostatics = [1.0, 1.75,", r"less than or equal to 1"),
+        ('spacing = "40 fs"', 'spacing = "40 ps"', r"windows of 1 ps hold no frame every 40 ps"),
+        ("switches = 6", "switches = 1", r"switching.complex.switches: .*greater than or equal to 2"),
+        ('step = "2 fs"', 'step = "500 fs"', r"dynamics.step: .*less than or equal to 5"),
+        ('step = "2 fs"', 'step = "1e-310 fs"', r"dynamics.step: .*greater than or equal to 0.01"),
+        ('temperature = "300 K"', 'temperature = "1e9 K"', r"less than or equal to 5000"),
+        ('hydrogen_mass = "3 amu"', 'hydrogen_mass = "30 amu"', r"less than or equal to 4"),
+        ("value_kcal = -4.63", "value_kcal = nan", r"experiment.value_kcal: .*finite"),
     ],
 )
 def test_bad_input_is_one_message_that_says_where_and_what(tmp_path, old, new, says):

@@ -138,3 +138,11 @@ def test_a_verdict_without_reason_or_with_a_made_up_level_is_refused():
         Verdict("FAIL")
     with pytest.raises(InputError, match="MAYBE"):
         Verdict("MAYBE", ("x",))
+
+
+def test_the_same_few_works_again_and_again_are_still_few():
+    rng = np.random.default_rng(3)
+    w_f, w_r = rng.normal(0.5, 1.0, 4), rng.normal(0.5, 1.0, 4)
+    got = verdict(np.tile(w_f, 100), np.tile(w_r, 100))
+    assert got.level == "FAIL"
+    assert "min(n) x overlap = 4" in str(got)

@@ -43,11 +43,11 @@ def node(name, call, value=0.0, note="", **more):
     return Node(name, "test", f"calls_in_worker:{call}", number(value, note), **more)
 
 
-def run(folder, nodes, given=()):
+def run(folder, nodes, given=(), timeout_s=60):
     notes = Notes()
     with Store(folder) as store:
         engine = LocalEngine(store.scratch, folder / "logs", slots=2, threads=1)
-        rows = run_graph(nodes, dict(given), store, engine, notes, timeout_s=60)
+        rows = run_graph(nodes, dict(given), store, engine, notes, timeout_s=timeout_s)
         values = {n: read_result(store, r).value for n, r in rows.items() if r.state == "done"}
     return rows, values, notes
 
@@ -165,3 +165,22 @@ def rows_or_none(folder):
         return read_rows(folder)
     except sqlite3.OperationalError:  # the driver has not made the tables yet
         return []
+
+
+def test_a_task_that_ran_out_of_time_is_tried_again_with_a_longer_limit(tmp_path):
+    nodes = [node("slow", "sleep", 4.0)]
+    rows, _, _ = run(tmp_path, nodes, timeout_s=2)
+    assert "longer than 2 s" in rows["slow"].error
+    rows, values, notes = run(tmp_path, nodes, timeout_s=60)
+    assert values == {"slow": 4.0}
+    assert notes.begun == ["slow"]
+
+
+def test_arithmetic_that_breaks_down_is_a_failure_of_the_task_and_a_full_disk_one_of_the_machine(tmp_path):
+    nodes = [node("singular", "singular"), node("full", "full_disk"), node("fine", "add", 1)]
+    rows, values, _ = run(tmp_path, nodes)
+    assert values == {"fine": 1}
+    assert "Singular matrix" in rows["singular"].error
+    assert '"ConvergenceError"' in rows["singular"].error
+    assert '"MachineError"' in rows["full"].error
+    assert rows["full"].attempts == 2

@@ -132,3 +132,9 @@ def test_a_transfer_that_learned_only_the_shift_is_warned_of_with_both_errors(go
     assert "0.10 with a constant shift" in str(got)
     unknown = summarise(replace(good, parity=tuple(known)), n_resamples=2)
     assert "no label was left out" in str(unknown.core.difference.verdict)
+
+
+def test_the_model_error_of_the_total_is_that_of_the_last_potential(good):
+    got = summarise(good, n_resamples=2)
+    assert got.core.difference.model > 0
+    assert got.total.model == got.core.difference.model  # the low potential cancels on the way

@@ -250,3 +250,25 @@ def test_both_import_orders_work(model, order):
 def test_importing_the_package_does_not_load_torch():
     code = "import sys, drupe.mlp; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_without_a_baseline_runs_too(pocket, committee):
+    """The shortest way to train has no baseline: its network carries all of the molecule's energy."""
+    members = tuple(
+        dataclasses.replace(m, header=dataclasses.replace(m.header, baseline=None)) for m in committee.members
+    )
+    bare = Committee(members)
+    system = MLPotential("drupe", model=bare).createMixedSystem(
+        pocket.topology, pocket.system, pocket.atoms, embedding="electrostatic", forceGroup=GROUP
+    )
+    context = openmm.Context(
+        system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
+    context.setPositions(pocket.positions / nanometer)
+    state = context.getState(energy=True, forces=True, groups={GROUP})
+    got = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * kj_per_mol
+    inside, outside = pocket.positions[pocket.atoms], pocket.positions[pocket.others]
+    charges = pocket.charges[pocket.others]
+    made = bare.evaluate(inside, outside, charges, fixed_coulomb=False)
+    # 1e-8: positions pass through nanometres and back.
+    assert got == pytest.approx(float(made.energies.mean()), abs=1e-8)
