@@ -7,6 +7,7 @@ E_mixed = E_MM(all) - E_MM(terms inside the ML atoms, implicit solvent kept) + E
 label's energy without its fixed-charge Coulomb part, which stays in OpenMM's own nonbonded force.
 """
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,17 @@ class _DrupePotential:
         forceGroup: int,
         **_: Any,
     ) -> None:
-        """Add the potential of the bare ML atoms (no surrounding charges: mechanical embedding)."""
+        """Add the potential of the bare ML atoms, without surrounding charges.
+
+        OpenMM-ML comes here for a molecule alone, and for its mechanical embedding, which is its
+        default: then a warning says that the surroundings do not polarise the molecule.
+        """
+        if atoms is not None:
+            warnings.warn(
+                "mechanical embedding: learned charges and polarizabilities do not feel the surroundings; "
+                'pass embedding="electrostatic" to createMixedSystem, as the potential was trained',
+                stacklevel=4,
+            )
         chosen = list(range(topology.getNumAtoms())) if atoms is None else [int(i) for i in atoms]
         _check_elements(self.committee, topology, chosen)
         _refuse_periodic(topology, None)

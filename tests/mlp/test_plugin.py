@@ -272,3 +272,9 @@ def test_a_model_without_a_baseline_runs_too(pocket, committee):
     made = bare.evaluate(inside, outside, charges, fixed_coulomb=False)
     # 1e-8: positions pass through nanometres and back.
     assert got == pytest.approx(float(made.energies.mean()), abs=1e-8)
+
+
+def test_forgetting_the_embedding_is_said_aloud(pocket, committee):
+    potential = MLPotential("drupe", model=committee)
+    with pytest.warns(UserWarning, match='embedding="electrostatic"'):
+        potential.createMixedSystem(pocket.topology, pocket.system, pocket.atoms)
