@@ -22,9 +22,10 @@ from drupe.errors import InputError, MachineError
 __all__ = ["Row", "Store"]
 
 SCHEMA: Final[int] = 1
+#: Marks a database as a campaign's ledger ("DRUP").
+APPLICATION: Final[int] = 0x44525550
 
-#: What a campaign folder may hold before its ledger is there, and what may lie in its tmp folder.
-_OURS: Final = frozenset({"LOCK", "blobs", "logs", "tmp"})
+#: What we leave in the tmp folder when we are killed.
 _SCRATCH: Final = ("task-*", "given-*", "campaign.toml")
 
 _TABLES: Final[str] = """
@@ -86,11 +87,11 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        _refuse_foreign(folder)
         self.folder = folder
         self.scratch = folder / "tmp"
         self._blobs = folder / "blobs"
         try:
+            _refuse_foreign(folder)
             for path in (folder, self.scratch, self._blobs):
                 path.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / "LOCK").open("a+")
@@ -100,10 +101,11 @@ class Store:
                 remedy="choose another folder with --folder, or make this one writable",
             ) from error
         self._take_lock()
-        for pattern in _SCRATCH:
-            for stray in self.scratch.glob(pattern):
-                stray.unlink()
-        self._db = sqlite3.connect(folder / "campaign.sqlite", isolation_level=None)
+        try:
+            self._db = sqlite3.connect(folder / "campaign.sqlite", isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            self._lock.close()
+            raise _damaged(folder, error) from error
         try:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -114,6 +116,10 @@ class Store:
         except sqlite3.DatabaseError as error:
             self.close()
             raise _damaged(folder, error) from error
+        for pattern in _SCRATCH:  # only now: the ledger says that the folder is ours
+            for stray in self.scratch.glob(pattern):
+                if stray.is_file():
+                    stray.unlink()
 
     def close(self) -> None:
         """Give the campaign free for another driver."""
@@ -152,13 +158,16 @@ class Store:
 
     def adopt(self, path: Path) -> str:
         """Take a finished file over as a blob and return its name (sha256); the file is moved."""
-        name = _sha256(path)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        target = self.blob_path(name)
-        target.parent.mkdir(exist_ok=True)
-        path.replace(target)
-        _sync_folder(target.parent)
+        try:
+            name = _sha256(path)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            target = self.blob_path(name)
+            target.parent.mkdir(exist_ok=True)
+            path.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise self._full(error) from error
         return name
 
     def blob_path(self, name: str) -> Path:
@@ -194,10 +203,19 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._full(error) from error
             raise
-        self._db.execute("COMMIT")
+
+    def _full(self, error: Exception) -> MachineError:
+        return MachineError(
+            f"{self.folder} takes no more results ({error})",
+            remedy="free space there and run the same command again: what is finished is kept",
+        )
 
     def _take_lock(self) -> None:
         try:
@@ -217,13 +235,23 @@ class Store:
 
     def _open_schema(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        mark = self._db.execute("PRAGMA application_id").fetchone()[0]
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and mark != APPLICATION:
+            raise InputError(
+                f"{self.folder / 'campaign.sqlite'} is the database of another program",
+                remedy="give a new folder with --folder",
+            )
         if version > SCHEMA:
             raise InputError(
                 f"{self.folder} has schema {version}, this installation reads up to {SCHEMA}",
                 remedy="upgrade drupe, or start a new campaign folder",
             )
         if version == 0:
-            self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+            self._db.executescript(
+                f"BEGIN; {_TABLES} PRAGMA application_id = {APPLICATION}; "
+                f"PRAGMA user_version = {SCHEMA}; COMMIT;"
+            )
 
     def _is_whole(self, name: str) -> bool:
         path = self.blob_path(name)
@@ -259,7 +287,12 @@ def _refuse_foreign(folder: Path) -> None:
     """A campaign is made in a folder of its own: nothing of anybody else's may come near the sweep."""
     if not folder.is_dir() or (folder / "campaign.sqlite").exists():
         return
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _OURS)
+    # Killed before its ledger was made, a campaign leaves a lock and two empty folders.
+    foreign = sorted(
+        path.name
+        for path in folder.iterdir()
+        if not (path.name == "LOCK" or (path.name in ("tmp", "blobs") and not any(path.iterdir())))
+    )
     if foreign:
         raise InputError(
             f"{folder} is no campaign and is not empty (it holds {', '.join(foreign[:4])})",

@@ -4,6 +4,7 @@ Source of the energy: E = E_DFT[QM; charges], with the charges acting on electro
 energy, no Lennard-Jones, no charge-charge term.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ __all__ = ["MeanField", "check_level", "run_dft"]
 
 Matrix = NDArray[np.float64]
 
+_DISPERSION = re.compile(r"-d[34]", re.IGNORECASE)
 _COARSE_GRID = 0
 _COARSE_TOLERANCE = 1e-6
 _HEAVIEST = 36  # beyond krypton the bases need effective core potentials
@@ -189,11 +191,16 @@ def check_level(
     from pyscf import df, dft
     from pyscf.lib.exceptions import BasisNotFoundError
 
+    if _DISPERSION.search(level.functional):
+        raise InputError(
+            f"the functional {level.functional!r} asks for a dispersion correction: not available yet",
+            remedy="leave the suffix out",
+        )
     mol = _molecule(numbers, positions, charge, multiplicity, level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unknown name raises right after its warning
-            dft.libxc.parse_xc(level.functional)
+            (exact, *_), parts = dft.libxc.parse_xc(level.functional)
             if level.auxbasis is not None:
                 df.addons.make_auxmol(mol, level.auxbasis)
     except (KeyError, ValueError, BasisNotFoundError, RuntimeError) as error:
@@ -202,6 +209,11 @@ def check_level(
             f"cannot be used ({error})",
             remedy="use names that PySCF knows, such as PBE and def2-universal-jkfit",
         ) from error
+    if not exact and not parts:
+        raise InputError(
+            f"the functional {level.functional!r} is empty: it has neither exchange nor correlation",
+            remedy="name a functional that PySCF knows, such as PBE, or HF",
+        )
     if level.auxbasis is None and mol.nao > _EXACT_LIMIT:
         raise InputError(
             f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",

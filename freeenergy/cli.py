@@ -112,10 +112,11 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
     from drupe.freeenergy.progress import Progress
     from drupe.freeenergy.report import write_report
     from drupe.freeenergy.runner import run_graph
-    from drupe.freeenergy.workflow import campaign_graph, engine_for
+    from drupe.freeenergy.workflow import campaign_graph, engine_for, slots_for
     from drupe.store import Store
 
     console = Console(highlight=False)
+    slots_for(config)  # before anything is written
     nodes = campaign_graph(config)
     with Store(folder) as store:
         shutil.copyfile(input_file, store.scratch / "campaign.toml")

@@ -18,7 +18,7 @@ Step = Annotated[Femtoseconds, Field(ge=0.01, le=5.0)]
 Friction = Annotated[PerPicosecond, Field(ge=1e-3, le=1e4)]
 HydrogenMass = Annotated[Amu, Field(ge=1.0, le=4.0)]
 Span = Annotated[Picoseconds, Field(ge=1e-5, le=1e9)]
-Lambda = Annotated[float, Field(ge=0.0, le=1.0)]
+Lambda = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
 Selection = str | list[int]
 
 
@@ -192,7 +192,7 @@ class Experiment(_Table):
 class Config(_Table):
     """A whole campaign."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     system: System
     regions: Regions
@@ -205,6 +205,25 @@ class Config(_Table):
     switching: SwitchingTable
     engine: EngineTable = EngineTable()
     experiment: Experiment | None = None
+
+    @model_validator(mode="after")
+    def _spans_hold_steps(self) -> "Config":
+        steps = {
+            "sampling": self.dynamics.step,
+            "abfe": self.dynamics.step,
+            "switching": self.dynamics.ml_step,
+        }
+        for table, step_fs in steps.items():
+            for leg in ("complex", "solvent"):
+                settings = getattr(getattr(self, table), leg)
+                for name in ("equilibration", "spacing", "length"):
+                    span_ps = getattr(settings, name, None)
+                    if span_ps is not None and span_ps * 1e3 < step_fs * (1 - 1e-9):
+                        raise ValueError(
+                            f"{table}.{leg}.{name} is {span_ps * 1e3:g} fs, "
+                            f"shorter than a step of {step_fs:g} fs"
+                        )
+        return self
 
     @model_validator(mode="after")
     def _enough_frames(self) -> "Config":

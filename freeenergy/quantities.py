@@ -22,7 +22,11 @@ def _quantity(kind: str, units: dict[str, float]) -> Callable[[object], float]:
         match = _FORM.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise ValueError(f"{value!r} is not a {kind}; write a number and one of: {known}")
-        number, unit = float(match[1]), match[2]
+        try:
+            number = float(match[1])
+        except ValueError:
+            raise ValueError(f"{match[1]!r} in {value!r} is not a number") from None
+        unit = match[2]
         if unit is None:
             raise ValueError(f"{value!r} has no unit; use one of: {known}")
         if unit not in units:

@@ -53,7 +53,12 @@ class FreeEnergy:
 
     @property
     def error(self) -> float:
-        """Whole error in kT: max(sampling, replicate), model and label in quadrature; nan if none."""
+        """Whole error in kT: max(sampling, replicate), model and label in quadrature; nan if none.
+
+        A value that does not exist has no error either, whatever parts are known.
+        """
+        if math.isnan(self.value):
+            return math.nan
         statistical = [part for part in (self.sampling, self.replicate) if part is not None]
         parts = [max(statistical)] if statistical else []
         parts += [part for part in (self.model, self.label) if part is not None]

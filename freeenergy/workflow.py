@@ -34,29 +34,42 @@ from drupe.mlp.training import FitSpec
 from drupe.mlp.transfer import TransferSpec
 from drupe.store import Store
 
-__all__ = ["campaign_graph", "engine_for"]
+__all__ = ["campaign_graph", "engine_for", "slots_for"]
 
 LEGS = ("complex", "solvent")
 _STAGES = "drupe.freeenergy.stages"
 _FITTING = "drupe.freeenergy.fitting"
 
 
-def engine_for(config: Config, store: Store) -> tuple[Engine, str]:
-    """The engine a campaign asks for, and one line that says what was taken."""
-    cores = (
-        len(psutil.Process().cpu_affinity())
-        if hasattr(psutil.Process, "cpu_affinity")
-        else os.cpu_count() or 1
-    )
-    threads = config.engine.threads
+def slots_for(config: Config) -> int:
+    """How many tasks run at a time.
+
+    Raises
+    ------
+    MachineError
+        If workers and threads asked for do not fit this machine.
+    """
+    cores, threads = _cores(), config.engine.threads
     slots = max(1, cores // threads) if config.engine.workers == "auto" else config.engine.workers
     if slots * threads > cores:
         raise MachineError(
             f"{slots} workers of {threads} threads need {slots * threads} cores, this machine gives {cores}",
             remedy='lower engine.workers or engine.threads, or set workers = "auto"',
         )
+    return slots
+
+
+def engine_for(config: Config, store: Store) -> tuple[Engine, str]:
+    """The engine a campaign asks for, and one line that says what was taken."""
+    slots, threads = slots_for(config), config.engine.threads
     engine = LocalEngine(store.scratch, store.folder / "logs", slots=slots, threads=threads)
-    return engine, f"{slots} workers of {threads} thread{'s' if threads > 1 else ''} on {cores} cores"
+    return engine, f"{slots} workers of {threads} thread{'s' if threads > 1 else ''} on {_cores()} cores"
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    here = psutil.Process()
+    return len(here.cpu_affinity()) if hasattr(here, "cpu_affinity") else os.cpu_count() or 1
 
 
 def campaign_graph(config: Config) -> list[Node]:

@@ -85,7 +85,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path):
         put(store)
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(sqlite3.OperationalError, match="full"):
+        with pytest.raises(MachineError, match="takes no more results .*full"):
             for n in range(200):
                 put(store, key=f"more-{n}" + "x" * 500, content=str(n).encode())
     with Store(tmp_path) as store:
@@ -104,7 +104,7 @@ def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp" / "precious.txt").write_text("mine")
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(InputError, match=r"no campaign and is not empty \(it holds thesis.tex"):
+    with pytest.raises(InputError, match=r"no campaign and is not empty \(it holds thesis.tex, tmp"):
         Store(tmp_path)
     assert (tmp_path / "tmp" / "precious.txt").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex", "tmp"]
@@ -123,3 +123,35 @@ def test_a_ledger_of_garbage_is_a_clear_error(tmp_path):
     for look in (Store, read_rows):
         with pytest.raises(MachineError, match="cannot be read"):
             look(tmp_path)
+
+
+@pytest.mark.parametrize("inside", ["tmp/task-1", "blobs/ab", "logs/x"])
+def test_folders_named_like_ours_are_not_ours(tmp_path, inside):
+    (tmp_path / inside).parent.mkdir()
+    (tmp_path / inside).write_text("mine")
+    with pytest.raises(InputError, match="no campaign and is not empty"):
+        Store(tmp_path)
+    assert (tmp_path / inside).read_text() == "mine"
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path):
+    with sqlite3.connect(tmp_path / "campaign.sqlite") as db:
+        db.execute("CREATE TABLE mine (x)")
+    db.close()
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp" / "task-1").write_text("mine")
+    with pytest.raises(InputError, match="another program"):
+        Store(tmp_path)
+    assert (tmp_path / "tmp" / "task-1").exists()
+
+
+def test_a_folder_in_place_of_the_ledger_or_of_a_stray_is_no_traceback(tmp_path):
+    with Store(tmp_path / "a") as store:
+        (store.scratch / "task-folder").mkdir()
+    with Store(tmp_path / "a") as store:
+        assert store.rows() == []
+    (tmp_path / "b" / "campaign.sqlite").mkdir(parents=True)
+    with pytest.raises(MachineError, match="cannot be read"):
+        Store(tmp_path / "b")
+    with pytest.raises(MachineError, match="cannot be written"):
+        Store(tmp_path / ("x" * 400))

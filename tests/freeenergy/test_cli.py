@@ -33,6 +33,8 @@ def call(tmp_path, monkeypatch, *arguments):
         ("package:openmmtools", "~nobody-of-that-name/", "no usable path"),
         ("package:openmmtools", "x" * 400, "no usable path"),
         ('functional = "PBE"', 'functional = "NOTAFUNC"', "NOTAFUNC"),
+        ('functional = "PBE"', 'functional = ""', "is empty"),
+        ('functional = "PBE"', 'functional = "PBE-D3BJ"', "dispersion"),
         ('basis = "def2-SVP"', 'basis = "nobasis"', "nobasis"),
         ('core = "CCSD(T)"', 'core = "CCSDT"', "did you mean 'CCSD'"),
         ("multiplicity = 1", "multiplicity = 3", "closed shell"),
@@ -63,6 +65,14 @@ def test_a_folder_that_cannot_be_made_is_exit_4(tmp_path, monkeypatch):
     result = call(tmp_path, monkeypatch, "run", "in.toml", "--folder", "file/campaign")
     assert result.exit_code == 4
     assert "cannot be written" in result.output
+
+
+def test_more_workers_than_cores_is_exit_4_and_nothing_written(tmp_path, monkeypatch):
+    (tmp_path / "in.toml").write_text(QUICK + "[engine]\nworkers = 4096\n")
+    result = call(tmp_path, monkeypatch, "run", "in.toml")
+    assert result.exit_code == 4
+    assert "4096 workers" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["in.toml"]
 
 
 def test_a_platform_that_is_not_there_is_exit_4_and_nothing_written(tmp_path, monkeypatch):

@@ -72,6 +72,18 @@ def test_the_quickstart_keeps_its_promised_counts():
         ('step = "2 fs"', 'step = "1e-310 fs"', r"dynamics.step: .*greater than or equal to 0.01"),
         ('temperature = "300 K"', 'temperature = "1e9 K"', r"less than or equal to 5000"),
         ('hydrogen_mass = "3 amu"', 'hydrogen_mass = "30 amu"', r"less than or equal to 4"),
+        ('temperature = "300 K"', 'temperature = "1.2.3 K"', r"'1.2.3' in '1.2.3 K' is not a number"),
+        ('name = "t4l-xylene-quickstart"', 'name = "' + "x" * 101 + '"', r"name: .*at most 100"),
+        (
+            "restraints     = [0.0, 1.0,",
+            "restraints     = [0.0, true,",
+            r"abfe.complex.restraints.1: .*valid number",
+        ),
+        (
+            'spacing = "40 fs"',
+            'spacing = "0.1 fs"',
+            r"abfe.complex.spacing is 0.1 fs, shorter than a step of 2 fs",
+        ),
         ("value_kcal = -4.63", "value_kcal = nan", r"experiment.value_kcal: .*finite"),
     ],
 )

@@ -144,3 +144,23 @@ def test_one_repeat_keeps_its_estimator_error_and_says_what_is_missing():
     assert got.replicate is None
     assert got.error == pytest.approx(0.1)
     assert got.verdict.level == "WARN"
+
+
+def test_a_number_that_does_not_exist_has_no_error():
+    rng = np.random.default_rng(2)
+    w, members = rng.normal(0.5, 1.0, 30), rng.normal(0.0, 0.1, (4, 10))
+    got = end_state_correction(
+        w,
+        [],
+        w,
+        w,
+        300.0,
+        1,
+        members_complex=members,
+        members_solvent=members,
+        label_error=0.5,
+        n_resamples=2,
+    )
+    assert np.isnan(got.difference.value)
+    assert np.isnan(got.difference.error)
+    assert got.difference.verdict.level == "FAIL"
