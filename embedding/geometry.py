@@ -8,7 +8,7 @@ from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
 
-__all__ = ["check_geometry"]
+__all__ = ["check_geometry", "covalent_radii", "crosses_the_box", "shortest_vectors"]
 
 # Covalent radii in angstrom, H to Kr: Cordero et al., Dalton Trans. 2832 (2008); sp3 carbon.
 _RADII = (
@@ -23,7 +23,10 @@ _NONMETALS = np.array([1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53])
 
 
 def check_geometry(system: MolecularSystem, qm: NDArray[np.int64]) -> None:
-    """Refuse overlapping atoms, charges on QM nuclei and QM regions that cut a bond.
+    """Refuse overlapping atoms, charges on QM nuclei, and cut bonds that nobody listed.
+
+    Listed bonds that the region cuts get link atoms (`drupe.embedding.links`). Atoms without any listed
+    bond count as bonded by their distance.
 
     Parameters
     ----------
@@ -36,13 +39,12 @@ def check_geometry(system: MolecularSystem, qm: NDArray[np.int64]) -> None:
     ------
     InputError
         Naming the two atoms. Distances count as overlap below half the sum of the covalent radii; a
-        bare charge counts with radius 0.
+        bare charge counts with radius 0. Non-metals without listed bonds count as bonded below 1.2
+        times that sum.
     """
     inside = np.zeros(system.n_atoms, bool)
     inside[qm] = True
-    crossing = system.bonds[inside[system.bonds].sum(axis=1) == 1] if len(system.bonds) else system.bonds
-    if len(crossing):
-        _refuse_cut(system, int(crossing[0, 0]), int(crossing[0, 1]))
+    lonely = np.bincount(system.bonds.ravel(), minlength=system.n_atoms) == 0
     for i, j, distance in _near_pairs(system, qm):
         reach = float(_TABLE[system.numbers[i]] + _TABLE[system.numbers[j]])
         if distance < _TOO_CLOSE * reach:
@@ -51,9 +53,48 @@ def check_geometry(system: MolecularSystem, qm: NDArray[np.int64]) -> None:
                 + ("" if inside[j] else ": an MM charge sits on a QM nucleus"),
                 remedy=f"repair the coordinates: these elements need at least {_TOO_CLOSE * reach:.2f} A",
             )
-        unlisted = len(system.bonds) == 0 and not inside[j] and distance < _BONDED * reach
+        unlisted = (lonely[i] or lonely[j]) and not inside[j] and distance < _BONDED * reach
         if unlisted and np.isin(system.numbers[[i, j]], _NONMETALS).all():
-            _refuse_cut(system, i, j)
+            raise InputError(
+                f"the QM region cuts the covalent bond between {system.describe(i)} and "
+                f"{system.describe(j)}, {distance:.2f} A apart, and the system does not list it",
+                remedy="take both atoms into the QM region or neither; link atoms need the system's bonds",
+            )
+
+
+def covalent_radii(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Covalent radii in bohr of the elements ``numbers`` (Cordero 2008, sp3 carbon; 1.4 A beyond Kr)."""
+    radii: NDArray[np.float64] = angstrom * _TABLE[numbers]
+    return radii
+
+
+def shortest_vectors(vectors: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shortest periodic image of each of ``vectors``, shape ``(n, 3)``, any unit.
+
+    Parameters
+    ----------
+    vectors
+        Differences of positions, shape ``(n, 3)``.
+    box
+        Rows are box vectors, shape ``(3, 3)``, of any shape.
+    """
+    inner = vectors - np.rint(vectors @ np.linalg.inv(box)) @ box
+    # In a skew cell the wrapped vector need not be the shortest: look at the neighbouring cells as well.
+    cells = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3) @ box
+    images = inner[:, None] + cells[None]
+    best = np.argmin(np.einsum("ncx,ncx->nc", images, images), axis=1)
+    shortest: NDArray[np.float64] = images[np.arange(len(inner)), best]
+    return shortest
+
+
+def crosses_the_box(system: MolecularSystem, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the atom ``pairs``, shape ``(pairs, 2)``, are nearer through a face of the periodic box."""
+    if system.box is None or len(pairs) == 0:
+        return np.zeros(len(pairs), bool)
+    vectors = system.positions[pairs[:, 1]] - system.positions[pairs[:, 0]]
+    shortest = np.linalg.norm(shortest_vectors(vectors, system.box), axis=1)
+    crossing: NDArray[np.bool_] = np.linalg.norm(vectors, axis=1) > shortest + 1e-6
+    return crossing
 
 
 def _near_pairs(system: MolecularSystem, qm: NDArray[np.int64]) -> list[tuple[int, int, float]]:
@@ -67,10 +108,3 @@ def _near_pairs(system: MolecularSystem, qm: NDArray[np.int64]) -> list[tuple[in
             if j != i and not (j in inside and j < i):
                 pairs.append((i, j, float(np.linalg.norm(points[i] - points[j]))))
     return sorted(pairs, key=lambda pair: pair[2])
-
-
-def _refuse_cut(system: MolecularSystem, i: int, j: int) -> None:
-    raise InputError(
-        f"the QM region cuts the covalent bond between {system.describe(i)} and {system.describe(j)}",
-        remedy="take both atoms into the QM region or neither; link atoms are not available yet",
-    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from drupe.errors import InputError
 from drupe.records import record_key, register
@@ -12,7 +13,12 @@ __all__ = ["Level"]
 _PHYSICS = 1
 
 
-@register(version=1)
+def _same(fields: dict[str, Any]) -> dict[str, Any]:
+    """A level stored before a field existed meant that field's default."""
+    return fields
+
+
+@register(version=2, upgrades={1: _same})
 @dataclass(frozen=True)
 class Level:
     """A level of theory, complete enough to compute the number again.
@@ -39,6 +45,9 @@ class Level:
         PySCF grid level, 0 to 9.
     forces
         ``"low"`` for forces of the DFT/MM energy, ``"none"`` for none.
+    boundary
+        Where the charge of an MM atom at a cut bond goes: ``"rcd"`` (conserves charge and dipole),
+        ``"rc"`` (charge) or ``"z1"`` (deleted); see `drupe.embedding.boundary`.
     scf_tolerance
         Energy change in hartree that ends the SCF.
     gradient_tolerance
@@ -64,12 +73,18 @@ class Level:
     cc_tolerance: float = 1e-8
     max_cycles: int = 100
     max_memory_mb: int = 2000
+    boundary: str = "rcd"
 
     def __post_init__(self) -> None:
         if self.n_occupied is not None:
             object.__setattr__(self, "n_occupied", tuple(int(n) for n in self.n_occupied))
         wrong = [
             (self.forces not in ("low", "none"), f"forces={self.forces!r}", 'use "low" or "none"'),
+            (
+                self.boundary not in ("rcd", "rc", "z1"),
+                f"boundary={self.boundary!r}",
+                'use "rcd", "rc" or "z1"',
+            ),
             (not 0 <= self.grid <= 9, f"grid={self.grid}", "use a grid level from 0 to 9"),
             (
                 self.virtual_shells is not None and self.virtual_shells < 0,

@@ -4,19 +4,21 @@ Positions are in bohr. Selections are read once, here; a partition never evaluat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.geometry import check_geometry
+from drupe.embedding.links import AllowCut, check_links, find_links
 from drupe.embedding.selection import Selection, select
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.records import frozen, record_key, register
 
-__all__ = ["Core", "Partition"]
+__all__ = ["Core", "CoreSpec", "Partition"]
 
 
 @register(version=1)
@@ -33,10 +35,35 @@ class Core:
         object.__setattr__(self, "indices", frozen(self.indices, np.int64))
 
 
-@register(version=1)
+@dataclass(frozen=True)
+class CoreSpec:
+    """What to choose as a core, where a plain selection does not say enough.
+
+    Parameters
+    ----------
+    selection
+        MDTraj selection, list of indices, or ``"smarts:<pattern>"``.
+    charge, multiplicity
+        Of the core: its own, not those of the QM region.
+    label
+        Name in reports; the selection when left out.
+    """
+
+    selection: Selection
+    charge: int = 0
+    multiplicity: int = 1
+    label: str | None = None
+
+
+def _without_links(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no cut bonds."""
+    return {**fields, "links": np.zeros((0, 2), np.int64)}
+
+
+@register(version=2, upgrades={1: _without_links})
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """The QM region, its cores, and by omission the MM atoms.
+    """The QM region, its cores, its link atoms, and by omission the MM atoms.
 
     ================  ============  ================================================
     field             shape         note
@@ -47,6 +74,7 @@ class Partition:
     multiplicity      scalar        2S + 1
     cores             tuple         inside ``qm``, without common atoms
     n_atoms           scalar        atoms of the whole system
+    links             ``(l, 2)``    cut bonds: QM host, MM host; rising
     ================  ============  ================================================
     """
 
@@ -56,12 +84,15 @@ class Partition:
     multiplicity: int
     cores: tuple[Core, ...]
     n_atoms: int
+    links: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "qm", frozen(self.qm, np.int64))
         object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
         object.__setattr__(self, "cores", tuple(self.cores))
+        object.__setattr__(self, "links", frozen(np.reshape(self.links, (-1, 2)), np.int64))
         _check_regions(self)
+        _check_hosts(self)
         _check_electrons(self)
 
     @classmethod
@@ -72,7 +103,8 @@ class Partition:
         qm: Selection,
         charge: int,
         multiplicity: int = 1,
-        cores: Sequence[Selection] = (),
+        cores: Sequence[Selection | CoreSpec] = (),
+        allow_cut: AllowCut = (),
     ) -> "Partition":
         """Choose the regions of ``system``.
 
@@ -85,20 +117,27 @@ class Partition:
         charge, multiplicity
             Of the QM region.
         cores
-            One selection per quantum core.
+            One per quantum core: a selection, or a `CoreSpec` for a core with a charge or a multiplicity.
+        allow_cut
+            Bonds between QM and MM atoms become link atoms by themselves where they are sp3 C-C single
+            bonds; name other pairs of atoms here to cut them all the same. True allows every cut.
 
         Raises
         ------
         InputError
             If a selection is empty, unreadable or out of range, cores leave the QM region or share
-            atoms, a covalent bond is cut, atoms overlap, or the electrons do not fit the state.
+            atoms, a bond is cut that should not be, atoms overlap, a molecule is broken over the
+            periodic box, or the electrons do not fit the state.
         """
         region = select(system, qm, what="the QM region", charge=charge)
         chosen = []
-        for number, core in enumerate(cores, start=1):
-            name = f"core {number}"
-            atoms = select(system, core, what=name, charge=charge, within=region)
-            chosen.append(Core(atoms, label=core if isinstance(core, str) else name))
+        for number, given in enumerate(cores, start=1):
+            core = given if isinstance(given, CoreSpec) else CoreSpec(given)
+            name = core.label or f"core {number}"
+            atoms = select(system, core.selection, what=name, charge=charge, within=region)
+            if core.label is None and isinstance(core.selection, str):
+                name = core.selection
+            chosen.append(Core(atoms, core.charge, core.multiplicity, name))
         partition = cls(
             qm=region,
             qm_numbers=system.numbers[region],
@@ -106,8 +145,9 @@ class Partition:
             multiplicity=multiplicity,
             cores=tuple(chosen),
             n_atoms=system.n_atoms,
+            links=find_links(system, region, allow_cut),
         )
-        check_geometry(system, partition.qm)
+        partition.check_fits(system)
         return partition
 
     @property
@@ -123,8 +163,17 @@ class Partition:
 
     @property
     def n_electrons(self) -> int:
-        """Electrons of the QM region."""
-        return int(self.qm_numbers.sum()) - self.charge
+        """Electrons of the QM region, those of its link atoms included."""
+        return int(self.qm_numbers.sum()) + len(self.links) - self.charge
+
+    def core_rows(self, core: Core) -> NDArray[np.int64]:
+        """Atoms of ``core`` counted in the QM region with its link atoms at the end.
+
+        A link atom belongs to the core that holds its QM host.
+        """
+        own = np.flatnonzero(np.isin(self.links[:, 0], core.indices)) + len(self.qm)
+        rows: NDArray[np.int64] = np.concatenate([np.searchsorted(self.qm, core.indices), own])
+        return rows
 
     @cached_property
     def key(self) -> str:
@@ -137,7 +186,8 @@ class Partition:
         Raises
         ------
         InputError
-            If atom counts or elements differ, atoms overlap, or a charge sits on a QM nucleus.
+            If atom counts, elements or cut bonds differ, atoms overlap, a charge sits on a QM nucleus,
+            or a bond of the QM region is broken.
         """
         if system.n_atoms != self.n_atoms or not np.array_equal(system.numbers[self.qm], self.qm_numbers):
             raise InputError(
@@ -145,6 +195,7 @@ class Partition:
                 f"than this system of {system.n_atoms} atoms",
                 remedy="make the partition from this system: Partition.select(system, ...)",
             )
+        check_links(system, self.qm, self.links)
         check_geometry(system, self.qm)
 
 
@@ -173,6 +224,17 @@ def _check_regions(partition: Partition) -> None:
                     remedy="cores may not share atoms: merge them, or drop the atom from one",
                 )
             owner[atom] = core.label
+
+
+def _check_hosts(partition: Partition) -> None:
+    inside = np.isin(partition.links, partition.qm)
+    order = [tuple(row) for row in partition.links.tolist()]
+    good = (inside == [True, False]).all() and order == sorted(set(order))
+    if not good or (partition.links < 0).any() or (partition.links >= partition.n_atoms).any():
+        raise InputError(
+            f"link atoms stand on the bonds {partition.links.tolist()}",
+            remedy="give pairs (QM atom, MM atom), rising, each once",
+        )
 
 
 def _check_electrons(partition: Partition) -> None:

@@ -151,6 +151,7 @@ class Dataset:
                 f"{len(blocks)} block numbers were given for {len(items)} labels",
                 remedy="give one block number per label, in the same order",
             )
+        _check_boundary(items)
         level = _one_level(items, which)
         _check_atoms(items)
         counts = np.array([len(label.mm_charges) for label in items])
@@ -297,6 +298,16 @@ def _level_name(level: object, which: str) -> str:
     if which == "low":
         return "/".join(str(getattr(level, part)) for part in ("functional", "basis", "auxbasis", "grid"))
     return str(getattr(level, "key", level))
+
+
+def _check_boundary(items: list[LabelLike]) -> None:
+    for i, label in enumerate(items):
+        links = len(getattr(label, "links", ()))
+        if links:
+            raise InputError(
+                f"the QM region of label {i} cuts {links} covalent bond(s)",
+                remedy="take whole molecules: potentials with link atoms are not available yet",
+            )
 
 
 def _check_atoms(items: list[LabelLike]) -> None:

@@ -1,0 +1,90 @@
+"""The accounts of a label: results of DFT and cores in; energy terms (hartree), diagnostics, caveats out."""
+
+from collections.abc import Mapping, Sequence
+
+from drupe.embedding.core import CoreResult
+from drupe.embedding.level import Level
+from drupe.embedding.qmmm import MeanField
+
+__all__ = ["approximations", "diagnose", "energy_terms"]
+
+_CHARGE_ROUNDING = 1e-2  # e; charges of whole molecules miss a whole number by 2e-3 in shipped files
+
+
+def energy_terms(low: Mapping[str, float], cores: Sequence[CoreResult]) -> dict[str, float]:
+    """Named parts of the energy of a label; they add up to it.
+
+    Parameters
+    ----------
+    low
+        Parts of the DFT energy, hartree.
+    cores
+        Their corrections. A correction is the embedded reference energy less the low-level energy of
+        the core, plus the correlation in the kept virtual orbitals, plus MP2 for the others.
+    """
+    terms = dict(low)
+    for number, core in enumerate(cores, start=1):
+        terms[f"core {number} reference"] = core.correction - core.e_corr - core.mp2_truncation
+        terms[f"core {number} correlation"] = core.e_corr
+        terms[f"core {number} virtual truncation"] = core.mp2_truncation
+    return terms
+
+
+def diagnose(field: MeanField, cores: Sequence[CoreResult], charge_change: float) -> dict[str, float]:
+    """Numbers that tell how far to trust a label.
+
+    Parameters
+    ----------
+    field
+        The converged DFT.
+    cores
+        Their corrections.
+    charge_change
+        Total charge of the calculation less that of the force field, e.
+    """
+    found = {
+        "scf_iterations": float(field.iterations),
+        "n_basis": float(len(field.overlap)),
+        "charge_change": charge_change,
+    }
+    if not field.is_closed_shell:
+        found["spin_square"] = float(field.engine.spin_square()[0])
+    if cores:
+        found["spade_gap_min"] = min(core.spade_gap for core in cores)
+        found["residual_overlap_max"] = max(core.residual_overlap for core in cores)
+        found["t1_max"] = max((core.t1 for core in cores if core.t1 is not None), default=0.0)
+    return found
+
+
+def approximations(
+    level: Level, cores: Sequence[CoreResult], n_links: int, charge_change: float
+) -> tuple[str, ...]:
+    """What the numbers of a label leave out or treat more simply than its level's name says.
+
+    Parameters
+    ----------
+    level
+        Level asked for.
+    cores
+        Corrections computed.
+    n_links
+        Number of link atoms.
+    charge_change
+        Total charge of the calculation less that of the force field, e.
+    """
+    found = []
+    if cores and level.forces == "low":
+        found.append("forces: of the DFT/MM energy, without the core corrections")
+    for number, core in enumerate(cores, start=1):
+        if core.n_virtual < core.n_virtual_full:
+            found.append(
+                f"virtuals of core {number}: {core.n_virtual} of {core.n_virtual_full} kept, "
+                f"the others by MP2 ({core.mp2_truncation:+.6f} hartree)"
+            )
+    if n_links:
+        found.append(f"boundary: {n_links} link atom(s), charges of the MM hosts by {level.boundary}")
+    if abs(charge_change) > _CHARGE_ROUNDING:
+        found.append(
+            f"charge: QM region and MM charges add to {charge_change:+.4f} e more than the force field does"
+        )
+    return tuple(found)
