@@ -5,12 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import InputError
 from drupe.records import frozen, record_key, register
+
+if TYPE_CHECKING:
+    import openmm
+    import openmm.app
 
 __all__ = ["MolecularSystem"]
 
@@ -69,16 +74,79 @@ class MolecularSystem:
 
     @classmethod
     def from_amber(cls, prmtop: str | Path, coordinates: str | Path) -> "MolecularSystem":
-        """Read an Amber topology and coordinates (inpcrd/rst7), without building forces to keep.
+        """Read an Amber topology and coordinates (inpcrd/rst7), with the box if they have one.
 
         Raises
         ------
         InputError
-            If a file is missing or damaged, the atom counts differ, or the system is periodic.
+            If a file is missing or damaged, or the atom counts differ.
         """
-        from drupe.embedding.structure import read_amber
+        from drupe.embedding.amber import read_amber
 
         return read_amber(prmtop, coordinates, implicit_solvent=None).system
+
+    @classmethod
+    def from_gromacs(
+        cls, top: str | Path, gro: str | Path, *, include: str | Path | None = None
+    ) -> "MolecularSystem":
+        """Read a GROMACS topology and coordinates; see `drupe.embedding.gromacs.read_gromacs`.
+
+        Raises
+        ------
+        InputError
+            If a file is missing or damaged, or the atom counts differ.
+        """
+        from drupe.embedding.gromacs import read_gromacs
+
+        return read_gromacs(top, gro, include=include).system
+
+    @classmethod
+    def from_charmm(
+        cls,
+        psf: str | Path,
+        coordinates: str | Path,
+        parameters: Sequence[str | Path],
+        *,
+        box: ArrayLike | None = None,
+    ) -> "MolecularSystem":
+        """Read a CHARMM psf with parameters and coordinates; see `drupe.embedding.charmm.read_charmm`.
+
+        Raises
+        ------
+        InputError
+            If a file is missing or damaged, the atom counts differ, or a parameter is missing.
+        """
+        from drupe.embedding.charmm import read_charmm
+
+        return read_charmm(psf, coordinates, parameters, box=box).system
+
+    @classmethod
+    def from_pdb(cls, pdb: str | Path, system_xml: str | Path) -> "MolecularSystem":
+        """Read a PDB file with a serialised OpenMM System, which brings the charges.
+
+        Raises
+        ------
+        InputError
+            If a file is missing, damaged or hostile, or the two do not belong together.
+        """
+        from drupe.embedding.pdb import read_pdb_with_system
+
+        return read_pdb_with_system(pdb, system_xml).system
+
+    @classmethod
+    def from_openmm(
+        cls, topology: "openmm.app.Topology", system: "openmm.System", positions: ArrayLike
+    ) -> "MolecularSystem":
+        """Take atoms from OpenMM objects; ``positions`` is a quantity, or plain numbers in nm.
+
+        Raises
+        ------
+        InputError
+            If the atom counts differ, or an element does not fit its mass.
+        """
+        from drupe.embedding.openmm_objects import read_openmm
+
+        return read_openmm(topology, system, positions).system
 
     @classmethod
     def from_atoms(
@@ -127,6 +195,11 @@ class MolecularSystem:
     def with_positions(self, positions: ArrayLike) -> "MolecularSystem":
         """Return the same atoms at other ``positions``, shape ``(atoms, 3)``, bohr."""
         return dataclasses.replace(self, positions=np.asarray(positions, dtype=np.float64))
+
+    def with_box(self, box: ArrayLike | None) -> "MolecularSystem":
+        """Return the same atoms in another periodic box, rows in bohr, or in none."""
+        vectors = None if box is None else np.asarray(box, dtype=np.float64)
+        return dataclasses.replace(self, box=vectors)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> "MolecularSystem":
         """Return the atoms ``indices`` in that order, with the bonds between them.

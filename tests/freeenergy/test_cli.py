@@ -52,6 +52,21 @@ def test_bad_input_is_one_message_exit_2_and_nothing_written(tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["in.toml"]
 
 
+def test_a_periodic_box_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    text = QUICK
+    for name in ("complex.prmtop", "complex-minimized.crd"):
+        start = text.rindex('"', 0, text.index(name))
+        suffix = name.rpartition(".")[2]
+        box = f"package:openmmtools/data/alanine-dipeptide-explicit/alanine-dipeptide.{suffix}"
+        text = text[: start + 1] + box + text[text.index(name) + len(name) :]
+    (tmp_path / "in.toml").write_text(text)
+    result = call(tmp_path, monkeypatch, "run", "in.toml")
+    assert result.exit_code == 2
+    assert "describes a periodic box" in result.output
+    assert "give the solute alone for implicit solvent" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["in.toml"]
+
+
 def test_a_missing_input_file_and_folder_are_exit_2(tmp_path, monkeypatch):
     for arguments in (("run", "none.toml"), ("status", "nowhere")):
         result = call(tmp_path, monkeypatch, *arguments)
