@@ -23,7 +23,7 @@ from drupe.embedding.partition import Partition
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 
-__all__ = ["MovedCharges", "QuantumRegion", "quantum_region"]
+__all__ = ["MovedCharges", "QuantumRegion", "link_atoms", "quantum_region"]
 
 Matrix = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -136,7 +136,7 @@ def quantum_region(system: MolecularSystem, partition: Partition, level: Level) 
     hosts = np.stack(
         [np.searchsorted(qm, partition.links[:, 0]), np.searchsorted(mm, partition.links[:, 1])], axis=1
     )
-    links, slopes = _link_atoms(system, partition.links)
+    links, slopes = link_atoms(system, partition.links)
     moved = _move(system, partition, level.boundary)
     alone = (moved.weights == [1.0, 0.0]).all(axis=1)
     own = np.array(system.charges[mm])
@@ -167,8 +167,22 @@ def _charge_change(system: MolecularSystem, partition: Partition, moved: MovedCh
     return lost + partition.charge - float(own.sum()) if own.any() else lost
 
 
-def _link_atoms(system: MolecularSystem, links: Indices) -> tuple[Matrix, Matrix]:
-    """Positions of the link atoms and their slopes with the MM hosts; Q gets what is left of one."""
+def link_atoms(system: MolecularSystem, links: Indices) -> tuple[Matrix, Matrix]:
+    """Link hydrogens of cut bonds.
+
+    Parameters
+    ----------
+    system
+        Positions in bohr.
+    links
+        QM and MM host of each, shape ``(links, 2)``.
+
+    Returns
+    -------
+    positions, slopes
+        ``(links, 3)`` bohr, and ``(links, 3, 3)`` d(link position) / d(MM host position); the QM host
+        gets what is left of one.
+    """
     start, end = system.positions[links[:, 0]], system.positions[links[:, 1]]
     bond = end - start
     length = np.linalg.norm(bond, axis=1)[:, None]
