@@ -82,6 +82,37 @@ def run(input_file: Path, folder: Path | None) -> None:
 
 
 @main.command()
+@click.argument("input_file", metavar="INPUT.toml", type=click.Path(path_type=Path))
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Store folder  [default: ./NAME of the input]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON; progress goes to stderr.")
+@_speaks_plainly
+def label(input_file: Path, folder: Path | None, as_json: bool) -> None:
+    """Label the structure or the trajectory frames in INPUT.toml, or go on with it.
+
+    Labels are kept in the folder and never computed twice; extended xyz and QCSchema files are
+    written beside them.
+    """
+    from drupe.freeenergy.label_command import run_labels
+    from drupe.freeenergy.label_config import read_label_config
+
+    config = read_label_config(input_file)
+    console = Console(highlight=False, stderr=as_json)
+    summary = run_labels(config, input_file, folder or Path(config.name), console)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        for name, error in summary["failures"].items():
+            click.echo(f"failed: {name}: {error['found']}\n  -> {error['remedy']}")
+        click.echo(f"{summary['done']} of {summary['frames']} frames labelled")
+        for kind, path in summary["exports"].items():
+            click.echo(f"{kind}: {path}")
+    if summary["done"] < summary["frames"]:
+        sys.exit(_PARTIAL)
+
+
+@main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_speaks_plainly

@@ -1,14 +1,13 @@
 """The input file of a campaign: TOML in, a checked `Config` out; unknown keys are refused."""
 
-import difflib
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from drupe.errors import InputError
 from drupe.freeenergy.quantities import Amu, Femtoseconds, Kelvin, PerPicosecond, Picoseconds, Seconds
+from drupe.freeenergy.toml_input import Table as _Table
+from drupe.freeenergy.toml_input import read_toml
 
 __all__ = ["Config", "read_config"]
 
@@ -20,10 +19,6 @@ HydrogenMass = Annotated[Amu, Field(ge=1.0, le=4.0)]
 Span = Annotated[Picoseconds, Field(ge=1e-5, le=1e9)]
 Lambda = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
 Selection = str | list[int]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class System(_Table):
@@ -246,47 +241,11 @@ class Config(_Table):
 
 
 def read_config(path: Path) -> Config:
-    """Read and check an input file.
+    """Read and check the input file of a campaign.
 
     Raises
     ------
     InputError
         If the file is missing, is no TOML, or breaks a rule; all broken rules are named at once.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(
-            f"{path} cannot be read ({reason})", remedy="give the path of a campaign's TOML file"
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is no valid TOML: {error}", remedy="correct that line") from error
-    try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise InputError(
-            f"{path}: " + "; ".join(lines), remedy="correct the input file and run again"
-        ) from error
-
-
-def _explain(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "input"
-    if item["type"] == "extra_forbidden":
-        return f"{where} is not a known key{_suggest(item['loc'])}"
-    if item["type"] == "missing":
-        return f"{where} is missing"
-    return f"{where}: {item['msg'].removeprefix('Value error, ')}"
-
-
-def _suggest(location: tuple[int | str, ...]) -> str:
-    table: Any = Config
-    for part in location[:-1]:
-        field = getattr(table, "model_fields", {}).get(part)
-        table = field.annotation if field else None
-    known = list(getattr(table, "model_fields", {}))
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    if close:
-        return f" (did you mean {close[0]!r}?)"
-    return f" (known: {', '.join(known)})" if known else ""
+    return read_toml(path, Config, "a campaign")

@@ -7,7 +7,19 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 
-__all__ = ["Amu", "Femtoseconds", "Kelvin", "PerPicosecond", "Picoseconds", "Seconds"]
+from drupe.units import angstrom, ev, kcal_per_mol, kj_per_mol, nanometer
+
+__all__ = [
+    "Amu",
+    "Bohr",
+    "Femtoseconds",
+    "Kelvin",
+    "PerPicosecond",
+    "Picoseconds",
+    "Seconds",
+    "read_energy",
+    "read_length",
+]
 
 _FORM: Final = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*([^\s\d].*?)?\s*")
 
@@ -46,3 +58,12 @@ Kelvin = Annotated[float, BeforeValidator(_quantity("temperature", {"K": 1.0}))]
 PerPicosecond = Annotated[float, BeforeValidator(_quantity("rate", {"/ps": 1.0, "ps^-1": 1.0, "/fs": 1e3}))]
 Amu = Annotated[float, BeforeValidator(_quantity("mass", {"amu": 1.0, "Da": 1.0}))]
 Seconds = Annotated[float, BeforeValidator(_quantity("time", {"s": 1.0, "min": 60.0, "h": 3600.0}))]
+
+#: Reader of a length, in bohr.
+read_length = _quantity("length", {"bohr": 1.0, "A": angstrom, "angstrom": angstrom, "nm": nanometer})
+#: Reader of an energy, in hartree.
+read_energy = _quantity(
+    "energy",
+    {"hartree": 1.0, "Eh": 1.0, "eV": ev, "kJ/mol": kj_per_mol, "kcal/mol": kcal_per_mol},
+)
+Bohr = Annotated[float, BeforeValidator(read_length)]

@@ -8,13 +8,14 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import psutil
 
 from drupe.embedding.labeling import Level
 from drupe.errors import MachineError
 from drupe.freeenergy.alchemy import Schedule
-from drupe.freeenergy.config import Config, LegWindows
+from drupe.freeenergy.config import Config, EngineTable, LegWindows
 from drupe.freeenergy.fitting import CompareStage, FitStage, GatherStage, TransferStage
 from drupe.freeenergy.preparation import high_level
 from drupe.freeenergy.runner import Node
@@ -41,7 +42,16 @@ _STAGES = "drupe.freeenergy.stages"
 _FITTING = "drupe.freeenergy.fitting"
 
 
-def slots_for(config: Config) -> int:
+class _Placed(Protocol):
+    """An input that says where its tasks run."""
+
+    @property
+    def engine(self) -> EngineTable:
+        """The table of that name."""
+        ...
+
+
+def slots_for(config: _Placed) -> int:
     """How many tasks run at a time.
 
     Raises
@@ -59,7 +69,7 @@ def slots_for(config: Config) -> int:
     return slots
 
 
-def engine_for(config: Config, store: Store) -> tuple[Engine, str]:
+def engine_for(config: _Placed, store: Store) -> tuple[Engine, str]:
     """The engine a campaign asks for, and one line that says what was taken."""
     slots, threads = slots_for(config), config.engine.threads
     engine = LocalEngine(store.scratch, store.folder / "logs", slots=slots, threads=threads)
