@@ -113,6 +113,7 @@ def _header(name: str, label: Label) -> dict[str, Any]:
         "basis": _as_text(level.basis),
         "core": level.core or "none",
         "forces_of": label.force_level,
+        "link_atoms": len(label.link_positions),
         "label": label.key,
     }
 
@@ -127,10 +128,9 @@ def _as_text(value: object) -> str:
 def _atomic_result(name: str, label: Label, charge: int, multiplicity: int) -> dict[str, Any]:
     from ase.data import chemical_symbols
 
-    links = getattr(label, "link_positions", np.zeros((0, 3)))
-    symbols = [chemical_symbols[z] for z in label.qm_numbers] + ["H"] * len(links)
-    geometry = np.concatenate([label.qm_positions, links])
-    is_gradient = _forces_fit(label) and not len(links)
+    symbols = [chemical_symbols[z] for z in label.qm_numbers] + ["H"] * len(label.link_positions)
+    geometry = np.concatenate([label.qm_positions, label.link_positions])
+    is_gradient = _forces_fit(label) and not len(label.link_positions)
     level = label.level
     result: float | list[float] = label.energy
     if is_gradient and label.forces_qm is not None:
@@ -177,12 +177,14 @@ def _atomic_result(name: str, label: Label, charge: int, multiplicity: int) -> d
             "forces_mm": _plain(label.forces_mm),
             "mm_positions": _plain(label.mm_positions),
             "mm_charges": _plain(label.mm_charges),
+            "moved_charges": _plain(label.moved_charges),
+            "links": _plain(label.links),
             "qm_fixed_charges": _plain(label.qm_fixed_charges),
             "mulliken_charges": _plain(label.charges_qm),
             "dipole": _plain(label.dipole),
             "diagnostics": _plain(label.diagnostics),
-            "terms": _plain(getattr(label, "terms", {})),
-            "approximations": _plain(getattr(label, "approximations", ())),
+            "terms": _plain(label.terms),
+            "approximations": _plain(label.approximations),
             "versions": _plain(label.versions),
         },
     }

@@ -61,13 +61,23 @@ class TrajectoryTable(Table):
         return self
 
 
+class CoreTable(Table):
+    """A quantum core with a state of its own."""
+
+    selection: Selection
+    charge: Annotated[int, Field(strict=True)] = 0
+    multiplicity: Count = 1
+    label: str | None = None
+
+
 class PartitionTable(Table):
     """Who is quantum: selections in MDTraj's language, ``smarts:...``, or lists of indices."""
 
     qm: Selection
     charge: Annotated[int, Field(strict=True)]
     multiplicity: Count = 1
-    cores: list[Selection] = Field(default_factory=list)
+    cores: list[Selection | CoreTable] = Field(default_factory=list)
+    allow_cut: bool | list[tuple[int, int]] = Field(default_factory=list)
 
 
 class ExportTable(Table):

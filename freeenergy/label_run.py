@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from drupe.embedding.labeling import Label, check_request
 from drupe.embedding.level import Level
-from drupe.embedding.partition import Partition
+from drupe.embedding.partition import CoreSpec, Partition
 from drupe.embedding.structure import locate, read_system
 from drupe.embedding.system import MolecularSystem
 from drupe.embedding.trajectory import Trajectory
 from drupe.errors import InputError
-from drupe.freeenergy.label_config import LabelConfig, TrajectoryTable
+from drupe.freeenergy.label_config import CoreTable, LabelConfig, TrajectoryTable
 from drupe.freeenergy.runner import Node
 from drupe.records import frozen, register
 
@@ -162,12 +162,14 @@ def _read_structure(config: LabelConfig, base: Path) -> MolecularSystem:
 
 def _select(config: LabelConfig, system: MolecularSystem) -> Partition:
     given = config.partition
+    cores = [CoreSpec(**core.model_dump()) if isinstance(core, CoreTable) else core for core in given.cores]
     return Partition.select(
         system,
         qm=given.qm,
         charge=given.charge,
         multiplicity=given.multiplicity,
-        cores=given.cores,
+        cores=cores,
+        allow_cut=given.allow_cut,
     )
 
 
