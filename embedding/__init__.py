@@ -4,16 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drupe.embedding.labeling import Label, Level, label
-    from drupe.embedding.partition import Partition
+    from drupe.embedding.labeling import label
+    from drupe.embedding.labels import Label
+    from drupe.embedding.level import Level
+    from drupe.embedding.partition import CoreSpec, Partition
     from drupe.embedding.system import MolecularSystem
 
-__all__ = ["Label", "Level", "MolecularSystem", "Partition", "label"]
+__all__ = ["CoreSpec", "Label", "Level", "MolecularSystem", "Partition", "label"]
 
 # Loaded when first used: the engines behind a label take seconds to import.
 _HOMES = {
-    "Label": "drupe.embedding.labeling",
-    "Level": "drupe.embedding.labeling",
+    "CoreSpec": "drupe.embedding.partition",
+    "Label": "drupe.embedding.labels",
+    "Level": "drupe.embedding.level",
     "MolecularSystem": "drupe.embedding.system",
     "Partition": "drupe.embedding.partition",
     "label": "drupe.embedding.labeling",

@@ -4,7 +4,7 @@ Positions are in bohr. Selections are read once, here; a partition never evaluat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from drupe.embedding.links import AllowCut, check_links, find_links
 from drupe.embedding.selection import Selection, select
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
-from drupe.records import frozen, record_key, register
+from drupe.records import content_key, frozen, record_key, register
 
 __all__ = ["Core", "CoreSpec", "Partition"]
 
@@ -55,9 +55,9 @@ class CoreSpec:
     label: str | None = None
 
 
-def _without_links(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_links(stored: dict[str, Any]) -> dict[str, Any]:
     """Version 1 knew no cut bonds."""
-    return {**fields, "links": np.zeros((0, 2), np.int64)}
+    return {**stored, "links": np.zeros((0, 2), np.int64)}
 
 
 @register(version=2, upgrades={1: _without_links})
@@ -113,7 +113,9 @@ class Partition:
         system
             Atoms and bonds.
         qm
-            MDTraj selection, list of indices, or ``"smarts:<pattern>"``.
+            MDTraj selection, list of indices, or ``"smarts:<pattern>"``. In a selection
+            ``within 4.5 A of (resname LIG)`` stands for whole residues, so that
+            ``resname LIG or (within 4.5 A of (resname LIG) and sidechain)`` is a ligand in its pocket.
         charge, multiplicity
             Of the QM region.
         cores
@@ -177,8 +179,11 @@ class Partition:
 
     @cached_property
     def key(self) -> str:
-        """Content name."""
-        return record_key(self)
+        """Content name. Without link atoms it is the one of schema 1: stored labels keep theirs."""
+        if len(self.links):
+            return record_key(self)
+        first = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "links"}
+        return content_key("Partition", {"version": 1, **first})
 
     def check_fits(self, system: MolecularSystem) -> None:
         """Refuse a system this partition was not made for, or a frame that is not a molecule any more.

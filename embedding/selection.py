@@ -1,4 +1,4 @@
-"""Selections in (MDTraj language, index list, ``smarts:...``), rising atom indices out.
+"""Selections in (MDTraj language with distances, index list, ``smarts:...``), rising atom indices out.
 
 A door to MDTraj and RDKit. Bond orders are perceived for SMARTS, since topologies carry none;
 hydrogens on matched heavy atoms come along.
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.neighbourhood import replace_distances
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
@@ -39,7 +40,9 @@ def select(
     system
         Atoms with names.
     selection
-        MDTraj selection, list of indices, or ``smarts:<pattern>``.
+        MDTraj selection, in which ``within 4.5 A of (<selection>)`` (or ``nm``, ``bohr``) stands for
+        whole residues, those of the inner selection included; a list of indices; or
+        ``smarts:<pattern>``.
     what
         Name of the region for messages.
     charge
@@ -94,8 +97,12 @@ def _from_language(system: MolecularSystem, text: str, what: str) -> NDArray[np.
     from drupe.embedding.structure import openmm_topology
 
     topology = mdtraj.Topology.from_openmm(openmm_topology(system))
+    residues = np.array([atom.residue.index for atom in topology.atoms], np.int64)
+    plain = replace_distances(
+        system, text, residues, lambda inner: select(system, inner, what=f"a distance in {what}")
+    )
     try:
-        return np.asarray(topology.select(text), dtype=np.int64)
+        return np.asarray(topology.select(plain), dtype=np.int64)
     except Exception as error:  # MDTraj raises ValueError, AttributeError, NameError and parser errors alike
         raise InputError(
             f"the selection {text!r} for {what} is not MDTraj's language ({type(error).__name__}: {error})",
