@@ -1,6 +1,9 @@
-"""Cutting an OpenMM System: a System and atom indices in, the System of those atoms out (OpenMM units)."""
+"""Cutting an OpenMM System: a System and atom indices in, the System of those atoms out (OpenMM units).
 
-from collections.abc import Callable
+Also the rule which bonded terms stay classical where a QM region cuts bonds.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import openmm
@@ -8,7 +11,7 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 
-__all__ = ["cut_forces"]
+__all__ = ["cut_forces", "stays_classical"]
 
 _Map = dict[int, int]
 
@@ -52,6 +55,37 @@ def cut_forces(forces: openmm.System, atoms: NDArray[np.int64]) -> openmm.System
         piece.setForceGroup(force.getForceGroup())
         out.addForce(piece)
     return out
+
+
+def stays_classical(atoms: Sequence[int], qm: Collection[int]) -> bool:
+    """Whether a bond, angle or torsion stays in the force field beside a QM region.
+
+    Terms among MM atoms stay, terms among QM atoms go. Of those that cross a cut bond Q-M stay: the bond
+    itself, angles centred on an MM atom, and torsions whose central bond is not between two QM atoms;
+    the link atom carries the others (the rule of OpenMM-ML).
+
+    Parameters
+    ----------
+    atoms
+        The two, three or four atoms of the term, in the order of the chain.
+    qm
+        Indices of the QM atoms.
+
+    Raises
+    ------
+    InputError
+        If the term has another number of atoms.
+    """
+    inside = [atom in qm for atom in atoms]
+    if not 2 <= len(inside) <= 4:
+        raise InputError(
+            f"a bonded term of {len(inside)} atoms", remedy="the rule knows bonds, angles and torsions"
+        )
+    if all(inside):
+        return False
+    # Without its ends a chain is what the rule asks about: the centre of an angle, the middle of a torsion.
+    centre = inside[1:-1]
+    return not centre or not all(centre)
 
 
 def _bonds(force: openmm.HarmonicBondForce, place: _Map) -> openmm.Force:

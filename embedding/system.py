@@ -57,7 +57,7 @@ class MolecularSystem:
 
     def __post_init__(self) -> None:
         own = {
-            "numbers": frozen(self.numbers, np.int64),
+            "numbers": frozen(_whole_numbers(self.numbers), np.int64),
             "positions": frozen(self.positions, np.float64),
             "charges": frozen(self.charges, np.float64),
             "bonds": frozen(_sorted_bonds(self.bonds), np.int64),
@@ -282,6 +282,17 @@ class MolecularSystem:
                 f"a bond names atom {self.bonds.max()} of a system with {self.n_atoms} atoms",
                 remedy="count atoms from 0",
             )
+
+
+def _whole_numbers(numbers: ArrayLike) -> ArrayLike:
+    """Refuse element symbols (CA is an alpha carbon or calcium) and anything that is no whole number."""
+    given = np.asarray(numbers)
+    if given.dtype.kind not in "iuf" or (given.dtype.kind == "f" and (given != np.rint(given)).any()):
+        raise InputError(
+            f"elements are given as {given.ravel()[:4].tolist()}",
+            remedy="give atomic numbers, such as 6 for carbon and 20 for calcium: symbols are ambiguous",
+        )
+    return given
 
 
 def _sorted_bonds(bonds: NDArray[np.int64]) -> NDArray[np.int64]:

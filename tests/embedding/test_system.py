@@ -56,6 +56,13 @@ def test_a_charge_that_is_no_number_is_refused():
         MolecularSystem.from_atoms([1], [[0, 0, 0]], [np.nan])
 
 
+@pytest.mark.parametrize("numbers", [["CA"], ["6"], [6.5], [np.nan], [True], [None]])
+def test_elements_are_given_by_number_only(numbers):
+    with pytest.raises(InputError, match="elements are given as") as caught:
+        MolecularSystem.from_atoms(numbers, [[0, 0, 0]])
+    assert "20 for calcium" in caught.value.remedy
+
+
 def test_shapes_elements_and_bonds_are_checked():
     with pytest.raises(InputError, match="positions has shape"):
         MolecularSystem.from_atoms([1, 1], [[0, 0, 0]])
