@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from drupe.embedding.boundary import QuantumRegion
 from drupe.embedding.core import CoreResult
 from drupe.embedding.level import Level
 from drupe.embedding.qmmm import MeanField
@@ -30,7 +31,7 @@ def energy_terms(low: Mapping[str, float], cores: Sequence[CoreResult]) -> dict[
     return terms
 
 
-def diagnose(field: MeanField, cores: Sequence[CoreResult], charge_change: float) -> dict[str, float]:
+def diagnose(field: MeanField, cores: Sequence[CoreResult], region: QuantumRegion) -> dict[str, float]:
     """Numbers that tell how far to trust a label.
 
     Parameters
@@ -39,13 +40,13 @@ def diagnose(field: MeanField, cores: Sequence[CoreResult], charge_change: float
         The converged DFT.
     cores
         Their corrections.
-    charge_change
-        Total charge of the calculation less that of the force field, e.
+    region
+        Link atoms and charge sites.
     """
     found = {
         "scf_iterations": float(field.iterations),
         "n_basis": float(len(field.overlap)),
-        "charge_change": charge_change,
+        "charge_change": region.charge_change,
     }
     if not field.is_closed_shell:
         found["spin_square"] = float(field.engine.spin_square()[0])
@@ -56,9 +57,7 @@ def diagnose(field: MeanField, cores: Sequence[CoreResult], charge_change: float
     return found
 
 
-def approximations(
-    level: Level, cores: Sequence[CoreResult], n_links: int, charge_change: float
-) -> tuple[str, ...]:
+def approximations(level: Level, cores: Sequence[CoreResult], region: QuantumRegion) -> tuple[str, ...]:
     """What the numbers of a label leave out or treat more simply than its level's name says.
 
     Parameters
@@ -67,10 +66,8 @@ def approximations(
         Level asked for.
     cores
         Corrections computed.
-    n_links
-        Number of link atoms.
-    charge_change
-        Total charge of the calculation less that of the force field, e.
+    region
+        Link atoms and charge sites.
     """
     found = []
     if cores and level.forces == "low":
@@ -81,10 +78,11 @@ def approximations(
                 f"virtuals of core {number}: {core.n_virtual} of {core.n_virtual_full} kept, "
                 f"the others by MP2 ({core.mp2_truncation:+.6f} hartree)"
             )
-    if n_links:
-        found.append(f"boundary: {n_links} link atom(s), charges of the MM hosts by {level.boundary}")
-    if abs(charge_change) > _CHARGE_ROUNDING:
+    if region.n_links:
+        found.append(f"boundary: {region.n_links} link atom(s), charges of the MM hosts by {level.boundary}")
+        found.extend(region.caveats)
+    if abs(region.charge_change) > _CHARGE_ROUNDING:
         found.append(
-            f"charge: QM region and MM charges add to {charge_change:+.4f} e more than the force field does"
+            f"charge: QM region and MM charges sum to {region.charge_change:+.4f} e above the force field"
         )
     return tuple(found)

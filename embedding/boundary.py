@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from drupe.embedding.geometry import covalent_radii
 from drupe.embedding.level import Level
+from drupe.embedding.links import unusual_cuts
 from drupe.embedding.partition import Partition
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
@@ -66,6 +67,7 @@ class QuantumRegion:
     moved           record                        the part of the sites that the boundary makes
     n_mm            scalar                  --    MM atoms
     charge_change   scalar                  e     total charge here less that of the force field
+    caveats         texts                         what is unusual about this boundary
     ==============  ======================  ====  ====================================================
     """
 
@@ -81,6 +83,7 @@ class QuantumRegion:
     moved: MovedCharges
     n_mm: int
     charge_change: float
+    caveats: tuple[str, ...]
 
     @property
     def n_links(self) -> int:
@@ -157,6 +160,10 @@ def quantum_region(system: MolecularSystem, partition: Partition, level: Level) 
         moved=moved,
         n_mm=len(mm),
         charge_change=_charge_change(system, partition, moved),
+        caveats=tuple(
+            f"boundary: {system.describe(i)} and {system.describe(j)} were cut apart by request: {why}"
+            for (i, j), why in unusual_cuts(system, partition.links).items()
+        ),
     )
 
 

@@ -78,7 +78,7 @@ def label(
     cores = _correct_cores(field, partition, level, check) if level.core else ()
     ended = time.perf_counter()
     charges, dipole = field.mulliken()
-    diagnostics = diagnose(field, cores, region.charge_change)
+    diagnostics = diagnose(field, cores, region)
     diagnostics["seconds_scf"] = after_scf - started
     diagnostics["seconds_forces"] = after_forces - after_scf
     diagnostics["seconds_cores"] = ended - after_forces
@@ -103,7 +103,7 @@ def label(
         seconds=time.perf_counter() - started,
         versions={name: version(name) for name in ("drupe", "pyscf", "numpy")},
         terms=energy_terms({"DFT": field.energy}, cores),
-        approximations=approximations(level, cores, region.n_links, diagnostics["charge_change"]),
+        approximations=approximations(level, cores, region),
         links=region.link_hosts,
         link_positions=region.positions[len(qm) :],
         link_charges=charges[len(qm) :],

@@ -10,7 +10,7 @@ from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
 
-__all__ = ["AllowCut", "check_links", "find_links"]
+__all__ = ["AllowCut", "check_links", "find_links", "unusual_cuts"]
 
 Indices = NDArray[np.int64]
 AllowCut = bool | Sequence[tuple[int, int]]
@@ -49,13 +49,11 @@ def find_links(system: MolecularSystem, qm: Indices, allow_cut: AllowCut = ()) -
     inside[qm] = True
     links = _crossing(system, inside)
     allowed = _allowed(system, links, allow_cut)
-    neighbours = np.bincount(system.bonds[_real(system)].ravel(), minlength=system.n_atoms)
     refused = []
-    for row in links.tolist():
-        reason = _objection(system, links, neighbours, row)
-        bare = system.numbers[row].min() == 0
-        if reason and (bare or frozenset(row) not in allowed):
-            refused.append((row[0], row[1], reason, bare))
+    for (i, j), reason in unusual_cuts(system, links).items():
+        bare = system.numbers[[i, j]].min() == 0
+        if bare or frozenset((i, j)) not in allowed:
+            refused.append((i, j, reason, bare))
     if refused:
         i, j, reason, bare = refused[0]
         more = f" (and {len(refused) - 1} more such bonds)" if len(refused) > 1 else ""
@@ -66,6 +64,14 @@ def find_links(system: MolecularSystem, qm: Indices, allow_cut: AllowCut = ()) -
             remedy=remedy if bare else f"{remedy}; allow_cut=[({i}, {j})] forces this one",
         )
     return links
+
+
+def unusual_cuts(system: MolecularSystem, links: Indices) -> dict[tuple[int, int], str]:
+    """Cut bonds that need permission, with the reason; see `find_links`."""
+    real = system.bonds[(system.numbers[system.bonds] > 0).all(axis=1)]
+    neighbours = np.bincount(real.ravel(), minlength=system.n_atoms)
+    reasons = {(i, j): _objection(system, links, neighbours, [i, j]) for i, j in links.tolist()}
+    return {pair: reason for pair, reason in reasons.items() if reason}
 
 
 def check_links(system: MolecularSystem, qm: Indices, links: Indices) -> None:
@@ -112,11 +118,6 @@ def check_links(system: MolecularSystem, qm: Indices, links: Indices) -> None:
                 remedy=f"it is a bond of the force field, at most {longest / angstrom:.2f} A: "
                 "repair the coordinates, or take both atoms into the QM region",
             )
-
-
-def _real(system: MolecularSystem) -> NDArray[np.bool_]:
-    """Bonds between nuclei; a topology may also bind bare charges to their atom."""
-    return np.asarray((system.numbers[system.bonds] > 0).all(axis=1))
 
 
 def _crossing(system: MolecularSystem, inside: NDArray[np.bool_]) -> Indices:

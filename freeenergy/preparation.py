@@ -79,6 +79,12 @@ def prepare(config: Config, base: Path) -> Prepared:
             f"system.ligand takes all {len(ligand)} atoms: nothing is left to bind to",
             remedy='select the ligand alone, for example "resname LIG"',
         )
+    if len(regions.links):
+        i, j = regions.links[0].tolist()
+        raise InputError(
+            f"system.ligand cuts the bond between {whole.system.describe(i)} and {whole.system.describe(j)}",
+            remedy="select a whole molecule: the binding of a covalently bound ligand is not available",
+        )
     check_request(whole.system, regions, high_level(config))
     openmm_platform(config.engine.platform)
     alone = cut_out(whole, ligand)

@@ -30,6 +30,7 @@ def call(tmp_path, monkeypatch, *arguments):
         ('temperature = "300 K"', "temperature = 300", "no unit"),
         ("seed = 2026", "sead = 2026", "sead"),
         ('ligand = "resname TMP"', 'ligand = "all"', "takes all 2621 atoms"),
+        ('ligand = "resname TMP"', 'ligand = "resname TMP or (resSeq 118 and sidechain)"', "cuts the bond"),
         ("package:openmmtools", "~nobody-of-that-name/", "no usable path"),
         ("package:openmmtools", "x" * 400, "no usable path"),
         ('functional = "PBE"', 'functional = "NOTAFUNC"', "NOTAFUNC"),
