@@ -21,6 +21,7 @@ from drupe.embedding.geometry import covalent_radii
 from drupe.embedding.level import Level
 from drupe.embedding.links import unusual_cuts
 from drupe.embedding.partition import Partition
+from drupe.embedding.pointcharges import site_radii
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 
@@ -152,7 +153,7 @@ def quantum_region(system: MolecularSystem, partition: Partition, level: Level) 
         positions=np.vstack([system.positions[qm], links]),
         points=np.einsum("sh,shx->sx", site_weights, system.positions[mm][site_hosts]),
         charges=np.concatenate([own[atoms], moved.charges[~alone]]),
-        radii=None,
+        radii=site_radii(system.numbers[mm][site_hosts[:, 0]], level),
         link_hosts=hosts,
         link_slopes=slopes,
         site_hosts=site_hosts,

@@ -167,7 +167,8 @@ def correct_core(
     return CoreResult(
         label=label,
         method=level.core,
-        correction=solution.energy + truncation - embedded.low_energy,
+        # The dispersion between the core's own atoms is in its wavefunction now.
+        correction=solution.energy + truncation - embedded.low_energy - field.core_dispersion(atoms),
         n_occupied=n_core,
         n_virtual=n_kept,
         n_virtual_full=n_full,

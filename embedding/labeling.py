@@ -69,6 +69,7 @@ def label(
         region.charges,
         level,
         density,
+        region.radii,
     )
     after_scf = time.perf_counter()
     forces_qm = forces_mm = None
@@ -102,7 +103,7 @@ def label(
         mm_charges=system.charges[mm],
         seconds=time.perf_counter() - started,
         versions={name: version(name) for name in ("drupe", "pyscf", "numpy")},
-        terms=energy_terms({"DFT": field.energy}, cores),
+        terms=energy_terms(field.terms, cores),
         approximations=approximations(level, cores, region),
         links=region.link_hosts,
         link_positions=region.positions[len(qm) :],
@@ -126,6 +127,11 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
         raise InputError(
             "the system has a periodic box",
             remedy="periodic labels are not available yet: use a cluster of whole molecules",
+        )
+    if level.environment != "all":
+        raise InputError(
+            f"the level has environment={level.environment!r}, the system has no periodic box",
+            remedy='read the box with the system, or use environment="all"',
         )
     partition.check_fits(system)
     region = quantum_region(system, partition, level)

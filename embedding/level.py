@@ -1,17 +1,37 @@
 """What to compute: a level of theory in, nothing but its fields out (thresholds in hartree)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from drupe.embedding.elementwise import PerElement, Radii, names_by_element, radii_by_element
 from drupe.errors import InputError
-from drupe.records import record_key, register
+from drupe.records import content_key, register
 
 __all__ = ["Level"]
 
 #: Raised by hand when the same settings would give another number.
 _PHYSICS = 1
 
+#: Fields of the first schema. Later ones enter the key only where they differ from their default, which
+#: is what the first schema computed: a stored label keeps its name.
+_FIRST = frozenset(
+    {
+        "functional",
+        "basis",
+        "auxbasis",
+        "core",
+        "virtual_shells",
+        "n_occupied",
+        "grid",
+        "forces",
+        "scf_tolerance",
+        "gradient_tolerance",
+        "cc_tolerance",
+        "max_cycles",
+        "max_memory_mb",
+    }
+)
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
     """A level stored before a field existed meant that field's default."""
@@ -29,7 +49,8 @@ class Level:
         Exchange-correlation functional of the QM region by PySCF's name; ``"HF"`` is Hartree-Fock.
         Mind that ``b3lyp`` and ``b3lyp5`` differ in the local correlation.
     basis
-        Orbital basis of the QM region.
+        Orbital basis of the QM region: one name, or one per element symbol, such as
+        ``{"default": "def2-SVP", "Zn": "def2-TZVP"}``.
     auxbasis
         Fitting basis of the one three-index tensor that DFT and all cores share; None takes exact
         four-index integrals, for small molecules.
@@ -58,10 +79,25 @@ class Level:
         Iterations before SCF or CC counts as not converged.
     max_memory_mb
         Memory the engine plans with; changes no number.
+    ecp
+        Effective core potentials, named like ``basis``; None takes none, and refuses an element or a basis
+        that needs one.
+    dispersion
+        ``"d3bj"`` or ``"d4"`` adds that correction with the parameters published for ``functional``
+        (Grimme et al., J. Comput. Chem. 32, 1456 (2011); Caldeweyher et al., J. Chem. Phys. 150, 154122
+        (2019)); None adds none.
+    charge_radii
+        Width R in bohr of the charges around the QM region, each a Gaussian exp(-r^2 / R^2): one number, or
+        one per element symbol; None takes points.
+    environment
+        Which charges act: ``"all"`` of the system as it stands, ``"cluster"`` for whole molecules within
+        ``cluster_radius`` of a periodic box, ``"ewald"`` for the box and all its images.
+    cluster_radius
+        Bohr, from the nearest QM atom; only with ``environment="cluster"``.
     """
 
     functional: str
-    basis: str
+    basis: PerElement
     auxbasis: str | None = "def2-universal-jkfit"
     core: str | None = None
     virtual_shells: int | None = 1
@@ -74,8 +110,18 @@ class Level:
     max_cycles: int = 100
     max_memory_mb: int = 2000
     boundary: str = "rcd"
+    ecp: PerElement | None = None
+    dispersion: str | None = None
+    charge_radii: Radii | None = None
+    environment: str = "all"
+    cluster_radius: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "basis", names_by_element("basis", self.basis))
+        if self.ecp is not None:
+            object.__setattr__(self, "ecp", names_by_element("ecp", self.ecp))
+        if self.charge_radii is not None:
+            object.__setattr__(self, "charge_radii", radii_by_element("charge_radii", self.charge_radii))
         if self.n_occupied is not None:
             object.__setattr__(self, "n_occupied", tuple(int(n) for n in self.n_occupied))
         wrong = [
@@ -102,6 +148,26 @@ class Level:
                 f"n_occupied={self.n_occupied}",
                 "give every core at least one occupied orbital",
             ),
+            (
+                self.dispersion not in (None, "d3bj", "d4"),
+                f"dispersion={self.dispersion!r}",
+                'use "d3bj", "d4" or None',
+            ),
+            (
+                self.environment not in ("all", "cluster", "ewald"),
+                f"environment={self.environment!r}",
+                'use "all", "cluster" or "ewald"',
+            ),
+            (
+                (self.cluster_radius is not None) != (self.environment == "cluster"),
+                f"environment={self.environment!r} with cluster_radius={self.cluster_radius}",
+                'give environment="cluster" and a radius in bohr together, or neither',
+            ),
+            (
+                self.cluster_radius is not None and not 0 < self.cluster_radius < float("inf"),
+                f"cluster_radius={self.cluster_radius}",
+                "give a positive radius in bohr",
+            ),
         ]
         for is_wrong, found, remedy in wrong:
             if is_wrong:
@@ -110,4 +176,15 @@ class Level:
     @cached_property
     def key(self) -> str:
         """Content name of the physics: equal keys mean equal numbers up to convergence."""
-        return f"{record_key(self)}-p{_PHYSICS}"
+        asked = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name in _FIRST or getattr(self, field.name) != field.default
+        }
+        return f"{content_key('Level', {'version': 1, **asked})}-p{_PHYSICS}"
+
+    @property
+    def name(self) -> str:
+        """Functional and basis for messages, such as ``PBE/def2-SVP``."""
+        basis = self.basis if isinstance(self.basis, str) else dict(self.basis).get("default", "own bases")
+        return f"{self.functional}{'-' + self.dispersion if self.dispersion else ''}/{basis}"

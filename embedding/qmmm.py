@@ -6,6 +6,7 @@ energy, no Lennard-Jones, no charge-charge term.
 
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.dispersion import Dispersion, check_dispersion, disperse
 from drupe.embedding.level import Level
+from drupe.embedding.molecule import build_molecule
 from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
 from drupe.errors import ConvergenceError, InputError
 
@@ -24,7 +27,6 @@ Matrix = NDArray[np.float64]
 _DISPERSION = re.compile(r"-d[34]", re.IGNORECASE)
 _COARSE_GRID = 0
 _COARSE_TOLERANCE = 1e-6
-_HEAVIEST = 36  # beyond krypton the bases need effective core potentials
 _EXACT_LIMIT = 120  # basis functions up to which exact four-index integrals are kept
 
 
@@ -33,8 +35,9 @@ class MeanField:
     """A converged SCF in point charges, as arrays (for closed shells) and PySCF's own object.
 
     Fields: ``engine`` PySCF's SCF object; ``hcore`` with the charges, ``overlap`` and ``density`` (both
-    spins) of shape ``(n_ao, n_ao)``; ``energy`` in hartree with the nuclei; ``points``, ``charges`` of the
-    surroundings; ``iterations`` of the final SCF.
+    spins) of shape ``(n_ao, n_ao)``; ``energy`` in hartree with nuclei and dispersion; ``points``,
+    ``charges``, ``radii`` of the surroundings; ``iterations`` of the final SCF; ``dispersion``; ``terms``
+    the named parts of the energy in hartree, which add up to it.
     """
 
     engine: Any
@@ -44,7 +47,10 @@ class MeanField:
     energy: float
     points: Matrix
     charges: NDArray[np.float64]
+    radii: NDArray[np.float64] | None
     iterations: int
+    dispersion: Dispersion
+    terms: Mapping[str, float]
 
     @property
     def is_closed_shell(self) -> bool:
@@ -101,8 +107,15 @@ class MeanField:
     def forces(self) -> tuple[Matrix, Matrix]:
         """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
         inner = -np.asarray(self.engine.nuc_grad_method().kernel())
-        nuclei, charges = charge_forces(self.engine.mol, self.density, self.points, self.charges)
-        return inner + nuclei, charges
+        nuclei, charges = charge_forces(self.engine.mol, self.density, self.points, self.charges, self.radii)
+        return inner + nuclei + self.dispersion.forces, charges
+
+    def core_dispersion(self, atoms: NDArray[np.int64]) -> float:
+        """Dispersion energy between the atoms of a core (counted in the QM region), hartree.
+
+        The wavefunction of the core describes it too: subtract it where the core's correction is added.
+        """
+        return self.dispersion.within(atoms)
 
     def mulliken(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mulliken charges ``(qm,)`` in e, and the dipole ``(3,)`` in e bohr about the QM centroid."""
@@ -125,6 +138,7 @@ def run_dft(
     charges: NDArray[np.float64],
     level: Level,
     density: Matrix | None = None,
+    radii: NDArray[np.float64] | None = None,
 ) -> MeanField:
     """Converge the SCF of the QM region in the field of ``charges``.
 
@@ -138,6 +152,8 @@ def run_dft(
         Functional, basis, grid, thresholds.
     density
         Starting density, ``(n_ao, n_ao)`` or ``(2, n_ao, n_ao)``; changes the result within the thresholds.
+    radii
+        Gaussian width of each MM charge, ``(mm,)`` bohr; None for points.
 
     Raises
     ------
@@ -147,12 +163,14 @@ def run_dft(
         If the SCF does not converge.
     """
     check_level(numbers, positions, charge, multiplicity, level)
-    engine = _engine(_molecule(numbers, positions, charge, multiplicity, level), level)
+    engine = _engine(build_molecule(numbers, positions, charge, multiplicity, level), level)
     mol = engine.mol
-    field = charge_matrix(mol, points, charges)
-    outer = nuclear_energy(mol, points, charges)
+    field = charge_matrix(mol, points, charges, radii)
+    outer = nuclear_energy(mol, points, charges, radii)
+    dispersion = disperse(numbers, positions, charge, level)
     hcore = engine.get_hcore() + field
-    nuclear = float(mol.energy_nuc()) + outer
+    inner = float(mol.energy_nuc())
+    nuclear = inner + outer
     engine.get_hcore = lambda *_args: hcore
     engine.energy_nuc = lambda *_args: nuclear
     engine.conv_tol, engine.conv_tol_grad = level.scf_tolerance, level.gradient_tolerance
@@ -166,15 +184,27 @@ def run_dft(
     _check_converged(engine, energy, level)
     final = np.asarray(engine.make_rdm1())
     total = final if final.ndim == 2 else final[0] + final[1]
+    parts, in_field = engine.scf_summary, float(np.vdot(total, field))
     return MeanField(
         engine=engine,
         hcore=hcore,
         overlap=engine.get_ovlp(),
         density=total,
-        energy=float(energy),
+        energy=float(energy) + dispersion.energy,
         points=points,
         charges=charges,
+        radii=radii,
         iterations=int(engine.cycles),
+        dispersion=dispersion,
+        terms={
+            "nuclear repulsion": inner,
+            "one-electron": float(parts["e1"].real) - in_field,
+            "Coulomb": float(parts["coul"].real),
+            "exchange-correlation": float(parts["exc"].real),
+            "nuclei-charges": outer,
+            "electrons-charges": in_field,
+            "dispersion": dispersion.energy,
+        },
     )
 
 
@@ -193,10 +223,10 @@ def check_level(
 
     if _DISPERSION.search(level.functional):
         raise InputError(
-            f"the functional {level.functional!r} asks for a dispersion correction: not available yet",
-            remedy="leave the suffix out",
+            f"the functional {level.functional!r} asks for a dispersion correction by its name",
+            remedy='leave the suffix out and set dispersion="d3bj" or "d4"',
         )
-    mol = _molecule(numbers, positions, charge, multiplicity, level)
+    mol = build_molecule(numbers, positions, charge, multiplicity, level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unknown name raises right after its warning
@@ -214,47 +244,13 @@ def check_level(
             f"the functional {level.functional!r} is empty: it has neither exchange nor correlation",
             remedy="name a functional that PySCF knows, such as PBE, or HF",
         )
+    if level.dispersion is not None:
+        check_dispersion(level)
     if level.auxbasis is None and mol.nao > _EXACT_LIMIT:
         raise InputError(
             f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",
             remedy='set auxbasis="def2-universal-jkfit"',
         )
-
-
-def _molecule(
-    numbers: NDArray[np.int64], positions: Matrix, charge: int, multiplicity: int, level: Level
-) -> Any:
-    from pyscf import gto
-    from pyscf.lib.exceptions import BasisNotFoundError
-
-    if numbers.max() > _HEAVIEST:
-        raise InputError(
-            f"the QM region holds the element {gto.mole.elements.ELEMENTS[int(numbers.max())]}",
-            remedy="elements beyond Kr need an effective core potential, which is not available yet",
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            mol = gto.M(
-                atom=[(int(z), tuple(r)) for z, r in zip(numbers, positions, strict=True)],
-                unit="Bohr",
-                basis=level.basis,
-                charge=charge,
-                spin=multiplicity - 1,
-                verbose=0,
-                max_memory=level.max_memory_mb,
-            )
-    except (BasisNotFoundError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"the basis {level.basis!r} cannot be used for this QM region ({error})",
-            remedy="check the name, and that the basis has all its elements",
-        ) from error
-    if max(mol.nelec) > mol.nao:
-        raise InputError(
-            f"{mol.nelec[0]} electrons of one spin do not fit into {mol.nao} basis functions",
-            remedy="correct the charge, or use a larger basis",
-        )
-    return mol
 
 
 def _engine(mol: Any, level: Level) -> Any:
@@ -300,7 +296,6 @@ def _coarse(mol: Any, level: Level, engine: Any, start: Matrix) -> Matrix:
 def _check_converged(engine: Any, energy: float, level: Level) -> None:
     if not engine.converged or not np.isfinite(energy):
         raise ConvergenceError(
-            f"the {level.functional}/{level.basis} SCF did not converge in {level.max_cycles} iterations "
-            f"(last energy {energy})",
+            f"the {level.name} SCF did not converge in {level.max_cycles} iterations (last energy {energy})",
             remedy="look at the geometry, charge and spin of the QM region; else raise max_cycles",
         )

@@ -189,7 +189,7 @@ def test_requests_that_do_not_fit_are_refused(build):
     with pytest.raises(InputError, match="3 electrons of one spin do not fit into 2"):
         label(hydrogen, regions(hydrogen, -2, 3), Level("PBE", "sto-3g"))
     iodide = MolecularSystem.from_atoms([53], [[0, 0, 0]])
-    with pytest.raises(InputError, match="element I"):
+    with pytest.raises(InputError, match="core potential of 28 electrons"):
         label(iodide, regions(iodide, -1), Level("PBE", "def2-SVP"))
 
 

@@ -1,0 +1,116 @@
+"""Seconds of a whole label (DFT/MM, forces, CCSD(T) core) beside plain PySCF's DFT/MM energy and gradients.
+
+p-xylene in T4 lysozyme, 2,603 charges, PBE/def2-SVP, a core of two heavy atoms. Prints one JSON object.
+Run: OMP_NUM_THREADS=1 python benchmarks/label_cost.py [rounds]
+"""
+
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from pyscf import dft, gto, qmmm
+
+from drupe.embedding import Level, Partition, label
+from drupe.embedding.structure import locate, read_amber
+
+FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
+LEVEL = Level(functional="PBE", basis="def2-SVP", core="CCSD(T)", virtual_shells=1)
+CORE = "resname TMP and name C8 H8 H9 H10 {ring}"
+
+
+def peer(system, regions):
+    """Plain PySCF on the same geometry, fitting basis, grid and thresholds."""
+    qm, mm = regions.qm, regions.mm_atoms
+    started = time.perf_counter()
+    mol = gto.M(
+        atom=[(int(z), tuple(r)) for z, r in zip(system.numbers[qm], system.positions[qm], strict=True)],
+        unit="Bohr",
+        basis=LEVEL.basis,
+        verbose=0,
+        max_memory=LEVEL.max_memory_mb,
+    )
+    engine = dft.RKS(mol, xc=LEVEL.functional).density_fit(auxbasis=LEVEL.auxbasis)
+    engine.grids.level = LEVEL.grid
+    engine = qmmm.mm_charge(engine, np.array(system.positions[mm]), system.charges[mm], unit="Bohr")
+    engine.conv_tol, engine.conv_tol_grad = LEVEL.scf_tolerance, LEVEL.gradient_tolerance
+    energy = engine.kernel()
+    after_scf = time.perf_counter()
+    gradient = engine.nuc_grad_method()
+    forces_qm = -gradient.kernel()
+    after_qm = time.perf_counter()
+    forces_mm = -gradient.grad_hcore_mm(engine.make_rdm1()) - gradient.grad_nuc_mm()
+    ended = time.perf_counter()
+    seconds = {
+        "scf": after_scf - started,
+        "forces_qm": after_qm - after_scf,
+        "forces_mm": ended - after_qm,
+        "total": ended - started,
+        "cycles": engine.cycles,
+    }
+    return energy, forces_qm, forces_mm, seconds
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    system = read_amber(
+        locate(FILES + "complex.prmtop", Path()), locate(FILES + "complex-minimized.crd", Path())
+    ).system
+    qm = np.array([i for i, name in enumerate(system.residue_names) if name == "TMP"])
+    names = {system.atom_names[i]: int(i) for i in qm}
+    methyl = names["C8"]
+    ring = next(
+        system.atom_names[other]
+        for bond in system.bonds
+        if methyl in bond
+        for other in bond
+        if other != methyl and system.numbers[other] == 6
+    )
+    regions = Partition.select(system, qm=qm.tolist(), charge=0, cores=[CORE.format(ring=ring)])
+    ours, theirs = [], []
+    for _ in range(rounds):
+        result = label(system, regions, LEVEL)
+        ours.append(
+            {
+                "scf": result.diagnostics["seconds_scf"],
+                "forces": result.diagnostics["seconds_forces"],
+                "core": result.diagnostics["seconds_cores"],
+                "total": result.seconds,
+                "cycles": result.diagnostics["scf_iterations"],
+            }
+        )
+        energy, forces_qm, forces_mm, seconds = peer(system, regions)
+        theirs.append(seconds)
+    core = result.cores[0]
+    print(
+        json.dumps(
+            {
+                "ratio": [mine["total"] / other["total"] for mine, other in zip(ours, theirs, strict=True)],
+                "ours_s": ours,
+                "pyscf_s": theirs,
+                "energy_difference_hartree": result.energy_low - energy,
+                "largest_force_difference": {
+                    "qm": float(abs(result.forces_qm - forces_qm).max()),
+                    "mm": float(abs(result.forces_mm - forces_mm).max()),
+                },
+                "core": {
+                    "atoms": CORE.format(ring=ring),
+                    "n_occupied": core.n_occupied,
+                    "n_virtual": core.n_virtual,
+                    "correction_hartree": core.correction,
+                },
+                "n_charges": len(regions.mm_atoms),
+                "n_basis": result.diagnostics["n_basis"],
+                "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+                "versions": {name: version(name) for name in ("drupe", "pyscf", "numpy")},
+            },
+            indent=1,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""PySCF's molecule from arrays (atomic numbers, bohr) with the bases and core potentials of a level.
+
+Nothing is guessed: an element without a basis, a basis that was made for an effective core potential
+but got none, and an element beyond krypton with all its electrons are refused.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.elementwise import for_element
+from drupe.embedding.level import Level
+from drupe.errors import InputError
+
+__all__ = ["build_molecule"]
+
+_HEAVIEST = 36  # beyond krypton relativity moves everything: an effective core potential carries it
+
+
+def build_molecule(
+    numbers: NDArray[np.int64], positions: NDArray[np.float64], charge: int, multiplicity: int, level: Level
+) -> Any:
+    """Molecule of the QM region.
+
+    Parameters
+    ----------
+    numbers, positions, charge, multiplicity
+        ``(qm,)``, ``(qm, 3)`` bohr, e, 2S + 1.
+    level
+        Its basis and effective core potentials.
+
+    Raises
+    ------
+    InputError
+        If an element has no basis or not the core potential it needs, or electrons exceed orbitals.
+    """
+    from pyscf import gto
+    from pyscf.lib.exceptions import BasisNotFoundError
+
+    symbols = [gto.mole.elements.ELEMENTS[int(z)] for z in sorted(set(numbers.tolist()))]
+    potentials = {symbol: _core_potential(symbol, level) for symbol in symbols}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mol = gto.M(
+                atom=[(int(z), tuple(r)) for z, r in zip(numbers, positions, strict=True)],
+                unit="Bohr",
+                basis={symbol: for_element(level.basis, symbol) for symbol in symbols},
+                ecp={symbol: name for symbol, name in potentials.items() if name is not None},
+                charge=charge,
+                spin=multiplicity - 1,
+                verbose=0,
+                max_memory=level.max_memory_mb,
+            )
+    except (BasisNotFoundError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"the basis {level.basis!r} cannot be used for this QM region ({error})",
+            remedy="check the name, and that the basis has all its elements",
+        ) from error
+    if max(mol.nelec) > mol.nao:
+        raise InputError(
+            f"{mol.nelec[0]} electrons of one spin do not fit into {mol.nao} basis functions",
+            remedy="correct the charge, or use a larger basis",
+        )
+    return mol
+
+
+def _core_potential(symbol: str, level: Level) -> str | None:
+    """Name of the core potential for an element, None if it keeps all electrons."""
+    from pyscf.data.elements import charge as number_of
+
+    basis = for_element(level.basis, symbol)
+    if basis is None:
+        raise InputError(
+            f"the level names no basis for the element {symbol}",
+            remedy=f'add basis={{"{symbol}": ...}}, or a "default"',
+        )
+    name = None if level.ecp is None else for_element(level.ecp, symbol)
+    given = 0 if name is None else _removed_electrons(name, symbol)
+    if name is not None and given is None:
+        raise InputError(
+            f"PySCF has no effective core potential {name!r} for {symbol}",
+            remedy=f'name one that it has, such as ecp={{"{symbol}": "{basis}"}}',
+        )
+    made_for = _removed_electrons(basis, symbol)
+    if made_for is not None and made_for != given:
+        raise InputError(
+            f"the basis {basis!r} of {symbol} is made for a core potential of {made_for} electrons, "
+            f"the level's ecp={level.ecp!r} takes {given}",
+            remedy=f'set ecp={{"{symbol}": "{basis}"}}'
+            if made_for
+            else f"leave {symbol} out of ecp, or take a basis made for it",
+        )
+    if number_of(symbol) > _HEAVIEST and not given:
+        raise InputError(
+            f"the QM region holds the element {symbol} with all its electrons",
+            remedy='elements beyond Kr need an effective core potential: ecp="def2-SVP" with a def2 basis',
+        )
+    return name if given else None
+
+
+def _removed_electrons(name: str, symbol: str) -> int | None:
+    """Electrons that the core potential ``name`` takes from ``symbol``; None if PySCF does not know it."""
+    from pyscf import gto
+    from pyscf.lib.exceptions import BasisNotFoundError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unknown name warns, then raises
+            found = gto.basis.load_ecp(name, symbol)
+    except (BasisNotFoundError, KeyError, OSError, RuntimeError, TypeError):
+        return None
+    return int(found[0]) if found else 0
