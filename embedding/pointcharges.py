@@ -16,7 +16,7 @@ from drupe.embedding.elementwise import for_element
 from drupe.embedding.level import Level
 from drupe.errors import InputError
 
-__all__ = ["charge_forces", "charge_matrix", "site_radii", "nuclear_energy"]
+__all__ = ["charge_forces", "charge_matrix", "nuclear_energy", "site_radii"]
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
