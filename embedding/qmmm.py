@@ -18,6 +18,7 @@ from drupe.embedding.dispersion import Dispersion, check_dispersion, disperse
 from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
 from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
+from drupe.embedding.two_grids import converge
 from drupe.errors import ConvergenceError, InputError
 
 __all__ = ["MeanField", "check_level", "run_dft"]
@@ -25,8 +26,6 @@ __all__ = ["MeanField", "check_level", "run_dft"]
 Matrix = NDArray[np.float64]
 
 _DISPERSION = re.compile(r"-d[34]", re.IGNORECASE)
-_COARSE_GRID = 0
-_COARSE_TOLERANCE = 1e-6
 _EXACT_LIMIT = 120  # basis functions up to which exact four-index integrals are kept
 
 
@@ -176,11 +175,8 @@ def run_dft(
     engine.conv_tol, engine.conv_tol_grad = level.scf_tolerance, level.gradient_tolerance
     engine.max_cycle = level.max_cycles
     start = _starting_density(engine, density)
-    if density is None and engine.grids.level > _COARSE_GRID:
-        start = _coarse(mol, level, engine, start)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what PySCF warns of is checked below
-        energy = engine.kernel(dm0=start)
+    iterations, shift = converge(engine, start, level)
+    energy = engine.e_tot
     _check_converged(engine, energy, level)
     final = np.asarray(engine.make_rdm1())
     total = final if final.ndim == 2 else final[0] + final[1]
@@ -194,7 +190,7 @@ def run_dft(
         points=points,
         charges=charges,
         radii=radii,
-        iterations=int(engine.cycles),
+        iterations=iterations,
         dispersion=dispersion,
         terms={
             "nuclear repulsion": inner,
@@ -278,19 +274,6 @@ def _starting_density(engine: Any, density: Matrix | None) -> Matrix:
             remedy="pass the density of the same atoms in the same basis, or none",
         )
     return density
-
-
-def _coarse(mol: Any, level: Level, engine: Any, start: Matrix) -> Matrix:
-    """Loosely converged density on a small grid: most iterations then cost a tenth."""
-    rough = engine.copy()
-    rough.grids = type(engine.grids)(mol)
-    rough.grids.level = _COARSE_GRID
-    rough.conv_tol, rough.conv_tol_grad = _COARSE_TOLERANCE, _COARSE_TOLERANCE**0.5
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        rough.kernel(dm0=start)
-    # Not converged here is no failure: the real SCF starts from the ordinary guess then.
-    return np.asarray(rough.make_rdm1()) if rough.converged else start
 
 
 def _check_converged(engine: Any, energy: float, level: Level) -> None:
