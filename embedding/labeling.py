@@ -1,6 +1,7 @@
 """The one call of this package: system, partition and level in; energy and forces out (hartree, bohr)."""
 
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
@@ -15,6 +16,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.localization import Localized
 from drupe.embedding.partition import Partition
 from drupe.embedding.qmmm import MeanField, check_level, run_dft
+from drupe.embedding.restart import Restart
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 
@@ -27,7 +29,8 @@ def label(
     level: Level,
     *,
     check: bool = False,
-    density: NDArray[np.float64] | None = None,
+    density: NDArray[np.float64] | Restart | None = None,
+    on_restart: Callable[[Restart], None] | None = None,
 ) -> Label:
     """Compute the energy and forces of the QM region, and the corrections of its cores.
 
@@ -42,7 +45,10 @@ def label(
     check
         Also prove for each core that the functional embedded in itself gives the DFT energy to 1e-8.
     density
-        Density matrix to start the SCF from; changes the label only within the thresholds.
+        Where to start the SCF: what ``on_restart`` was given by the label of a near snapshot, or a density
+        matrix; changes the label only within the thresholds.
+    on_restart
+        Called with the start for the next snapshot once the SCF is done; it is not kept in the label.
 
     Returns
     -------
@@ -71,6 +77,8 @@ def label(
         density,
         region.radii,
     )
+    if on_restart is not None:
+        on_restart(field.restart)
     after_scf = time.perf_counter()
     forces_qm = forces_mm = None
     if level.forces == "low":

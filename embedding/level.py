@@ -33,6 +33,7 @@ _FIRST = frozenset(
     }
 )
 
+
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
     """A level stored before a field existed meant that field's default."""
     return fields

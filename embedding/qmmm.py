@@ -18,6 +18,7 @@ from drupe.embedding.dispersion import Dispersion, check_dispersion, disperse
 from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
 from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
+from drupe.embedding.restart import Restart, fitting_name
 from drupe.embedding.two_grids import converge
 from drupe.errors import ConvergenceError, InputError
 
@@ -35,8 +36,8 @@ class MeanField:
 
     Fields: ``engine`` PySCF's SCF object; ``hcore`` with the charges, ``overlap`` and ``density`` (both
     spins) of shape ``(n_ao, n_ao)``; ``energy`` in hartree with nuclei and dispersion; ``points``,
-    ``charges``, ``radii`` of the surroundings; ``iterations`` of the final SCF; ``dispersion``; ``terms``
-    the named parts of the energy in hartree, which add up to it.
+    ``charges``, ``radii`` of the surroundings; ``iterations`` of the SCF; ``dispersion``; ``restart`` for
+    the SCF of a near geometry; ``terms`` the named parts of the energy in hartree, which add up to it.
     """
 
     engine: Any
@@ -49,6 +50,7 @@ class MeanField:
     radii: NDArray[np.float64] | None
     iterations: int
     dispersion: Dispersion
+    restart: Restart
     terms: Mapping[str, float]
 
     @property
@@ -136,7 +138,7 @@ def run_dft(
     points: Matrix,
     charges: NDArray[np.float64],
     level: Level,
-    density: Matrix | None = None,
+    density: Matrix | Restart | None = None,
     radii: NDArray[np.float64] | None = None,
 ) -> MeanField:
     """Converge the SCF of the QM region in the field of ``charges``.
@@ -150,7 +152,8 @@ def run_dft(
     level
         Functional, basis, grid, thresholds.
     density
-        Starting density, ``(n_ao, n_ao)`` or ``(2, n_ao, n_ao)``; changes the result within the thresholds.
+        Where to start: the ``restart`` of a mean field at a near geometry, or a density matrix of shape
+        ``(n_ao, n_ao)`` or ``(2, n_ao, n_ao)``; changes the result within the thresholds.
     radii
         Gaussian width of each MM charge, ``(mm,)`` bohr; None for points.
 
@@ -174,8 +177,13 @@ def run_dft(
     engine.energy_nuc = lambda *_args: nuclear
     engine.conv_tol, engine.conv_tol_grad = level.scf_tolerance, level.gradient_tolerance
     engine.max_cycle = level.max_cycles
+    name = fitting_name(numbers, charge, multiplicity, level)
+    known_shift = None
+    if isinstance(density, Restart):
+        density.check_fits(name)
+        known_shift, density = density.shift, density.density
     start = _starting_density(engine, density)
-    iterations, shift = converge(engine, start, level)
+    iterations, shift = converge(engine, start, level, known_shift)
     energy = engine.e_tot
     _check_converged(engine, energy, level)
     final = np.asarray(engine.make_rdm1())
@@ -192,6 +200,7 @@ def run_dft(
         radii=radii,
         iterations=iterations,
         dispersion=dispersion,
+        restart=Restart(final, shift, name),
         terms={
             "nuclear repulsion": inner,
             "one-electron": float(parts["e1"].real) - in_field,

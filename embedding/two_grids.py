@@ -1,4 +1,4 @@
-"""SCF on two integration grids: PySCF's engine and a starting density in, the fine grid's answer out. Atomic units.
+"""SCF on two grids: PySCF's engine and a starting density in, the fine grid's answer out. Atomic units.
 
 Nearly all of what a fine grid adds to a Fock matrix does not depend on the last digits of the density. So
 the SCF runs on a coarse grid with the difference of the two potentials, taken at the last density, held
@@ -27,7 +27,7 @@ _COARSE_GRID = 0
 _MIDDLE_GRID = 1  # of the first correction, which need not be exact
 _BUILDS = 8  # corrections; three are usual
 _FALL = 1e-3  # the gradient that is left after a correction, from the one before: a few times this was seen
-_TIGHTER = 0.1  # inner thresholds against the outer ones
+_TIGHTER = 0.3  # inner thresholds against the outer ones
 _LOOSE = 1e-6  # hartree; the first SCF only brings the density near
 
 
