@@ -1,0 +1,206 @@
+"""Clusters out of periodic boxes: whole molecules, any box, any wrapping; and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drupe.embedding.periodic import cut_cluster, heights, make_whole
+from drupe.embedding.system import MolecularSystem
+from drupe.errors import InputError
+
+WATER = np.array([[0.0, 0.0, 0.0], [1.43, 1.11, 0.0], [-1.43, 1.11, 0.0]])  # O, H, H; bohr
+CHARGES = [-0.834, 0.417, 0.417]
+EDGE = 5.9  # bohr between waters of the lattice
+BOXES = {
+    "cubic": np.diag([23.6, 23.6, 23.6]),
+    "orthorhombic": np.diag([23.6, 29.5, 35.4]),
+    "triclinic": np.array([[23.6, 0.0, 0.0], [7.0, 24.0, 0.0], [-9.0, 8.0, 26.0]]),
+    "rotated": np.array([[0.0, 23.6, 0.0], [0.0, 0.0, 23.6], [23.6, 0.0, 5.0]]),
+}
+
+
+def water_box(box, seed=1):
+    """Whole waters on a lattice in ``box``, turned at random; the first is at the corner of the box."""
+    rng = np.random.default_rng(seed)
+    counts = np.floor(heights(box) / EDGE).astype(int)
+    nodes = np.stack(np.meshgrid(*[np.arange(c) / c for c in counts], indexing="ij"), -1).reshape(-1, 3)
+    turns = [np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in nodes]
+    positions = np.concatenate([node @ box + WATER @ turn for node, turn in zip(nodes, turns, strict=True)])
+    n = len(nodes)
+    return MolecularSystem(
+        numbers=np.tile([8, 1, 1], n),
+        positions=positions,
+        charges=np.tile(CHARGES, n),
+        bonds=np.concatenate([[[3 * k, 3 * k + 1], [3 * k, 3 * k + 2]] for k in range(n)]),
+        box=box,
+        atom_names=("O", "H1", "H2") * n,
+        residue_names=("HOH",) * (3 * n),
+        residue_ids=np.repeat(np.arange(1, n + 1), 3),
+        chain_ids=np.zeros(3 * n, int),
+    )
+
+
+def moved(system, seed):
+    """Every atom in an image of its own, and the whole box moved."""
+    rng = np.random.default_rng(seed)
+    jumps = rng.integers(-2, 3, size=(system.n_atoms, 3))
+    return system.with_positions(system.positions + jumps @ system.box + rng.normal(size=3))
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_wrapping_changes_nothing(name):
+    system = water_box(BOXES[name])
+    radius = 8.0
+    plain = cut_cluster(system, np.arange(3), radius)
+    for seed in range(5):
+        other = cut_cluster(moved(system, seed), np.arange(3), radius)
+        assert (other.atoms == plain.atoms).all()
+        # 1e-12: box vectors were added and taken off again.
+        assert other.system.positions == pytest.approx(plain.system.positions, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_molecules_are_whole_and_none_is_missing(name):
+    box = BOXES[name]
+    system = water_box(box)
+    cluster = cut_cluster(moved(system, 3), np.arange(3), 8.0)
+    found = cluster.system
+    lengths = np.linalg.norm(np.diff(found.positions[found.bonds], axis=1), axis=2)
+    assert lengths == pytest.approx(np.linalg.norm(WATER[1]), abs=1e-12)
+    assert cluster.charge == pytest.approx(0.0, abs=1e-12)
+    # Counted the long way: all atoms of 5 x 5 x 5 images against every QM atom.
+    images = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), -1).reshape(-1, 3) @ box
+    everywhere = system.positions[None] + images[:, None]
+    apart = np.linalg.norm(everywhere[:, :, None] - system.positions[None, None, :3], axis=3).min(axis=2)
+    near = (apart <= 8.0).any(axis=0).reshape(-1, 3).any(axis=1)
+    assert cluster.atoms.tolist() == np.flatnonzero(np.repeat(near, 3)).tolist()
+    reach = np.linalg.norm(found.positions[:, None] - found.positions[None, :3], axis=2).min(axis=1)
+    assert np.sort(reach[reach <= 8.0]) == pytest.approx(np.sort(apart[apart <= 8.0]), abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), skew=st.lists(st.floats(-8, 8), min_size=3, max_size=3))
+def test_shifts_say_how_the_cluster_came_about(seed, skew):
+    box = np.diag([24.0, 25.0, 26.0])
+    box[1, 0], box[2, 0], box[2, 1] = skew
+    system = moved(water_box(box, seed=seed % 7), seed)
+    cluster = cut_cluster(system, np.arange(3), 5.0)
+    back = system.positions + cluster.shifts @ box - cluster.origin
+    assert cluster.whole.positions == pytest.approx(back, abs=1e-9)
+    assert cluster.whole.positions[:3].mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-9)
+    outside = np.setdiff1d(np.arange(system.n_atoms), cluster.atoms)
+    assert (cluster.whole.charges[outside] == 0.0).all()
+    assert (cluster.whole.charges[cluster.atoms] == system.charges[cluster.atoms]).all()
+
+
+def test_two_molecules_of_the_region_are_joined():
+    system = water_box(BOXES["cubic"])
+    last = system.n_atoms - 3  # on the other face of the box: a neighbour of the first through the boundary
+    qm = np.array([0, 1, 2, last, last + 1, last + 2])
+    cluster = cut_cluster(system, qm, 4.0)
+    oxygens = cluster.whole.positions[[0, last]]
+    assert np.linalg.norm(oxygens[1] - oxygens[0]) == pytest.approx(EDGE * np.sqrt(3), abs=1e-9)
+
+
+def test_a_site_without_a_nucleus_goes_with_its_residue():
+    system = water_box(BOXES["cubic"])
+    n = system.n_atoms // 3
+    order = np.arange(system.n_atoms).reshape(n, 3)
+    sites = system.positions[order[:, 0]] + 0.1
+    mixed = MolecularSystem(
+        numbers=np.tile([8, 1, 1, 0], n),
+        positions=np.concatenate([system.positions[order], sites[:, None]], axis=1).reshape(-1, 3),
+        charges=np.tile([0.0, 0.52, 0.52, -1.04], n),
+        bonds=np.concatenate([[[4 * k, 4 * k + 1], [4 * k, 4 * k + 2]] for k in range(n)]),
+        box=system.box,
+        atom_names=("O", "H1", "H2", "M") * n,
+        residue_names=("HOH",) * (4 * n),
+        residue_ids=np.repeat(np.arange(1, n + 1), 4),
+        chain_ids=np.zeros(4 * n, int),
+    )
+    cluster = cut_cluster(moved(mixed, 5), np.arange(4), 8.0)
+    assert len(cluster.atoms) % 4 == 0
+    assert cluster.charge == pytest.approx(0.0, abs=1e-12)
+    quartets = cluster.system.positions.reshape(-1, 4, 3)
+    assert quartets[:, 3] - quartets[:, 0] == pytest.approx(np.full((len(quartets), 3), 0.1), abs=1e-9)
+
+
+def test_a_long_chain_is_made_whole():
+    n, box = 40, np.diag([20.0, 60.0, 20.0])
+    line = np.column_stack([np.zeros(n), 1.4 * np.arange(n), np.zeros(n)])
+    chain = MolecularSystem.from_atoms([6] * n, line, bonds=[[k, k + 1] for k in range(n - 1)])
+    chain = moved(dataclasses.replace(chain, box=box), 8)
+    group, shifts = make_whole(chain)
+    assert set(group.tolist()) == {0}
+    straight = chain.positions + shifts @ box
+    assert np.diff(straight, axis=0) == pytest.approx(np.diff(line, axis=0), abs=1e-9)
+
+
+def test_a_radius_that_does_not_fit_the_box_is_refused_with_numbers():
+    system = water_box(BOXES["cubic"])
+    with pytest.raises(InputError, match=r"23\.60 bohr apart.*\n.*use at most (\d+\.\d+) bohr") as caught:
+        cut_cluster(system, np.arange(3), 12.0)
+    largest = float(str(caught.value).split("at most ")[1].split(" ")[0])
+    cut_cluster(system, np.arange(3), largest - 1.5)  # a water's length less: nothing acts twice
+    with pytest.raises(InputError, match="too large for the box"):
+        cut_cluster(system, np.arange(3), largest + 0.01)
+
+
+def test_a_molecule_with_two_images_in_reach_is_refused():
+    system = water_box(BOXES["cubic"])
+    # From z = -5 to 16.6: its end is nearer to the region around 0 through the face at 23.6.
+    rod = np.column_stack([np.zeros(9), np.full(9, 5.0), 2.7 * np.arange(9) - 5.0])
+    n = system.n_atoms
+    both = dataclasses.replace(
+        system,
+        numbers=np.append(system.numbers, [6] * 9),
+        positions=np.concatenate([system.positions, rod]),
+        charges=np.append(system.charges, np.zeros(9)),
+        bonds=np.concatenate([system.bonds, [[n + k, n + k + 1] for k in range(8)]]),
+        atom_names=(*system.atom_names, *(f"C{k}" for k in range(9))),
+        residue_names=(*system.residue_names, *["ROD"] * 9),
+        residue_ids=np.append(system.residue_ids, [999] * 9),
+        chain_ids=np.append(system.chain_ids, [1] * 9),
+    )
+    with pytest.raises(InputError, match="ROD 999.*two images"):
+        cut_cluster(both, np.arange(3), 9.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"box": None}, "has no box"),
+        ({"box": np.array([[20.0, 0, 0], [0, 20.0, 0], [20.0, 20.0, 0]])}, "span no volume"),
+        ({"bonds": np.zeros((0, 2), int)}, "lists no bonds"),
+        ({"box": np.diag([2.0, 23.6, 23.6])}, "too large for the box"),
+    ],
+)
+def test_boxes_that_cannot_be_cut_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        cut_cluster(dataclasses.replace(water_box(BOXES["cubic"]), **change), np.arange(3), 8.0)
+
+
+def test_a_molecule_bonded_to_its_own_image_is_refused():
+    ring = MolecularSystem.from_atoms(
+        [6] * 4, [[3.0 * k, 0, 0] for k in range(4)], bonds=[[0, 1], [1, 2], [2, 3], [0, 3]]
+    )
+    with pytest.raises(InputError, match="own image"):
+        make_whole(dataclasses.replace(ring, box=np.diag([12.0, 20.0, 20.0])))
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, np.nan, np.inf])
+def test_a_radius_that_is_no_length_is_refused(radius):
+    with pytest.raises(InputError, match="radius"):
+        cut_cluster(water_box(BOXES["cubic"]), np.arange(3), radius)
+
+
+def test_forces_go_back_to_the_atoms_of_the_box():
+    system = moved(water_box(BOXES["triclinic"]), 2)
+    cluster = cut_cluster(system, np.arange(3), 6.0)
+    forces = np.random.default_rng(0).normal(size=(len(cluster.atoms), 3))
+    spread = cluster.scatter(forces)
+    assert (spread[cluster.atoms] == forces).all()
+    assert np.count_nonzero(spread) == forces.size
