@@ -240,9 +240,9 @@ def _check_radius(system: MolecularSystem, region: Matrix, radius: float) -> Non
         k = int((tall - extent).argmin())
         remedy = f"use at most {max(largest, 0.0):.2f} bohr here, or a larger box"
         raise InputError(
-            f"a cluster radius of {radius:.2f} bohr ({radius / angstrom:.2f} A) is too large for the box: its "
-            f"faces are {tall[k]:.2f} bohr apart and the QM region is {extent[k]:.2f} bohr long that way, so "
-            "that atoms would act through two images",
+            f"a cluster radius of {radius:.2f} bohr ({radius / angstrom:.2f} A) is too large for the box: "
+            f"its faces are {tall[k]:.2f} bohr apart and the QM region is {extent[k]:.2f} bohr long "
+            "that way, so that atoms would act through two images",
             remedy=remedy if largest > 0 else "take a smaller QM region, or a larger box",
         )
 

@@ -1,8 +1,8 @@
 """Labels of a ligand in its pocket, and of one in water, for learning: run it, stop it, run it again.
 
 ``python make.py --folder /data/pocket --stage sample`` runs the MM dynamics, ``--stage label`` also
-labels the frames. Both go on where they stopped, also after a kill: the folder is a campaign store.
-Results are records, read back with ``read_labels`` of ``pocket_labels``.
+labels the frames, ``--stage count`` says what is there while the others run. They go on where they
+stopped, also after a kill: the folder is a campaign store. ``read_labels`` of ``pocket_labels`` reads it.
 """
 
 import os
@@ -16,8 +16,9 @@ HERE = Path(__file__).resolve().parent
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
 sys.path.insert(0, str(HERE))
 
+from pocket_labels import tell  # noqa: E402
 from pocket_sampling import SYSTEMS  # noqa: E402
-from pocket_tasks import Plan, labelling, sampling  # noqa: E402
+from pocket_tasks import Plan, labelling  # noqa: E402
 
 from drupe.errors import DrupeError  # noqa: E402
 from drupe.freeenergy.runner import Node, run_graph  # noqa: E402
@@ -43,33 +44,37 @@ class Lines:
             print(f"{row.state:6s} {node.name:34s} {row.seconds:8.1f} s  {self._left} left", flush=True)
 
 
-def make(folder: Path, nodes: Sequence[Node], workers: int, threads: int) -> dict[str, Row]:
+def make(folder: Path, nodes: Sequence[Node], workers: int) -> dict[str, Row]:
     """Run ``nodes`` in the store of ``folder``; what is finished there is not run again."""
     with Store(folder) as store:
-        engine = LocalEngine(store.scratch, folder / "logs", slots=workers, threads=threads)
+        # Each task has one thread: on a busy machine threads that wait for each other lose most.
+        engine = LocalEngine(store.scratch, folder / "logs", slots=workers, threads=1)
         return run_graph(nodes, {}, store, engine, Lines(nodes), timeout_s=TIME_LIMIT_S)
 
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where frames and labels lie.")
 @click.option("--system", type=click.Choice(SYSTEMS), multiple=True, help="Default: all.")
-@click.option("--stage", type=click.Choice(["sample", "label"]), default="label", show_default=True)
+@click.option("--stage", type=click.Choice(["sample", "label", "count"]), default="label", show_default=True)
 @click.option("--low", default=300, show_default=True, help="Labels of each system.")
 @click.option("--high", default=60, show_default=True, help="How many of them are core-corrected.")
-@click.option("--workers", default=2, show_default=True, help="Tasks at a time; dynamics alone: its threads.")
+@click.option("--workers", default=2, show_default=True, help="Tasks at a time, one thread each.")
 def main(folder: Path, system: tuple[str, ...], stage: str, low: int, high: int, workers: int) -> None:
     """Make the pocket data set in FOLDER, or go on with it."""
     plan = Plan(low=low, high=high)
     chosen = system or SYSTEMS
+    rows: dict[str, Row] = {}
     try:
-        if stage == "sample":
-            rows = make(folder, [n for s in chosen for n in sampling(plan, s)], 1, workers)
-        else:
-            rows = make(folder, labelling(plan, chosen), workers, 1)
+        if stage != "count":
+            nodes = labelling(plan, chosen)
+            rows = make(folder, [node for node in nodes if stage in ("label", node.stage)], workers)
+        for name in chosen:
+            print(tell(folder, name))
     except DrupeError as error:
         raise SystemExit(f"{error}") from error
     failed = sorted(name for name, row in rows.items() if row.state == "failed")
-    print(f"{len(rows) - len(failed)} tasks done, {len(failed)} failed {failed[:8]}")
+    if failed:
+        print(f"{len(failed)} tasks failed: {', '.join(failed[:8])}")
     raise SystemExit(3 if failed else 0)
 
 

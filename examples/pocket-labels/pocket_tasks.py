@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pocket_sampling import ChunkStage, StartStage
+import numpy as np
+from pocket_labels import REGIONS, FrameStage
+from pocket_sampling import SYSTEMS, ChunkStage, StartStage
 
 from drupe.freeenergy.runner import Node
 
@@ -39,11 +41,11 @@ def sampling(plan: Plan, system: str) -> list[Node]:
     nodes = [start]
     for chunk in range(plan.chunks):
         for run in range(plan.runs):
-            before = (chunk_name(system, run, chunk - 1),) if chunk else ()
+            before = (_chunk(system, run, chunk - 1),) if chunk else ()
             settings = ChunkStage(
                 system, run, chunk, plan.frames_per_chunk, plan.spacing_ps, plan.equilibration_ps, plan.seed
             )
-            name = chunk_name(system, run, chunk)
+            name = _chunk(system, run, chunk)
             nodes.append(
                 Node(name, "sample", "pocket_sampling:sample_chunk", settings, (start.name, *before))
             )
@@ -51,9 +53,44 @@ def sampling(plan: Plan, system: str) -> list[Node]:
 
 
 def labelling(plan: Plan, systems: Sequence[str]) -> list[Node]:
-    return [node for system in systems for node in sampling(plan, system)]
+    """Tasks of dynamics and labels, one chunk of all runs after the other.
+
+    What is finished at any time is a stretch of all runs of all systems, labels with and without
+    core in their final proportion.
+    """
+    nodes = []
+    dynamics = {system: sampling(plan, system) for system in systems}
+    labels = {system: _labels(plan, system) for system in systems}
+    per_chunk = plan.runs * plan.frames_per_chunk
+    for chunk in range(plan.chunks):
+        for system in systems:
+            first = 0 if chunk == 0 else 1 + chunk * plan.runs  # the start comes with the first chunk
+            nodes += dynamics[system][first : 1 + (chunk + 1) * plan.runs]
+        for place in range(chunk * per_chunk, min((chunk + 1) * per_chunk, plan.low)):
+            nodes += [labels[system][place] for system in systems]
+    return nodes
 
 
-def chunk_name(system: str, run: int, chunk: int) -> str:
-    """Name of a task of the dynamics."""
+def _labels(plan: Plan, system: str) -> list[Node]:
+    """Labels of a system: within each chunk of all runs in an order drawn from the seed."""
+    region = REGIONS[system]
+    rng = np.random.default_rng([plan.seed, SYSTEMS.index(system)])
+    nodes: list[Node] = []
+    for chunk in range(plan.chunks):
+        for drawn in rng.permutation(plan.runs * plan.frames_per_chunk).tolist()[: plan.low - len(nodes)]:
+            run, place = divmod(drawn, plan.frames_per_chunk)
+            frame = chunk * plan.frames_per_chunk + place
+            done = len(nodes)
+            with_core = (done + 1) * plan.high // plan.low > done * plan.high // plan.low
+            settings = FrameStage(
+                system, run, frame, place, "CCSD(T)" if with_core else None,
+                region.n_occupied, region.cluster_bohr,
+            )  # fmt: skip
+            needs = (f"{system}/start", _chunk(system, run, chunk))
+            name = f"{system}/run-{run}/frame-{frame:04d}"
+            nodes.append(Node(name, "label", "pocket_labels:label_frame", settings, needs))
+    return nodes
+
+
+def _chunk(system: str, run: int, chunk: int) -> str:
     return f"{system}/run-{run}/chunk-{chunk:03d}"
