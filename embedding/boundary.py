@@ -60,7 +60,7 @@ class QuantumRegion:
     positions       ``(qm + links, 3)``     bohr
     points          ``(sites, 3)``          bohr  only sites with a charge
     charges         ``(sites,)``            e
-    radii           ``(sites,)`` or None    bohr  Gaussian radii; None for points
+    radii           ``(sites,)`` or None    bohr  Gaussian radii (what M1 gives away keeps its own)
     link_hosts      ``(links, 2)``          --    row among the QM atoms, row among the MM atoms
     link_slopes     ``(links, 3, 3)``       --    d(link position) / d(MM host position)
     site_hosts      ``(sites, 2)``          --    rows among the MM atoms
