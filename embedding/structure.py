@@ -6,10 +6,11 @@ re-exports is what a caller needs.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from drupe.embedding.amber import read_amber
+from drupe.embedding.amber import check_solvent_model, read_amber
 from drupe.embedding.input_files import existing_file, locate
 from drupe.embedding.mechanics import Structure, cut_out, openmm_system, openmm_topology
 from drupe.embedding.system import MolecularSystem
@@ -35,6 +36,7 @@ def read_structure(
     *,
     parameters: Sequence[str | Path] = (),
     system: str | Path | None = None,
+    ligand: str | Path | None = None,
     implicit_solvent: str | None = None,
     include: str | Path | None = None,
     box: ArrayLike | None = None,
@@ -48,6 +50,7 @@ def read_structure(
     .top                 coordinates (.gro)       GROMACS; ``include`` its force fields
     .psf                 coordinates, parameters  CHARMM; ``box`` (3, 3) in bohr or None
     .pdb                 system (.xml)            any serialised OpenMM System
+    .pdb                 ligand (.sdf)            ff14SB and GAFF2; ``implicit_solvent`` OBC2 or None
     ===================  =======================  ==========================================
 
     A ``.top`` file that starts like an Amber topology is read as one.
@@ -58,11 +61,12 @@ def read_structure(
         If the kind cannot be told, something it needs was not given, or the reader refuses.
     """
     path = existing_file(topology)
-    kind = _kind(path)
+    kind = "complex" if ligand is not None and path.suffix.lower() == ".pdb" else _kind(path)
     given = {
         "coordinates": coordinates is not None,
         "parameters": bool(parameters),
         "system": system is not None,
+        "ligand": ligand is not None,
         "implicit_solvent": implicit_solvent is not None,
         "include": include is not None,
         "box": box is not None,
@@ -78,6 +82,10 @@ def read_structure(
         from drupe.embedding.charmm import read_charmm
 
         return read_charmm(path, str(coordinates), parameters, box=box)
+    if kind == "complex":
+        from drupe.embedding.complexes import read_complex
+
+        return read_complex(path, str(ligand), solvent=_solvent(implicit_solvent))
     from drupe.embedding.pdb import read_pdb_with_system
 
     return read_pdb_with_system(path, str(system))
@@ -112,7 +120,13 @@ _NEEDS = {
     "GROMACS": ({"coordinates"}, {"include"}),
     "CHARMM": ({"coordinates", "parameters"}, {"box"}),
     "PDB": ({"system"}, set()),
+    "complex": ({"ligand"}, {"implicit_solvent"}),
 }
+
+
+def _solvent(name: str | None) -> Literal["OBC2"] | None:
+    check_solvent_model(name)
+    return "OBC2" if name == "OBC2" else None
 
 
 def _kind(path: Path) -> str:
@@ -136,7 +150,11 @@ def _check_given(path: Path, kind: str, given: dict[str, bool]) -> None:
     missing = sorted(name for name in needs if not given[name])
     foreign = sorted(name for name, is_given in given.items() if is_given and name not in needs | may)
     if missing:
-        advice = "the serialised OpenMM System (.xml)" if kind == "PDB" else ", ".join(missing)
+        advice = (
+            "the serialised OpenMM System (.xml) as system, or the ligand (.sdf) as ligand"
+            if kind == "PDB"
+            else ", ".join(missing)
+        )
         raise InputError(
             f"{path.name} is a {kind} file and needs {', '.join(missing)}", remedy=f"give also {advice}"
         )

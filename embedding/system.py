@@ -121,17 +121,28 @@ class MolecularSystem:
         return read_charmm(psf, coordinates, parameters, box=box).system
 
     @classmethod
-    def from_pdb(cls, pdb: str | Path, system_xml: str | Path) -> "MolecularSystem":
-        """Read a PDB file with a serialised OpenMM System, which brings the charges.
+    def from_pdb(
+        cls,
+        pdb: str | Path,
+        system_xml: str | Path | None = None,
+        *,
+        ligand: str | Path | None = None,
+    ) -> "MolecularSystem":
+        """Read a PDB file with what brings the charges: a serialised OpenMM System, or a ligand's SDF file.
+
+        With a ligand the protein gets ff14SB and the ligand GAFF2: see
+        `drupe.embedding.complexes.read_complex`, which also builds boxes of water.
 
         Raises
         ------
         InputError
             If a file is missing, damaged or hostile, or the two do not belong together.
+        MachineError
+            If a ligand is given and AmberTools (``drupe[amber]``) is not installed.
         """
-        from drupe.embedding.pdb import read_pdb_with_system
+        from drupe.embedding.structure import read_structure
 
-        return read_pdb_with_system(pdb, system_xml).system
+        return read_structure(pdb, system=system_xml, ligand=ligand).system
 
     @classmethod
     def from_openmm(

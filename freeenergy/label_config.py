@@ -36,6 +36,7 @@ class StructureTable(Table):
     coordinates: str | None = None
     parameters: list[str] = Field(default_factory=list)
     system: str | None = None
+    ligand: str | None = None
     include: str | None = None
     box: Annotated[list[Bohr], Field(min_length=3, max_length=3)] | None = None
 

@@ -154,6 +154,7 @@ def _read_structure(config: LabelConfig, base: Path) -> MolecularSystem:
     others: dict[str, Any] = {
         "parameters": [locate(path, base) for path in given.parameters],
         "system": place(given.system),
+        "ligand": place(given.ligand),
         "include": None if given.include is None else base / given.include,
         "box": None if given.box is None else np.diag(given.box),
     }
