@@ -15,6 +15,7 @@ from drupe.embedding.geometry import check_geometry
 from drupe.embedding.links import AllowCut, check_links, find_links
 from drupe.embedding.selection import Selection, select
 from drupe.embedding.system import MolecularSystem
+from drupe.embedding.valence import check_hydrogens
 from drupe.errors import InputError
 from drupe.records import content_key, frozen, record_key, register
 
@@ -105,6 +106,7 @@ class Partition:
         multiplicity: int = 1,
         cores: Sequence[Selection | CoreSpec] = (),
         allow_cut: AllowCut = (),
+        allow_open_valence: bool = False,
     ) -> "Partition":
         """Choose the regions of ``system``.
 
@@ -123,13 +125,15 @@ class Partition:
         allow_cut
             Bonds between QM and MM atoms become link atoms by themselves where they are sp3 C-C single
             bonds; name other pairs of atoms here to cut them all the same. True allows every cut.
+        allow_open_valence
+            Take a closed-shell region even where hydrogens seem to be missing (a carbene, a bare ion).
 
         Raises
         ------
         InputError
             If a selection is empty, unreadable or out of range, cores leave the QM region or share
             atoms, a bond is cut that should not be, atoms overlap, a molecule is broken over the
-            periodic box, or the electrons do not fit the state.
+            periodic box, hydrogens are missing, or the electrons do not fit the state.
         """
         region = select(system, qm, what="the QM region", charge=charge)
         chosen = []
@@ -150,6 +154,8 @@ class Partition:
             links=find_links(system, region, allow_cut),
         )
         partition.check_fits(system)
+        if not allow_open_valence:
+            check_hydrogens(system, region, multiplicity)
         return partition
 
     @property

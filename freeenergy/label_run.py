@@ -171,6 +171,7 @@ def _select(config: LabelConfig, system: MolecularSystem) -> Partition:
         multiplicity=given.multiplicity,
         cores=cores,
         allow_cut=given.allow_cut,
+        allow_open_valence=given.allow_open_valence,
     )
 
 
