@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
-from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from drupe.embedding.level import Level
 from drupe.freeenergy.config import Count, EngineTable, Selection
@@ -109,6 +109,12 @@ def _tuples(value: object) -> object:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
+class _StrictTable(Table):
+    """A table whose values are never converted: ``true`` is no number and ``"3"`` neither."""
+
+    model_config = ConfigDict(strict=True)
+
+
 def _level_table() -> type[Table]:
     hints = get_type_hints(Level)
     fields: dict[str, Any] = {}
@@ -116,8 +122,8 @@ def _level_table() -> type[Table]:
         hint = hints[field.name]
         default = ... if field.default is dataclasses.MISSING else field.default
         reader = BeforeValidator(_reader(field.name, hint))
-        fields[field.name] = (Annotated[hint, Field(strict=True), reader], default)
-    made: type[Table] = create_model("LevelTable", __base__=Table, **fields)
+        fields[field.name] = (Annotated[hint, reader], default)
+    made: type[Table] = create_model("LevelTable", __base__=_StrictTable, **fields)
     return made
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from drupe.embedding import Level, Partition, label
 from drupe.embedding.structure import read_system
+from drupe.errors import InputError
 from drupe.freeenergy.cli import main
 from drupe.freeenergy.label_config import DIMENSIONLESS, QUANTITIES, read_label_config
 from drupe.freeenergy.label_run import prepare_labels
@@ -224,6 +225,23 @@ def test_quantities_none_and_lists_become_what_a_level_wants(folder):
         scf_tolerance=1e-5 * kcal_per_mol,
     )  # fmt: skip
     assert made.key == expected.key
+
+
+def test_tables_by_element_and_lengths_become_what_a_level_wants(folder):
+    level = 'charge_radii = { default = "1 A", H = "0.5 bohr" }'
+    text = INPUT.replace("max_cycles = 12", level)
+    text = text.replace('basis = "sto-3g"', 'basis = { default = "sto-3g", O = "6-31g" }')
+    (folder / "in.toml").write_text(text)
+    made = read_label_config(folder / "in.toml").make_level()
+    expected = Level(
+        functional="HF",
+        basis={"default": "sto-3g", "O": "6-31g"},
+        charge_radii={"default": angstrom, "H": 0.5},
+    )
+    assert made.key == expected.key
+    (folder / "in.toml").write_text(text.replace('"1 A"', "1.0"))
+    with pytest.raises(InputError, match=r"charge_radii.*1\.0 has no unit"):
+        read_label_config(folder / "in.toml")
 
 
 def test_the_example_is_ready_to_run():
