@@ -72,6 +72,10 @@ def approximations(level: Level, cores: Sequence[CoreResult], region: QuantumReg
     found = []
     if cores and level.forces == "low":
         found.append("forces: of the DFT/MM energy, without the core corrections")
+    if cores and level.forces == "directional":
+        found.append("forces: of the DFT/MM energy; exact slopes along random directions only")
+    if cores and level.forces == "mp2" and level.core != "MP2":
+        found.append(f"forces: MP2 in all virtual orbitals in place of {level.core}")
     for number, core in enumerate(cores, start=1):
         if core.n_virtual < core.n_virtual_full:
             found.append(

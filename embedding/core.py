@@ -6,6 +6,7 @@ dE = E_WF[h~; n_A] - E_low[gamma_A] - Tr gamma_A v_emb. The core's orbitals live
 the surroundings' occupied orbitals, which is the projected Fock operator without a shift parameter.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.localization import Localized, spade
 from drupe.embedding.projection import complement_basis
 from drupe.embedding.qmmm import MeanField
+from drupe.embedding.solved import SolvedCore
 from drupe.embedding.virtuals import concentric_shells
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import register
@@ -123,6 +125,7 @@ def correct_core(
     label: str = "core",
     residual_overlap: float = 0.0,
     check: bool = False,
+    keep: Callable[[SolvedCore], None] | None = None,
 ) -> CoreResult:
     """Correction of one core.
 
@@ -140,6 +143,8 @@ def correct_core(
         Passed on to the result.
     check
         Also embed the functional in itself and refuse an error above 1e-8 hartree.
+    keep
+        Called with the solved core, for those who go on from there.
 
     Raises
     ------
@@ -164,6 +169,22 @@ def correct_core(
     n_full = virtuals.shape[1]
     n_kept = n_full if level.virtual_shells is None else ends[min(level.virtual_shells, len(ends) - 1)]
     solution, truncation = _solve(embedded, mean_field, rotation[:, :n_kept], n_core, level)
+    if keep is not None:
+        inner = np.hstack(
+            [mean_field.orbitals[:, :n_core], mean_field.orbitals[:, n_core:] @ rotation[:, :n_kept]]
+        )
+        keep(
+            SolvedCore(
+                localized=localized,
+                atoms=atoms,
+                rows=field.core_rows(atoms),
+                h=embedded.h_ao,
+                orbitals=embedded.basis @ mean_field.orbitals,
+                energies=mean_field.energies,
+                kept=embedded.basis @ inner,
+                state=solution.state,
+            )
+        )
     return CoreResult(
         label=label,
         method=level.core,

@@ -7,7 +7,7 @@ any other orbitals are wrong.
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -77,12 +77,14 @@ class Solution:
     """What a solver returns, in hartree.
 
     Fields: ``energy`` total with the constant; ``reference`` energy of the determinant, with the constant;
-    ``t1`` diagnostic, or None where the method has no singles.
+    ``t1`` diagnostic, or None where the method has no singles; ``state`` what a gradient starts from: of
+    coupled cluster, PySCF's converged solver and its integrals.
     """
 
     energy: float
     reference: float
     t1: float | None = None
+    state: Any = field(default=None, repr=False, compare=False)
 
     @property
     def correlation(self) -> float:
@@ -194,7 +196,7 @@ def _coupled_cluster(
     if triples:
         correlation += solver.ccsd_t(eris=integrals)
     t1 = float(np.linalg.norm(singles) / np.sqrt(2 * n))
-    return Solution(reference + float(correlation), reference, t1)
+    return Solution(reference + float(correlation), reference, t1, state=(solver, integrals))
 
 
 def _reference(hamiltonian: EmbeddedHamiltonian) -> Any:

@@ -1,5 +1,6 @@
 """The one call of this package: system, partition and level in; energy and forces out (hartree, bohr)."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from drupe.embedding.accounting import approximations, diagnose, energy_terms
 from drupe.embedding.boundary import quantum_region
 from drupe.embedding.core import CoreResult, correct_core, localize_core
+from drupe.embedding.directional import DirectionalSlopes, directional_slopes
+from drupe.embedding.forces import check_forces, check_memory, force_name, needs_cores, region_forces
 from drupe.embedding.hamiltonian import known_solver
 from drupe.embedding.labels import Label
 from drupe.embedding.level import Level
@@ -17,8 +20,9 @@ from drupe.embedding.localization import Localized
 from drupe.embedding.partition import Partition
 from drupe.embedding.qmmm import MeanField, check_level, run_dft
 from drupe.embedding.restart import Restart
+from drupe.embedding.solved import SolvedCore
 from drupe.embedding.system import MolecularSystem
-from drupe.errors import InputError
+from drupe.errors import ConvergenceError, InputError
 
 __all__ = ["Label", "Level", "check_request", "label"]
 
@@ -53,7 +57,8 @@ def label(
     Returns
     -------
     Label
-        ``energy = energy_low + sum of core corrections``. The forces are those of ``energy_low``.
+        ``energy = energy_low + sum of core corrections``. ``force_level`` names the energy whose forces it
+        carries.
 
     Raises
     ------
@@ -80,17 +85,20 @@ def label(
     if on_restart is not None:
         on_restart(field.restart)
     after_scf = time.perf_counter()
-    forces_qm = forces_mm = None
-    if level.forces == "low":
-        forces_qm, forces_mm = region.scatter(*field.forces())
-    after_forces = time.perf_counter()
-    cores = _correct_cores(field, partition, level, check) if level.core else ()
+    check_memory(field, level)
+    solved: list[SolvedCore] = []
+    keep = solved.append if needs_cores(level) else None
+    cores = _correct_cores(field, partition, level, check, keep) if level.core else ()
+    after_cores = time.perf_counter()
+    forces = region_forces(field, solved, level)
+    forces_qm, forces_mm = (None, None) if forces is None else region.scatter(*forces)
+    slopes = _slopes(system, partition, level, field, cores) if level.forces == "directional" else None
     ended = time.perf_counter()
     charges, dipole = field.mulliken()
     diagnostics = diagnose(field, cores, region)
     diagnostics["seconds_scf"] = after_scf - started
-    diagnostics["seconds_forces"] = after_forces - after_scf
-    diagnostics["seconds_cores"] = ended - after_forces
+    diagnostics["seconds_cores"] = after_cores - after_scf
+    diagnostics["seconds_forces"] = ended - after_cores
     return Label(
         system=system.key,
         partition=partition.key,
@@ -99,7 +107,7 @@ def label(
         energy=field.energy + sum(core.correction for core in cores),
         forces_qm=forces_qm,
         forces_mm=forces_mm,
-        force_level="DFT/MM" if level.forces == "low" else "none",
+        force_level=force_name(level),
         cores=cores,
         charges_qm=charges[: len(qm)],
         dipole=dipole,
@@ -119,6 +127,9 @@ def label(
         moved_charges=region.moved.charges,
         moved_hosts=region.moved.hosts,
         moved_weights=region.moved.weights,
+        directions=None if slopes is None else slopes.directions,
+        slopes=None if slopes is None else slopes.slopes,
+        slope_errors=None if slopes is None else slopes.errors,
     )
 
 
@@ -144,6 +155,8 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
     partition.check_fits(system)
     region = quantum_region(system, partition, level)
     check_level(region.numbers, region.positions, partition.charge, partition.multiplicity, level)
+    closed = partition.multiplicity == 1 and all(core.multiplicity == 1 for core in partition.cores)
+    check_forces(level, closed_shell=closed)
     if level.core is None:
         return
     known_solver(level.core)
@@ -166,7 +179,11 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
 
 
 def _correct_cores(
-    field: MeanField, partition: Partition, level: Level, check: bool
+    field: MeanField,
+    partition: Partition,
+    level: Level,
+    check: bool,
+    keep: Callable[[SolvedCore], None] | None,
 ) -> tuple[CoreResult, ...]:
     places = [partition.core_rows(core) for core in partition.cores]
     counts = level.n_occupied or (None,) * len(places)
@@ -180,8 +197,41 @@ def _correct_cores(
             label=core.label,
             residual_overlap=_residual(field, own, split),
             check=check,
+            keep=keep,
         )
         for core, atoms, own in zip(partition.cores, places, split, strict=True)
+    )
+
+
+def _slopes(
+    system: MolecularSystem,
+    partition: Partition,
+    level: Level,
+    field: MeanField,
+    cores: tuple[CoreResult, ...],
+) -> DirectionalSlopes:
+    """Exact slopes of the energy along random directions of the QM atoms, numbers of orbitals held fixed."""
+    quick = dataclasses.replace(level, forces="none", n_occupied=tuple(core.n_occupied for core in cores))
+    sizes = [core.n_virtual for core in cores]
+
+    def energy(positions: NDArray[np.float64]) -> float:
+        moved = system.positions.copy()
+        moved[partition.qm] = positions
+        found = label(system.with_positions(moved), partition, quick, density=field.restart)
+        if [core.n_virtual for core in found.cores] != sizes:
+            raise ConvergenceError(
+                f"the cores have {sizes} virtual orbitals here and "
+                f"{[core.n_virtual for core in found.cores]} nearby: their energy has a step",
+                remedy="use virtual_shells=None, or another number of shells",
+            )
+        return found.energy
+
+    return directional_slopes(
+        energy,
+        system.positions[partition.qm],
+        level.n_directions,
+        level.direction_seed,
+        level.direction_step,
     )
 
 

@@ -35,7 +35,12 @@ def _whole_molecules(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@register(version=2, upgrades={1: _whole_molecules})
+def _without_slopes(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 had no directional derivatives; the fields for them may be left out."""
+    return fields
+
+
+@register(version=3, upgrades={1: _whole_molecules, 2: _without_slopes})
 @dataclass(frozen=True, eq=False)
 class Label:
     """Energy and forces of the QM region in the field of the MM charges. Converged, or it does not exist.
@@ -47,8 +52,8 @@ class Label:
     level                record
     energy_low           scalar        hartree       DFT of the QM region in the MM charges
     energy               scalar        hartree       with the corrections of all cores
-    forces_qm            ``(qm, 3)``   hartree/bohr  of ``energy_low``; None if not asked for
-    forces_mm            ``(mm, 3)``   hartree/bohr  of ``energy_low`` alone: no force between MM atoms
+    forces_qm            ``(qm, 3)``   hartree/bohr  of the energy ``force_level``; None if not asked for
+    forces_mm            ``(mm, 3)``   hartree/bohr  the same, without any force between MM atoms
     force_level          text                        which energy the forces belong to
     cores                tuple                       one `CoreResult` per core
     charges_qm           ``(qm,)``     e             Mulliken
@@ -61,6 +66,9 @@ class Label:
     mm_charges           ``(mm,)``     e
     seconds              scalar        s             wall time
     versions             mapping                     of the packages that computed it
+    directions           ``(k, qm, 3)``              of norm 1, for ``slopes``; None without
+    slopes               ``(k,)``      hartree/bohr  exact d ``energy`` / ds along them
+    slope_errors         ``(k,)``      hartree/bohr  a third of the change from step 2h to h
     ===================  ============  ============  =====================================================
     """
 
@@ -91,6 +99,9 @@ class Label:
     moved_charges: NDArray[np.float64]
     moved_hosts: NDArray[np.int64]
     moved_weights: NDArray[np.float64]
+    directions: NDArray[np.float64] | None = None
+    slopes: NDArray[np.float64] | None = None
+    slope_errors: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n_qm, n_mm = len(self.qm_numbers), len(self.mm_charges)
@@ -111,6 +122,10 @@ class Label:
             "moved_hosts": (n_moved, 2),
             "moved_weights": (n_moved, 2),
         }
+        if self.directions is not None:
+            n_directions = len(self.directions)
+            shapes["directions"] = (n_directions, n_qm, 3)
+            shapes["slopes"] = shapes["slope_errors"] = (n_directions,)
         whole = ("links", "moved_hosts")
         object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
         object.__setattr__(self, "cores", tuple(self.cores))

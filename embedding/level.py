@@ -33,6 +33,8 @@ _FIRST = frozenset(
     }
 )
 
+_FORCES = ("low", "none", "exact", "mp2", "directional")
+
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
     """A level stored before a field existed meant that field's default."""
@@ -66,7 +68,10 @@ class Level:
     grid
         PySCF grid level, 0 to 9.
     forces
-        ``"low"`` for forces of the DFT/MM energy, ``"none"`` for none.
+        ``"low"`` for forces of the DFT/MM energy, ``"none"`` for none; with cores also ``"exact"`` for those
+        of the core-corrected energy (analytic, all virtual orbitals), ``"mp2"`` for the same with MP2 in all
+        virtual orbitals in place of the cores' method, and ``"directional"`` for exact slopes of the
+        core-corrected energy along random directions beside the forces of DFT/MM.
     boundary
         Where the charge of an MM atom at a cut bond goes: ``"rcd"`` (conserves charge and dipole),
         ``"rc"`` (charge) or ``"z1"`` (deleted); see `drupe.embedding.boundary`.
@@ -76,6 +81,9 @@ class Level:
         Norm of the orbital gradient that ends the SCF, also of the embedded one.
     cc_tolerance
         Energy change in hartree that ends the coupled-cluster iterations.
+    n_directions, direction_seed, direction_step
+        For ``forces="directional"``: how many directions, the seed of their random numbers, and the
+        displacement in bohr along a direction of norm 1. Only QM atoms move, and link atoms with them.
     max_cycles
         Iterations before SCF or CC counts as not converged.
     max_memory_mb
@@ -116,6 +124,9 @@ class Level:
     charge_radii: Radii | None = None
     environment: str = "all"
     cluster_radius: float | None = None
+    n_directions: int = 4
+    direction_seed: int = 0
+    direction_step: float = 0.02
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "basis", names_by_element("basis", self.basis))
@@ -126,7 +137,13 @@ class Level:
         if self.n_occupied is not None:
             object.__setattr__(self, "n_occupied", tuple(int(n) for n in self.n_occupied))
         wrong = [
-            (self.forces not in ("low", "none"), f"forces={self.forces!r}", 'use "low" or "none"'),
+            (self.forces not in _FORCES, f"forces={self.forces!r}", f"use one of {', '.join(_FORCES)}"),
+            (self.n_directions < 1, f"n_directions={self.n_directions}", "ask for at least one direction"),
+            (
+                not 1e-4 <= self.direction_step <= 0.1,
+                f"direction_step={self.direction_step}",
+                "give a step between 1e-4 and 0.1 bohr",
+            ),
             (
                 self.boundary not in ("rcd", "rc", "z1"),
                 f"boundary={self.boundary!r}",

@@ -105,10 +105,14 @@ class MeanField:
         bounds = self.engine.mol.aoslice_by_atom()[:, 2:]
         return np.concatenate([np.arange(*bounds[atom]) for atom in atoms])
 
-    def forces(self) -> tuple[Matrix, Matrix]:
-        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
+    def forces(self, added: Matrix | None = None) -> tuple[Matrix, Matrix]:
+        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr.
+
+        The charges feel the density and, with it, ``added`` ``(n_ao, n_ao)``.
+        """
         inner = -np.asarray(self.engine.nuc_grad_method().kernel())
-        nuclei, charges = charge_forces(self.engine.mol, self.density, self.points, self.charges, self.radii)
+        density = self.density if added is None else self.density + added
+        nuclei, charges = charge_forces(self.engine.mol, density, self.points, self.charges, self.radii)
         return inner + nuclei + self.dispersion.forces, charges
 
     def core_dispersion(self, atoms: NDArray[np.int64]) -> float:
