@@ -22,7 +22,7 @@ from drupe.embedding.restart import Restart, fitting_name
 from drupe.embedding.two_grids import converge
 from drupe.errors import ConvergenceError, InputError
 
-__all__ = ["MeanField", "check_level", "run_dft"]
+__all__ = ["MeanField", "check_converged", "check_level", "make_engine", "run_dft", "starting_density"]
 
 Matrix = NDArray[np.float64]
 
@@ -85,7 +85,11 @@ class MeanField:
         if orbitals.shape[1] == 0:
             return 0.0, np.zeros_like(self.hcore)
         potential = self.engine.get_veff(self.engine.mol, density)
-        return float((potential.ecoul + potential.exc).real), np.asarray(potential)
+        return float((potential.ecoul + potential.exc).real), self._electronic(potential)
+
+    def _electronic(self, potential: Any) -> Matrix:
+        """Two-electron part of what the engine's get_veff returns."""
+        return np.asarray(potential)
 
     @cached_property
     def tensor(self) -> Matrix:
@@ -169,7 +173,7 @@ def run_dft(
         If the SCF does not converge.
     """
     check_level(numbers, positions, charge, multiplicity, level)
-    engine = _engine(build_molecule(numbers, positions, charge, multiplicity, level), level)
+    engine = make_engine(build_molecule(numbers, positions, charge, multiplicity, level), level)
     mol = engine.mol
     field = charge_matrix(mol, points, charges, radii)
     outer = nuclear_energy(mol, points, charges, radii)
@@ -179,17 +183,15 @@ def run_dft(
     nuclear = inner + outer
     engine.get_hcore = lambda *_args: hcore
     engine.energy_nuc = lambda *_args: nuclear
-    engine.conv_tol, engine.conv_tol_grad = level.scf_tolerance, level.gradient_tolerance
-    engine.max_cycle = level.max_cycles
     name = fitting_name(numbers, charge, multiplicity, level)
     known_shift = None
     if isinstance(density, Restart):
         density.check_fits(name)
         known_shift, density = density.shift, density.density
-    start = _starting_density(engine, density)
+    start = starting_density(engine, density)
     iterations, shift = converge(engine, start, level, known_shift)
     energy = engine.e_tot
-    _check_converged(engine, energy, level)
+    check_converged(engine, energy, level)
     final = np.asarray(engine.make_rdm1())
     total = final if final.ndim == 2 else final[0] + final[1]
     parts, in_field = engine.scf_summary, float(np.vdot(total, field))
@@ -262,7 +264,8 @@ def check_level(
         )
 
 
-def _engine(mol: Any, level: Level) -> Any:
+def make_engine(mol: Any, level: Level) -> Any:
+    """Kohn-Sham object of PySCF with the level's functional, fitting, grid and thresholds."""
     from pyscf import dft
 
     engine = dft.RKS(mol) if mol.spin == 0 else dft.UKS(mol)
@@ -274,10 +277,13 @@ def _engine(mol: Any, level: Level) -> Any:
         engine.with_df.build()
     # Hartree-Fock has nothing to integrate; the engine builds a grid all the same.
     engine.grids.level = 0 if dft.libxc.xc_type(level.functional) == "HF" else level.grid
+    engine.conv_tol, engine.conv_tol_grad = level.scf_tolerance, level.gradient_tolerance
+    engine.max_cycle = level.max_cycles
     return engine
 
 
-def _starting_density(engine: Any, density: Matrix | None) -> Matrix:
+def starting_density(engine: Any, density: Matrix | None) -> Matrix:
+    """Return ``density`` if it has the engine's shape, PySCF's guess if it is None; else `InputError`."""
     expected = (engine.mol.nao,) * 2 if engine.mol.spin == 0 else (2, engine.mol.nao, engine.mol.nao)
     if density is None:
         return np.asarray(engine.get_init_guess())
@@ -289,7 +295,8 @@ def _starting_density(engine: Any, density: Matrix | None) -> Matrix:
     return density
 
 
-def _check_converged(engine: Any, energy: float, level: Level) -> None:
+def check_converged(engine: Any, energy: float, level: Level) -> None:
+    """Raise `ConvergenceError` unless the engine's SCF converged to a finite ``energy``."""
     if not engine.converged or not np.isfinite(energy):
         raise ConvergenceError(
             f"the {level.name} SCF did not converge in {level.max_cycles} iterations (last energy {energy})",
