@@ -46,6 +46,7 @@ def diagnose(field: MeanField, cores: Sequence[CoreResult], region: QuantumRegio
     found = {
         "scf_iterations": float(field.iterations),
         "n_basis": float(len(field.overlap)),
+        "spilled_electrons": field.spillage.electrons,
         "charge_change": region.charge_change,
     }
     if not field.is_closed_shell:

@@ -20,6 +20,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
 from drupe.embedding.qmmm import MeanField, check_converged, check_level, make_engine, starting_density
 from drupe.embedding.restart import Restart, fitting_name
+from drupe.embedding.spillage import check_spillage, measure_spillage
 from drupe.errors import InputError
 
 __all__ = ["PeriodicMeanField", "check_box", "run_ewald"]
@@ -108,6 +109,8 @@ def run_ewald(
     potential = engine.get_veff(mol, final)
     dispersion = disperse(numbers, positions, charge, level)
     parts, inner = engine.scf_summary, float(mol.energy_nuc())
+    spillage = measure_spillage(engine, final, nearest, charges)
+    check_spillage(spillage, positions, nearest, charges)
     in_field = float(np.vdot(final, hcore - bare))
     return PeriodicMeanField(
         engine=engine,
@@ -121,6 +124,7 @@ def run_ewald(
         iterations=int(engine.cycles),
         dispersion=dispersion,
         restart=Restart(final, np.zeros_like(final), name),
+        spillage=spillage,
         terms={
             "nuclear repulsion": inner,
             "one-electron": float(parts["e1"].real) - in_field,

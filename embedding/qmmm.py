@@ -19,6 +19,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
 from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
 from drupe.embedding.restart import Restart, fitting_name
+from drupe.embedding.spillage import Spillage, check_spillage, measure_spillage
 from drupe.embedding.two_grids import converge
 from drupe.errors import ConvergenceError, InputError
 
@@ -37,7 +38,8 @@ class MeanField:
     Fields: ``engine`` PySCF's SCF object; ``hcore`` with the charges, ``overlap`` and ``density`` (both
     spins) of shape ``(n_ao, n_ao)``; ``energy`` in hartree with nuclei and dispersion; ``points``,
     ``charges``, ``radii`` of the surroundings; ``iterations`` of the SCF; ``dispersion``; ``restart`` for
-    the SCF of a near geometry; ``terms`` the named parts of the energy in hartree, which add up to it.
+    the SCF of a near geometry; ``spillage`` electrons on MM charges; ``terms`` the named parts of the energy
+    in hartree, which add up to it.
     """
 
     engine: Any
@@ -51,6 +53,7 @@ class MeanField:
     iterations: int
     dispersion: Dispersion
     restart: Restart
+    spillage: Spillage
     terms: Mapping[str, float]
 
     @property
@@ -195,6 +198,8 @@ def run_dft(
     final = np.asarray(engine.make_rdm1())
     total = final if final.ndim == 2 else final[0] + final[1]
     parts, in_field = engine.scf_summary, float(np.vdot(total, field))
+    spillage = measure_spillage(engine, total, points, charges)
+    check_spillage(spillage, positions, points, charges)
     return MeanField(
         engine=engine,
         hcore=hcore,
@@ -207,6 +212,7 @@ def run_dft(
         iterations=iterations,
         dispersion=dispersion,
         restart=Restart(final, shift, name),
+        spillage=spillage,
         terms={
             "nuclear repulsion": inner,
             "one-electron": float(parts["e1"].real) - in_field,
@@ -300,5 +306,6 @@ def check_converged(engine: Any, energy: float, level: Level) -> None:
     if not engine.converged or not np.isfinite(energy):
         raise ConvergenceError(
             f"the {level.name} SCF did not converge in {level.max_cycles} iterations (last energy {energy})",
-            remedy="look at the geometry, charge and spin of the QM region; else raise max_cycles",
+            remedy="look at the geometry, charge and spin of the QM region and at MM charges on it "
+            "(charge_radii smears them); else raise max_cycles",
         )
