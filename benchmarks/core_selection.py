@@ -3,14 +3,14 @@
 Three complexes from files that come with wheels: p-xylene in T4 lysozyme L99A, the guest B2 in
 cucurbit[7]uril, and p-cresol in T4 lysozyme (p-xylene with one methyl turned into a hydroxyl; ff14SB, the
 ligand with tyrosine's side-chain parameters). Snapshots are of seeded OpenMM dynamics in vacuum at 300 K, all
-atoms flexible, the lysozyme's heavy atoms held near their places by springs.
+atoms flexible (cutoff 1 nm in the lysozyme, whose heavy atoms are held near their places by springs).
 
 Brute force: every core on the way from each seed group to the whole ligand by CCSD(T) in PBE, 1s orbitals
 frozen in CCSD(T), all virtual orbitals, one DFT per snapshot. What a core misses is the correction of the
 whole ligand less its own, as root mean square difference between two snapshots (kcal/mol). It goes on where
 it stopped: one JSON file per snapshot in --folder.
 
-    python benchmarks/core_selection.py [--folder DIR] [--only xylene-t4l] [--frames 5]
+    python benchmarks/core_selection.py [--folder DIR] [--only xylene-t4l] [--basis STO-3G] [--frames 5]
 """
 
 import argparse
@@ -23,7 +23,9 @@ from pathlib import Path
 import numpy as np
 
 SPRING = 1000.0  # kJ/mol/nm^2
-BASIS = {"xylene-t4l": "6-31G", "cresol-t4l": "6-31G", "b2-cb7": "STO-3G"}
+GRID = 1  # of both sides
+# Heavy atoms of the largest core that is offered; the whole ligand is the yardstick all the same.
+LARGEST = {"xylene-t4l": 8, "cresol-t4l": 8, "b2-cb7": 6}
 RESIDUE = {"xylene-t4l": "TMP", "cresol-t4l": "CRE", "b2-cb7": "B2"}
 
 # p-cresol with the atom types of tyrosine's side chain; charges of ff14SB, the methyl carbon takes the rest.
@@ -66,7 +68,8 @@ def complex_of(name: str):
     parameters = app.AmberPrmtopFile(str(files[0]))
     places = np.array(app.AmberInpcrdFile(str(files[1])).positions.value_in_unit(unit.nanometer))
     if name != "cresol-t4l":
-        return parameters.topology, parameters.createSystem(nonbondedMethod=app.NoCutoff), places
+        method = app.NoCutoff if name == "b2-cb7" else app.CutoffNonPeriodic
+        return parameters.topology, parameters.createSystem(nonbondedMethod=method), places
     return with_cresol(parameters.topology, places)
 
 
@@ -116,12 +119,12 @@ def with_cresol(topology, places):
     for row in CRESOL.split("<Bond ")[1:]:
         guest.addBond(atoms[row.split('"')[1]], atoms[row.split('"')[3]])
     modeller.add(guest, np.array([at[label] for label in order]) * unit.nanometer)
-    system = field.createSystem(modeller.topology, nonbondedMethod=app.NoCutoff)
+    system = field.createSystem(modeller.topology, nonbondedMethod=app.CutoffNonPeriodic)
     return modeller.topology, system, np.array(modeller.positions.value_in_unit(unit.nanometer))
 
 
 def snapshots(name: str, frames: int, folder: Path):
-    """System and positions (frames, atoms, 3) in bohr: 1 ps apart after 2 ps, 1 fs steps."""
+    """System and positions (frames, atoms, 3) in bohr: half a ps apart after 1 ps, 1 fs steps."""
     import openmm
     from openmm import app, unit
 
@@ -149,12 +152,12 @@ def snapshots(name: str, frames: int, folder: Path):
     simulation.context.setPositions(places * unit.nanometer)
     simulation.minimizeEnergy(maxIterations=200)
     simulation.context.setVelocitiesToTemperature(300, 12)
-    simulation.step(2000)
+    simulation.step(1000)
     found = []
     for _ in range(frames):
         state = simulation.context.getState(positions=True)
         found.append(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer) * nanometer)
-        simulation.step(1000)
+        simulation.step(500)
     np.save(stored, np.array(found))
     return system, np.array(found)
 
@@ -190,8 +193,8 @@ def register_frozen_core() -> None:
     register_solver("frozen-core CCSD(T)", solver)
 
 
-def grown_cores(system, region, largest: int = 99):
-    """Names and atoms of every core on the way from each functional group to the whole ligand."""
+def grown_cores(system, region, largest: int):
+    """Rows of every core from each functional group to ``largest`` heavy atoms, and of the whole ligand."""
     from drupe.embedding.boundary import quantum_region
     from drupe.embedding.groups import find_groups
     from drupe.embedding.level import Level
@@ -204,10 +207,12 @@ def grown_cores(system, region, largest: int = 99):
     groups = find_groups(place.numbers, place.positions, bonds[(bonds >= 0).all(axis=1)], region.charge)
     seeds = [number for number, group in enumerate(groups) if not group.is_skeleton]
     cores = growth_ladders(seeds, [group.neighbours for group in groups])
-    return [np.sort(np.concatenate([groups[g].rows for g in core])) for core in cores]
+    rows = [np.sort(np.concatenate([groups[g].rows for g in core])) for core in cores]
+    heavy = [np.count_nonzero(place.numbers[core] > 1) for core in rows]
+    return [core for core, size in zip(rows, heavy, strict=True) if size <= largest or core is rows[-1]]
 
 
-def brute_force(name: str, system, frames, folder: Path) -> None:
+def brute_force(name: str, basis: str, system, frames, folder: Path) -> None:
     from drupe.embedding import Level, Partition
     from drupe.embedding.boundary import quantum_region
     from drupe.embedding.core import correct_core, localize_core
@@ -215,11 +220,11 @@ def brute_force(name: str, system, frames, folder: Path) -> None:
 
     first = system.with_positions(frames[0])
     region = Partition.select(first, qm=f"resname {RESIDUE[name]}", charge=0)
-    level = Level("PBE", BASIS[name], core="frozen-core CCSD(T)", virtual_shells=None)
-    cores = grown_cores(first, region)
+    level = Level("PBE", basis, core="frozen-core CCSD(T)", virtual_shells=None, grid=GRID)
+    cores = grown_cores(first, region, LARGEST[name])
     counts = [None] * len(cores)
     for number, positions in enumerate(frames):
-        stored = folder / f"{name}-{number}.json"
+        stored = folder / f"{name}-{basis}-{number}.json"
         if stored.exists():
             counts = [row["n_occupied"] for row in json.loads(stored.read_text())["cores"]]
             continue
@@ -247,7 +252,7 @@ def brute_force(name: str, system, frames, folder: Path) -> None:
         print(name, number, f"{answer['seconds']:.0f} s", flush=True)
 
 
-def compare(name: str, system, frames, folder: Path) -> dict[str, object]:
+def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, object]:
     """Ranking of the estimate beside that of brute force; the whole ligand is not counted."""
     from scipy.stats import kendalltau
 
@@ -255,7 +260,8 @@ def compare(name: str, system, frames, folder: Path) -> dict[str, object]:
     from drupe.embedding.ranking import rank, relative_spread
     from drupe.units import kcal_per_mol
 
-    done = [json.loads((folder / f"{name}-{n}.json").read_text())["cores"] for n in range(len(frames))]
+    files = [folder / f"{name}-{basis}-{number}.json" for number in range(len(frames))]
+    done = [json.loads(file.read_text())["cores"] for file in files]
     table = np.array([[row["correction"] for row in rows] for rows in done]) / kcal_per_mol
     started = time.perf_counter()
     found = Partition.suggest(
@@ -263,8 +269,8 @@ def compare(name: str, system, frames, folder: Path) -> dict[str, object]:
         qm=f"resname {RESIDUE[name]}",
         charge=0,
         snapshots=list(frames),
-        level=Level("PBE", BASIS[name]),
-        largest_core=99,
+        level=Level("PBE", basis, grid=GRID),
+        largest_core=LARGEST[name],
     )
     seconds = time.perf_counter() - started
     place = {tuple(row["atoms"]): number for number, row in enumerate(done[0])}
@@ -292,7 +298,7 @@ def compare(name: str, system, frames, folder: Path) -> dict[str, object]:
     sizes = [row["n_occupied"] for row in parts]
     orders = [np.argsort(rank(values, sizes, found.tolerance / kcal_per_mol)) for values in (estimate, truth)]
     return {
-        "basis": BASIS[name],
+        "basis": basis,
         "frames": len(frames),
         "tau": float(kendalltau(estimate, truth).statistic),
         "tau_of_order": float(kendalltau(*orders).statistic),
@@ -311,7 +317,8 @@ def compare(name: str, system, frames, folder: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("core-selection-work"))
-    parser.add_argument("--only", choices=sorted(BASIS), nargs="*", default=list(BASIS))
+    parser.add_argument("--only", choices=list(LARGEST), nargs="*", default=list(LARGEST))
+    parser.add_argument("--basis", default="STO-3G")
     parser.add_argument("--frames", type=int, default=5)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -319,9 +326,10 @@ def main() -> None:
     answer = {}
     for name in options.only:
         system, frames = snapshots(name, options.frames, options.folder)
-        brute_force(name, system, frames, options.folder)
-        answer[name] = compare(name, system, frames, options.folder)
-        (options.folder / f"{name}.json").write_text(json.dumps(answer[name], indent=1))
+        brute_force(name, options.basis, system, frames, options.folder)
+        answer[name] = compare(name, options.basis, system, frames, options.folder)
+        stored = options.folder / f"{name}-{options.basis}.json"
+        stored.write_text(json.dumps(answer[name], indent=1))
     print(json.dumps(answer, indent=1))
 
 
