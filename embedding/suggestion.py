@@ -18,9 +18,10 @@ from scipy.spatial.distance import cdist
 from drupe.embedding.boundary import QuantumRegion, quantum_region
 from drupe.embedding.core import correct_core, localize_core
 from drupe.embedding.groups import Group, find_groups
+from drupe.embedding.labeling import check_request
 from drupe.embedding.level import Level
 from drupe.embedding.partition import Core, Partition
-from drupe.embedding.qmmm import MeanField, check_level, run_dft
+from drupe.embedding.qmmm import MeanField, run_dft
 from drupe.embedding.ranking import electric_field, grow, growth_ladders, rank, relative_spread
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import ConvergenceError, InputError
@@ -161,8 +162,8 @@ def suggest(
     geometries = [np.asarray(frame, dtype=np.float64) for frame in snapshots]
     _check(whole, geometries, tolerance, largest_core)
     first = system.with_positions(geometries[0]) if geometries else system
+    check_request(first, whole, dataclasses.replace(estimate, core=None))
     place = quantum_region(first, whole, estimate)
-    check_level(place.numbers, place.positions, whole.charge, whole.multiplicity, estimate)
     groups = find_groups(place.numbers, place.positions, _bonds(first, whole), whole.charge)
     distances = _distances(first, whole, place)
     seeds, refused = _seeds(groups, distances, contact)
@@ -323,7 +324,7 @@ def _frames(
     system: MolecularSystem, whole: Partition, geometries: list[NDArray[np.float64]], level: Level
 ) -> Iterator[MeanField]:
     """DFT of each snapshot in the MM charges; of one geometry with and without them."""
-    density = None
+    start = None
     for positions, strength in [(x, 1.0) for x in geometries] or [(system.positions, s) for s in (1.0, 0.0)]:
         moved = system.with_positions(positions)
         whole.check_fits(moved)
@@ -336,9 +337,10 @@ def _frames(
             place.points,
             strength * place.charges,
             level,
-            density,
+            start,
+            place.radii,
         )
-        density = field.density
+        start = field.restart
         yield field
 
 
