@@ -6,10 +6,10 @@ Positions are in bohr. Selections are read once, here; a partition never evaluat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from drupe.embedding.geometry import check_geometry
 from drupe.embedding.links import AllowCut, check_links, find_links
@@ -18,6 +18,11 @@ from drupe.embedding.system import MolecularSystem
 from drupe.embedding.valence import check_hydrogens
 from drupe.errors import InputError
 from drupe.records import content_key, frozen, record_key, register
+from drupe.units import angstrom, kcal_per_mol
+
+if TYPE_CHECKING:
+    from drupe.embedding.level import Level
+    from drupe.embedding.suggestion import Suggestion
 
 __all__ = ["Core", "CoreSpec", "Partition"]
 
@@ -157,6 +162,74 @@ class Partition:
         if not allow_open_valence:
             check_hydrogens(system, region, multiplicity)
         return partition
+
+    @classmethod
+    def suggest(
+        cls,
+        system: MolecularSystem,
+        *,
+        qm: Selection,
+        charge: int,
+        multiplicity: int = 1,
+        allow_cut: AllowCut = (),
+        snapshots: Sequence[ArrayLike] = (),
+        level: "Level | None" = None,
+        tolerance: float = 0.5 * kcal_per_mol,
+        contact: float = 4.0 * angstrom,
+        largest_core: int = 10,
+    ) -> "Suggestion":
+        """Choose cores from chemistry, and rank them by what they miss.
+
+        The functional groups of the QM region that touch the surroundings are the seeds. Each grows by its
+        bonded neighbours until it is the whole region; no group ends inside a pi system. Every core met
+        on the way gets its MP2-in-DFT correction dE in all virtual orbitals, in every frame, from one
+        DFT calculation per frame. A core *misses* dE(whole region) - dE(core), taken as a relative energy:
+        the root mean square difference between two frames, so that constants cancel as they do in free
+        energies. A core is good if it misses little for its size: cores that miss at most
+        ``tolerance`` come first, the smallest leading; then the others by what they miss.
+
+        Parameters
+        ----------
+        system, qm, charge, multiplicity, allow_cut
+            As in `select`.
+        snapshots
+            Positions of all atoms, each ``(atoms, 3)`` in bohr, two or more; a handful will do. Without
+            any, the energies compared are those of ``system`` in and out of the field of the MM
+            charges.
+        level
+            DFT of the estimate, PBE/def2-SVP when left out; its solver does not matter.
+        tolerance
+            What a core may miss, hartree; half a kcal/mol.
+        contact
+            A group touches the surroundings within this distance of an MM atom, bohr; 4 angstrom.
+        largest_core
+            Heavy atoms of the largest core worth offering; the whole region is the yardstick all the same.
+
+        Returns
+        -------
+        Suggestion
+            Ranked candidates with their reasons; ``.partition(n=1)`` makes the partition.
+
+        Raises
+        ------
+        InputError
+            As `select`; if bonds or groups are not recognised, no group touches the surroundings, the
+            region is too large or has an open shell, or a single snapshot is given.
+        ConvergenceError
+            If the DFT or the MP2 of the whole region stops short.
+        """
+        from drupe.embedding.suggestion import suggest
+
+        region = cls.select(system, qm=qm, charge=charge, multiplicity=multiplicity, allow_cut=allow_cut)
+        return suggest(
+            system,
+            region,
+            snapshots=snapshots,
+            level=level,
+            tolerance=tolerance,
+            contact=contact,
+            largest_core=largest_core,
+        )
 
     @property
     def qm_atoms(self) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "perceive", "select"]
 
 Indices = NDArray[np.int64]
 Selection = str | Sequence[int] | NDArray[np.int64]
@@ -135,7 +135,7 @@ def _from_smarts(
     pieces = [within] if within is not None else _molecules(system)
     matches: list[NDArray[np.int64]] = []
     for piece in pieces:
-        molecule = _perceive(system, piece, charge, what)
+        molecule = perceive(system, piece, charge, what)
         for match in molecule.GetSubstructMatches(query):
             atoms = set(match)
             for atom in match:
@@ -164,8 +164,23 @@ def _molecules(system: MolecularSystem) -> list[NDArray[np.int64]]:
     return [g for g in groups if 3 < len(g) <= _LARGEST_PERCEIVED]
 
 
-def _perceive(system: MolecularSystem, atoms: NDArray[np.int64], charge: int, what: str) -> Any:
-    """RDKit molecule of ``atoms`` with perceived bond orders."""
+def perceive(system: MolecularSystem, atoms: NDArray[np.int64], charge: int, what: str) -> Any:
+    """RDKit molecule of ``atoms``: bond orders perceived from listed bonds, or from distances without any.
+
+    Parameters
+    ----------
+    system, atoms
+        Positions in bohr; the molecule has the ``atoms``, shape ``(n,)``, in that order.
+    charge
+        Total charge that the bond orders have to reproduce, e.
+    what
+        Name of the region for messages.
+
+    Raises
+    ------
+    InputError
+        If no bond orders fit.
+    """
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
     from rdkit.Geometry import Point3D
