@@ -11,6 +11,7 @@ from drupe.embedding import Level, Partition, label
 from drupe.embedding.periodic import cut_cluster, gather, heights, make_whole
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
+from drupe.units import angstrom
 
 WATER = np.array([[0.0, 0.0, 0.0], [1.43, 1.11, 0.0], [-1.43, 1.11, 0.0]])  # O, H, H; bohr
 CHARGES = [-0.834, 0.417, 0.417]
@@ -268,6 +269,47 @@ def test_forces_through_the_boundary_are_the_slope_of_the_energy():
             slope += weight * label(system.with_positions(positions), regions, quick).energy / (12 * 2e-3)
         assert abs(slope) > 1e-4
         assert forces[atom, axis] == pytest.approx(-slope, abs=1e-7)
+
+
+def butane_in_water():
+    """Butane in the middle of the cubic box; waters that overlap with it are left out."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    drawn = Chem.AddHs(Chem.MolFromSmiles("CCCC"))
+    AllChem.EmbedMolecule(drawn, randomSeed=7)
+    AllChem.UFFOptimizeMolecule(drawn)
+    bonds = np.array([[b.GetBeginAtomIdx(), b.GetEndAtomIdx()] for b in drawn.GetBonds()])
+    places = angstrom * drawn.GetConformer().GetPositions() + 15.0
+    water = water_box(BOXES["cubic"])
+    apart = np.linalg.norm(water.positions[:, None] - places[None], axis=2).min(axis=1) > 4.0
+    water = water.subset(np.flatnonzero(np.repeat(apart.reshape(-1, 3).all(axis=1), 3)))
+    return MolecularSystem(
+        numbers=np.concatenate([[a.GetAtomicNum() for a in drawn.GetAtoms()], water.numbers]),
+        positions=np.concatenate([places, water.positions]),
+        charges=np.concatenate([np.where(np.arange(14) < 4, -0.2, 0.08), water.charges]),
+        bonds=np.concatenate([bonds, water.bonds + 14]),
+        box=water.box,
+        atom_names=(*(f"A{k}" for k in range(14)), *water.atom_names),
+        residue_names=("BUT",) * 14 + water.residue_names,
+        residue_ids=np.concatenate([[900] * 14, water.residue_ids]),
+        chain_ids=np.zeros(14 + water.n_atoms, int),
+    )
+
+
+def test_a_region_that_cuts_a_bond_may_lie_across_a_face():
+    system = butane_in_water()
+    qm = [0, *sorted(int(max(b)) for b in system.bonds if min(b) == 0 and max(b) > 3)]  # one methyl group
+    asked = dataclasses.replace(CLUSTER, cluster_radius=5.0)
+    plain = label(system, Partition.select(system, qm=qm, charge=0), asked)
+    assert len(plain.links) == 1
+    wrapped = moved(system, 12)
+    other = label(wrapped, Partition.select(wrapped, qm=qm, charge=0), asked)
+    assert other.energy == pytest.approx(plain.energy, abs=1e-9)
+    assert other.forces_mm == pytest.approx(plain.forces_mm, abs=1e-7)
+    # All of butane is in, though most of it is further away than the radius reaches.
+    assert plain.diagnostics["cluster_atoms"] % 3 == 14 % 3
+    assert (plain.mm_charges[: 14 - len(qm)] != 0).all()
 
 
 def test_a_box_needs_a_level_that_says_what_acts():
