@@ -239,11 +239,12 @@ def _links(system: MolecularSystem) -> Indices:
     """Bonds, and one link from each bare site without bonds to its residue."""
     bonded = np.zeros(system.n_atoms, bool)
     bonded[system.bonds] = True
+    sites = np.flatnonzero(~bonded & (system.numbers == 0)).tolist()
     hosts: dict[tuple[int, int, str], int] = {}
-    extra = []
-    for atom in np.flatnonzero(bonded & (system.numbers > 0)).tolist() if not bonded.all() else []:
+    for atom in np.flatnonzero(bonded & (system.numbers > 0)).tolist() if sites else []:
         hosts.setdefault(_residue(system, atom), atom)
-    for site in np.flatnonzero(~bonded & (system.numbers == 0)).tolist():
+    extra = []
+    for site in sites:
         host = hosts.get(_residue(system, site))
         if host is not None:
             extra.append((site, host))
