@@ -18,6 +18,7 @@ from drupe.embedding.labels import Label
 from drupe.embedding.level import Level
 from drupe.embedding.localization import Localized
 from drupe.embedding.partition import Partition
+from drupe.embedding.periodic import surrounding_cluster
 from drupe.embedding.qmmm import MeanField, check_level, run_dft
 from drupe.embedding.restart import Restart
 from drupe.embedding.solved import SolvedCore
@@ -41,7 +42,8 @@ def label(
     Parameters
     ----------
     system
-        All atoms, bohr; those outside the QM region act by their charges.
+        All atoms, bohr; those outside the QM region act by their charges. In a periodic box the level
+        says which: with ``environment="cluster"`` those of whole molecules around the QM region.
     partition
         QM region and cores.
     level
@@ -69,6 +71,9 @@ def label(
     """
     started = time.perf_counter()
     check_request(system, partition, level)
+    asked, cluster = system, surrounding_cluster(system, partition.qm, level)
+    if cluster is not None:
+        system = cluster.whole
     qm, mm = partition.qm, partition.mm_atoms
     region = quantum_region(system, partition, level)
     field = run_dft(
@@ -99,8 +104,10 @@ def label(
     diagnostics["seconds_scf"] = after_scf - started
     diagnostics["seconds_cores"] = after_cores - after_scf
     diagnostics["seconds_forces"] = ended - after_cores
+    if cluster is not None:
+        diagnostics.update(cluster.diagnostics)
     return Label(
-        system=system.key,
+        system=asked.key,
         partition=partition.key,
         level=level,
         energy_low=field.energy,
@@ -120,7 +127,7 @@ def label(
         seconds=time.perf_counter() - started,
         versions={name: version(name) for name in ("drupe", "pyscf", "numpy")},
         terms=energy_terms(field.terms, cores),
-        approximations=approximations(level, cores, region),
+        approximations=approximations(level, cores, region) + (() if cluster is None else (cluster.caveat,)),
         links=region.link_hosts,
         link_positions=region.positions[len(qm) :],
         link_charges=charges[len(qm) :],
@@ -142,16 +149,25 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
         If the partition is not of this system, the region or its cores need what is not there yet,
         or the functional, the basis or the core solver is not known for these elements.
     """
-    if system.box is not None:
+    if system.box is not None and level.environment == "all":
         raise InputError(
-            "the system has a periodic box",
-            remedy="periodic labels are not available yet: use a cluster of whole molecules",
+            "the system has a periodic box: the charges of all its images do not end",
+            remedy='use Level(environment="cluster", cluster_radius=...) for whole molecules within that '
+            "distance of the QM region",
         )
-    if level.environment != "all":
+    if system.box is None and level.environment != "all":
         raise InputError(
             f"the level has environment={level.environment!r}, the system has no periodic box",
             remedy='read the box with the system, or use environment="all"',
         )
+    if level.environment == "ewald":
+        raise InputError(
+            'the level has environment="ewald", which is not available yet',
+            remedy='use environment="cluster" with a cluster_radius',
+        )
+    cluster = surrounding_cluster(system, partition.qm, level)
+    if cluster is not None:
+        system = cluster.whole
     partition.check_fits(system)
     region = quantum_region(system, partition, level)
     check_level(region.numbers, region.positions, partition.charge, partition.multiplicity, level)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drupe.embedding.geometry import check_geometry
 from drupe.embedding.links import AllowCut, check_links, find_links
+from drupe.embedding.periodic import gather
 from drupe.embedding.selection import Selection, select
 from drupe.embedding.system import MolecularSystem
 from drupe.embedding.valence import check_hydrogens
@@ -137,8 +138,8 @@ class Partition:
         ------
         InputError
             If a selection is empty, unreadable or out of range, cores leave the QM region or share
-            atoms, a bond is cut that should not be, atoms overlap, a molecule is broken over the
-            periodic box, hydrogens are missing, or the electrons do not fit the state.
+            atoms, a bond is cut that should not be, atoms overlap (in a periodic box: in their nearest
+            images), hydrogens are missing, or the electrons do not fit the state.
         """
         region = select(system, qm, what="the QM region", charge=charge)
         chosen = []
@@ -158,9 +159,10 @@ class Partition:
             n_atoms=system.n_atoms,
             links=find_links(system, region, allow_cut),
         )
-        partition.check_fits(system)
+        whole = system if system.box is None else gather(system, region)
+        partition.check_fits(whole)
         if not allow_open_valence:
-            check_hydrogens(system, region, multiplicity)
+            check_hydrogens(whole, region, multiplicity)
         return partition
 
     @classmethod

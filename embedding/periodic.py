@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
+from drupe.embedding.level import Level
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
 
-__all__ = ["Cluster", "cut_cluster", "heights", "make_whole"]
+__all__ = ["Cluster", "cut_cluster", "gather", "heights", "make_whole", "surrounding_cluster"]
 
 Indices = NDArray[np.int64]
 Matrix = NDArray[np.float64]
@@ -59,6 +60,23 @@ class Cluster:
         """Sum of the fixed charges in the cluster, QM atoms included; e."""
         return float(self.whole.charges[self.atoms].sum())
 
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """Radius in bohr, number of atoms and net charge in e, for a label."""
+        return {
+            "cluster_radius": self.radius,
+            "cluster_atoms": float(len(self.atoms)),
+            "cluster_charge": self.charge,
+        }
+
+    @property
+    def caveat(self) -> str:
+        """What a label in this cluster leaves out."""
+        return (
+            f"surroundings: a cluster of {len(self.atoms)} atoms of net charge {self.charge:+.3f} e, whole "
+            f"molecules with an atom within {self.radius:.2f} bohr of the QM region; nothing beyond acts"
+        )
+
     def scatter(self, forces: Matrix) -> Matrix:
         """Forces on ``system``, ``(kept, 3)``, as forces on the periodic system, ``(atoms, 3)``."""
         out = np.zeros((self.whole.n_atoms, 3))
@@ -90,26 +108,63 @@ def cut_cluster(system: MolecularSystem, qm: Indices, radius: float) -> Cluster:
         raise InputError(
             f"the radius of the cluster is {radius}", remedy="give a positive number of bohr, such as 20"
         )
+    if len(system.bonds) == 0:
+        raise InputError(
+            "the periodic system lists no bonds, so its molecules are not known",
+            remedy="read it from a topology with bonds (water included), or pass bonds=",
+        )
     group, shifts = make_whole(system)
-    anchored = _join_qm(system, qm, group, shifts)
-    place = system.positions + anchored @ box
-    _check_radius(system, place[qm], radius)
-    distance, image = _nearest(system, place[qm])
+    shifts = _join_qm(system, qm, group, shifts)
+    region = (system.positions + shifts @ box)[qm]
+    _check_radius(box, region, radius)
+    distance, image = _nearest(system, region)
+    shifts = _approach(shifts, group, qm, distance, image)
     inside = distance <= radius
-    for number in np.setdiff1d(group[inside], group[qm]):
-        members = np.flatnonzero(group == number)
-        nearest = members[distance[members].argmin()]
-        anchored[members] += image[nearest] - anchored[nearest]
-    _check_images(system, inside, anchored, image)
+    _check_images(system, inside, shifts, image)
     kept = np.isin(group, group[inside])
-    origin = place[qm].mean(axis=0)
+    origin = region.mean(axis=0)
     whole = dataclasses.replace(
         system,
-        positions=system.positions + anchored @ box - origin,
+        positions=system.positions + shifts @ box - origin,
         charges=np.where(kept, system.charges, 0.0),
         box=None,
     )
-    return Cluster(whole, np.flatnonzero(kept), anchored, origin, radius)
+    return Cluster(whole, np.flatnonzero(kept), shifts, origin, radius)
+
+
+def surrounding_cluster(system: MolecularSystem, qm: Indices, level: Level) -> Cluster | None:
+    """Cut the cluster that ``level`` asks for; None for another kind of surroundings. See `cut_cluster`."""
+    if level.environment != "cluster":
+        return None
+    assert level.cluster_radius is not None
+    return cut_cluster(system, qm, level.cluster_radius)
+
+
+def gather(system: MolecularSystem, qm: Indices) -> MolecularSystem:
+    """Move whole molecules by box vectors to where they are nearest to a QM region, itself made whole.
+
+    Parameters
+    ----------
+    system
+        Atoms with a box; atoms without bonds move one by one.
+    qm
+        Indices of the QM atoms, shape ``(qm,)``.
+
+    Returns
+    -------
+    MolecularSystem
+        The same atoms in the same box; the first molecule of the region keeps its first atom in place.
+
+    Raises
+    ------
+    InputError
+        If there is no box, or a molecule is bonded to its own image.
+    """
+    box = _checked_box(system)
+    group, shifts = make_whole(system)
+    shifts = _join_qm(system, qm, group, shifts)
+    distance, image = _nearest(system, (system.positions + shifts @ box)[qm])
+    return system.with_positions(system.positions + _approach(shifts, group, qm, distance, image) @ box)
 
 
 def heights(box: Matrix) -> Matrix:
@@ -134,7 +189,7 @@ def make_whole(system: MolecularSystem) -> tuple[Indices, Indices]:
     Raises
     ------
     InputError
-        If there is no box, no bonds, or a molecule is bonded to its own image.
+        If there is no box, or a molecule is bonded to its own image.
     """
     box = _checked_box(system)
     links = _links(system)
@@ -182,18 +237,14 @@ def _checked_box(system: MolecularSystem) -> Matrix:
 
 def _links(system: MolecularSystem) -> Indices:
     """Bonds, and one link from each bare site without bonds to its residue."""
-    if len(system.bonds) == 0:
-        raise InputError(
-            "the periodic system lists no bonds, so its molecules are not known",
-            remedy="read it from a topology with bonds (water included), or pass bonds=",
-        )
     bonded = np.zeros(system.n_atoms, bool)
     bonded[system.bonds] = True
+    sites = np.flatnonzero(~bonded & (system.numbers == 0)).tolist()
     hosts: dict[tuple[int, int, str], int] = {}
-    extra = []
-    for atom in np.flatnonzero(bonded & (system.numbers > 0)).tolist() if not bonded.all() else []:
+    for atom in np.flatnonzero(bonded & (system.numbers > 0)).tolist() if sites else []:
         hosts.setdefault(_residue(system, atom), atom)
-    for site in np.flatnonzero(~bonded & (system.numbers == 0)).tolist():
+    extra = []
+    for site in sites:
         host = hosts.get(_residue(system, site))
         if host is not None:
             extra.append((site, host))
@@ -231,8 +282,17 @@ def _join_qm(system: MolecularSystem, qm: Indices, group: Indices, shifts: Indic
     return joined
 
 
-def _check_radius(system: MolecularSystem, region: Matrix, radius: float) -> None:
-    box = _checked_box(system)
+def _approach(shifts: Indices, group: Indices, qm: Indices, distance: Matrix, image: Indices) -> Indices:
+    """Shift every molecule outside the QM region as its atom nearest to the region is shifted."""
+    order = np.argsort(distance, kind="stable")
+    numbers, first = np.unique(group[order], return_index=True)
+    nearest = order[first]
+    moves = image[nearest] - shifts[nearest]
+    moves[np.isin(numbers, group[qm])] = 0
+    return shifts + moves[np.searchsorted(numbers, group)]
+
+
+def _check_radius(box: Matrix, region: Matrix, radius: float) -> None:
     tall = heights(box)
     extent = np.ptp(region @ np.linalg.inv(box), axis=0) * tall
     largest = float(((tall - extent) / 2).min())

@@ -6,7 +6,7 @@ most the chunk in flight. What the tasks do, in which order and with which seeds
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -248,16 +248,10 @@ def _minimised(structure: Structure, pressure_ps: float, seed: int) -> PocketSta
         advance(free, round(1e3 * pressure_ps / _INNER_FS), TEMPERATURE_K)
         state = free.getState(positions=True)
         vectors = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
-        system = _in_box(system.with_positions(read_positions(free)), np.asarray(vectors) * nanometer)
+        system = replace(system, positions=read_positions(free), box=np.asarray(vectors) * nanometer)
         structure = Structure(system, _with_box(structure, np.asarray(vectors)), None)
     final = Structure(system, structure.openmm_xml, structure.implicit_solvent)
     return PocketStart(final, engine_versions(context))
-
-
-def _in_box(system: MolecularSystem, box: NDArray[np.float64]) -> MolecularSystem:
-    import dataclasses
-
-    return dataclasses.replace(system, box=box)
 
 
 def _with_box(structure: Structure, vectors_nm: NDArray[np.float64]) -> str:

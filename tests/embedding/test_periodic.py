@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drupe.embedding.periodic import cut_cluster, heights, make_whole
+from drupe.embedding import Level, Partition, label
+from drupe.embedding.periodic import cut_cluster, gather, heights, make_whole
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
+from drupe.units import angstrom
 
 WATER = np.array([[0.0, 0.0, 0.0], [1.43, 1.11, 0.0], [-1.43, 1.11, 0.0]])  # O, H, H; bohr
 CHARGES = [-0.834, 0.417, 0.417]
@@ -77,8 +79,8 @@ def test_molecules_are_whole_and_none_is_missing(name):
     apart = np.linalg.norm(everywhere[:, :, None] - system.positions[None, None, :3], axis=3).min(axis=2)
     near = (apart <= 8.0).any(axis=0).reshape(-1, 3).any(axis=1)
     assert cluster.atoms.tolist() == np.flatnonzero(np.repeat(near, 3)).tolist()
-    reach = np.linalg.norm(found.positions[:, None] - found.positions[None, :3], axis=2).min(axis=1)
-    assert np.sort(reach[reach <= 8.0]) == pytest.approx(np.sort(apart[apart <= 8.0]), abs=1e-9)
+    kept = reach(found)
+    assert np.sort(kept[kept <= 8.0]) == pytest.approx(np.sort(apart[apart <= 8.0]), abs=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -204,3 +206,140 @@ def test_forces_go_back_to_the_atoms_of_the_box():
     spread = cluster.scatter(forces)
     assert (spread[cluster.atoms] == forces).all()
     assert np.count_nonzero(spread) == forces.size
+
+
+TIGHT = {"scf_tolerance": 1e-12, "gradient_tolerance": 1e-7}
+CLUSTER = Level("HF", "sto-3g", auxbasis=None, environment="cluster", cluster_radius=8.0, **TIGHT)
+
+
+def first_water(system):
+    return Partition.select(system, qm=[0, 1, 2], charge=0)
+
+
+def test_a_label_does_not_feel_the_wrapping():
+    system = water_box(BOXES["triclinic"])
+    plain = label(system, first_water(system), CLUSTER)
+    wrapped = moved(system, 4)
+    other = label(wrapped, first_water(wrapped), CLUSTER)
+    # 1e-9 hartree: convergence of the SCF.
+    assert other.energy == pytest.approx(plain.energy, abs=1e-9)
+    assert other.forces_qm == pytest.approx(plain.forces_qm, abs=1e-7)
+    assert other.forces_mm == pytest.approx(plain.forces_mm, abs=1e-7)
+    assert other.system == wrapped.key
+
+
+def test_a_label_is_that_of_the_cluster_alone():
+    system = moved(water_box(BOXES["triclinic"]), 6)
+    made = label(system, first_water(system), CLUSTER)
+    cluster = cut_cluster(system, np.arange(3), CLUSTER.cluster_radius)
+    alone = label(
+        cluster.system,
+        Partition.select(cluster.system, qm=np.searchsorted(cluster.atoms, [0, 1, 2]), charge=0),
+        dataclasses.replace(CLUSTER, environment="all", cluster_radius=None),
+    )
+    assert made.energy == pytest.approx(alone.energy, abs=1e-10)
+    forces = cluster.scatter(np.concatenate([alone.forces_qm, alone.forces_mm]))
+    assert np.concatenate([made.forces_qm, made.forces_mm]) == pytest.approx(forces, abs=1e-9)
+    outside = np.setdiff1d(np.arange(3, system.n_atoms), cluster.atoms)
+    assert len(outside)
+    assert (made.forces_mm[outside - 3] == 0.0).all()
+    assert (made.mm_charges[outside - 3] == 0.0).all()
+    assert made.diagnostics["cluster_radius"] == 8.0
+    assert made.diagnostics["cluster_atoms"] == len(cluster.atoms)
+    assert made.diagnostics["cluster_charge"] == pytest.approx(0.0, abs=1e-9)
+    assert any(f"{len(cluster.atoms)} atoms" in line and "8.00 bohr" in line for line in made.approximations)
+
+
+def test_forces_through_the_boundary_are_the_slope_of_the_energy():
+    """Moves the box's corner atoms: a QM atom wrapped away from its molecule, and a charge beyond a face."""
+    system = moved(water_box(BOXES["triclinic"]), 11)
+    regions = first_water(system)
+    made = label(system, regions, CLUSTER)
+    cluster = cut_cluster(system, np.arange(3), 8.0)
+    beyond = cluster.atoms[(cluster.shifts[cluster.atoms] != cluster.shifts[0]).any(axis=1)]
+    charge = int(beyond[beyond > 2][np.abs(made.forces_mm[beyond[beyond > 2] - 3]).max(axis=1).argmax()])
+    forces = np.concatenate([made.forces_qm, made.forces_mm])
+    quick = dataclasses.replace(CLUSTER, forces="none")
+    for atom in (1, charge):
+        axis = int(np.abs(forces[atom]).argmax())
+        slope = 0.0
+        for k, weight in ((1, 8.0), (-1, -8.0), (2, -1.0), (-2, 1.0)):
+            positions = system.positions.copy()
+            positions[atom, axis] += 2e-3 * k
+            slope += weight * label(system.with_positions(positions), regions, quick).energy / (12 * 2e-3)
+        assert abs(slope) > 1e-4
+        assert forces[atom, axis] == pytest.approx(-slope, abs=1e-7)
+
+
+def butane_in_water():
+    """Butane in the middle of the cubic box; waters that overlap with it are left out."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    drawn = Chem.AddHs(Chem.MolFromSmiles("CCCC"))
+    AllChem.EmbedMolecule(drawn, randomSeed=7)
+    AllChem.UFFOptimizeMolecule(drawn)
+    bonds = np.array([[b.GetBeginAtomIdx(), b.GetEndAtomIdx()] for b in drawn.GetBonds()])
+    places = angstrom * drawn.GetConformer().GetPositions() + 15.0
+    water = water_box(BOXES["cubic"])
+    apart = np.linalg.norm(water.positions[:, None] - places[None], axis=2).min(axis=1) > 4.0
+    water = water.subset(np.flatnonzero(np.repeat(apart.reshape(-1, 3).all(axis=1), 3)))
+    return MolecularSystem(
+        numbers=np.concatenate([[a.GetAtomicNum() for a in drawn.GetAtoms()], water.numbers]),
+        positions=np.concatenate([places, water.positions]),
+        charges=np.concatenate([np.where(np.arange(14) < 4, -0.2, 0.08), water.charges]),
+        bonds=np.concatenate([bonds, water.bonds + 14]),
+        box=water.box,
+        atom_names=(*(f"A{k}" for k in range(14)), *water.atom_names),
+        residue_names=("BUT",) * 14 + water.residue_names,
+        residue_ids=np.concatenate([[900] * 14, water.residue_ids]),
+        chain_ids=np.zeros(14 + water.n_atoms, int),
+    )
+
+
+def test_a_region_that_cuts_a_bond_may_lie_across_a_face():
+    system = butane_in_water()
+    qm = [0, *sorted(int(max(b)) for b in system.bonds if min(b) == 0 and max(b) > 3)]  # one methyl group
+    asked = dataclasses.replace(CLUSTER, cluster_radius=5.0)
+    plain = label(system, Partition.select(system, qm=qm, charge=0), asked)
+    assert len(plain.links) == 1
+    wrapped = moved(system, 12)
+    other = label(wrapped, Partition.select(wrapped, qm=qm, charge=0), asked)
+    assert other.energy == pytest.approx(plain.energy, abs=1e-9)
+    assert other.forces_mm == pytest.approx(plain.forces_mm, abs=1e-7)
+    # All of butane is in, though most of it is further away than the radius reaches.
+    assert plain.diagnostics["cluster_atoms"] % 3 == 14 % 3
+    assert (plain.mm_charges[: 14 - len(qm)] != 0).all()
+
+
+def test_a_box_needs_a_level_that_says_what_acts():
+    system = water_box(BOXES["cubic"])
+    plain = dataclasses.replace(CLUSTER, environment="all", cluster_radius=None)
+    with pytest.raises(InputError, match="periodic box.*\n.*cluster_radius"):
+        label(system, first_water(system), plain)
+    open_system = dataclasses.replace(system, box=None)
+    with pytest.raises(InputError, match="has no box|no periodic box"):
+        label(open_system, first_water(open_system), CLUSTER)
+
+
+def test_atoms_on_top_of_each_other_through_a_face_are_found():
+    system = water_box(BOXES["cubic"])
+    positions = system.positions.copy()
+    positions[-1] = positions[0] + system.box[1] + [0.1, 0.0, 0.0]
+    with pytest.raises(InputError, match="apart"):
+        first_water(system.with_positions(positions))
+
+
+def test_gathering_leaves_every_atom_at_its_nearest_image():
+    system = moved(water_box(BOXES["orthorhombic"]), 7)
+    near = gather(system, np.arange(3))
+    cluster = cut_cluster(system, np.arange(3), 8.0)
+    inside = [reach(near) <= 8.0, reach(cluster.whole) <= 8.0]
+    assert inside[0].tolist() == inside[1].tolist()
+    assert inside[0].sum() > 3
+    assert near.positions[0] == pytest.approx(system.positions[0])
+
+
+def reach(system):
+    """Distance of every atom to the nearest of the first three, as the positions stand."""
+    return np.linalg.norm(system.positions[:, None] - system.positions[None, :3], axis=2).min(axis=1)

@@ -58,6 +58,7 @@ def tiny():
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     folder = tmp_path / "pocket"
     program = DRIVER.format(example=str(FOLDER), tests=str(Path(__file__).parent))
