@@ -19,7 +19,7 @@ from drupe.embedding.structure import locate, read_amber
 
 FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 LEVEL = Level(functional="PBE", basis="def2-SVP", core="CCSD(T)", virtual_shells=1)
-CORE = "resname TMP and name C8 H8 H9 H10 {ring}"
+CORE = "resname TMP and name C8 H8 H9 H10 C7"
 
 
 def peer(system, regions):
@@ -54,25 +54,22 @@ def peer(system, regions):
     return energy, forces_qm, forces_mm, seconds
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+def complex_with_ligand():
+    """System, and the partition with the methyl group and its ring carbon as the core."""
     system = read_amber(
         locate(FILES + "complex.prmtop", Path()), locate(FILES + "complex-minimized.crd", Path())
     ).system
-    qm = np.array([i for i, name in enumerate(system.residue_names) if name == "TMP"])
-    names = {system.atom_names[i]: int(i) for i in qm}
-    methyl = names["C8"]
-    ring = next(
-        system.atom_names[other]
-        for bond in system.bonds
-        if methyl in bond
-        for other in bond
-        if other != methyl and system.numbers[other] == 6
-    )
-    regions = Partition.select(system, qm=qm.tolist(), charge=0, cores=[CORE.format(ring=ring)])
-    ours, theirs = [], []
+    return system, Partition.select(system, qm="resname TMP", charge=0, cores=[CORE])
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    system, regions = complex_with_ligand()
+    ours, theirs, cpu = [], [], []
     for _ in range(rounds):
+        before = time.process_time()
         result = label(system, regions, LEVEL)
+        between = time.process_time()
         ours.append(
             {
                 "scf": result.diagnostics["seconds_scf"],
@@ -84,11 +81,14 @@ def main() -> None:
         )
         energy, forces_qm, forces_mm, seconds = peer(system, regions)
         theirs.append(seconds)
+        cpu.append((between - before, time.process_time() - between))
     core = result.cores[0]
     print(
         json.dumps(
             {
                 "ratio": [mine["total"] / other["total"] for mine, other in zip(ours, theirs, strict=True)],
+                "ratio_cpu": [mine / other for mine, other in cpu],
+                "cpu_s": cpu,
                 "ours_s": ours,
                 "pyscf_s": theirs,
                 "energy_difference_hartree": result.energy_low - energy,
@@ -97,7 +97,7 @@ def main() -> None:
                     "mm": float(abs(result.forces_mm - forces_mm).max()),
                 },
                 "core": {
-                    "atoms": CORE.format(ring=ring),
+                    "atoms": CORE,
                     "n_occupied": core.n_occupied,
                     "n_virtual": core.n_virtual,
                     "correction_hartree": core.correction,
