@@ -78,11 +78,13 @@ def approximations(level: Level, cores: Sequence[CoreResult], region: QuantumReg
     if cores and level.forces == "mp2" and level.core != "MP2":
         found.append(f"forces: MP2 in all virtual orbitals in place of {level.core}")
     for number, core in enumerate(cores, start=1):
-        if core.n_virtual < core.n_virtual_full:
-            found.append(
-                f"virtuals of core {number}: {core.n_virtual} of {core.n_virtual_full} kept, "
-                f"the others by MP2 ({core.mp2_truncation:+.6f} hartree)"
-            )
+        if core.n_virtual < core.n_virtual_full and core.method != "HF":
+            rest = f"by MP2 ({core.mp2_truncation:+.6f} hartree)" if core.mp2_truncation else "left out"
+            kept = f"{core.n_virtual} of {core.n_virtual_full} kept"
+            found.append(f"virtuals of core {number}: {kept}, the others {rest}")
+        if core.n_frozen:
+            found.append(f"correlation of core {number}: without {core.n_frozen} chemical core orbital(s)")
+        found += [f"core {number}: {warning}" for warning in core.warnings]
     if region.n_links:
         found.append(f"boundary: {region.n_links} link atom(s), charges of the MM hosts by {level.boundary}")
         found.extend(region.caveats)

@@ -1,38 +1,48 @@
 """One quantum core: a wavefunction method embedded in the DFT of its surroundings. Atomic units.
 
-With gamma_A the core's density and g the two-electron potential of the low level,
-v_emb = g[gamma] - g[gamma_A], h~ = h + v_emb, and the correction to the DFT energy is
-dE = E_WF[h~; n_A] - E_low[gamma_A] - Tr gamma_A v_emb. The core's orbitals live in the complement of
-the surroundings' occupied orbitals, which is the projected Fock operator without a shift parameter.
+With gamma_A the core's density and v_emb the potential of its surroundings, the correction to the DFT
+energy is dE = E_WF[h + v_emb; n_A] - E_low[gamma_A] - Tr gamma_A v_emb; see `embedded`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.embedded import EmbeddedCore, embed, embedded_hartree_fock, functional_in_itself
+from drupe.embedding.growth import grown_atoms
 from drupe.embedding.hamiltonian import EmbeddedHamiltonian, Solution, solve
-from drupe.embedding.hartree_fock import Converged, hartree_fock, self_consistent
+from drupe.embedding.hartree_fock import Converged
 from drupe.embedding.level import Level
-from drupe.embedding.localization import Localized, spade
-from drupe.embedding.projection import complement_basis
+from drupe.embedding.localization import Localized
+from drupe.embedding.occupied import split_occupied
+from drupe.embedding.perturbation import mp2_energy
 from drupe.embedding.qmmm import MeanField
 from drupe.embedding.solved import SolvedCore
+from drupe.embedding.tensors import to_orbitals, to_pairs
 from drupe.embedding.virtuals import concentric_shells
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import register
 
-__all__ = ["CoreResult", "EmbeddedCore", "correct_core", "localize_core"]
+__all__ = ["CoreResult", "correct_core", "localize_core"]
 
 Matrix = NDArray[np.float64]
 
-_EXACTNESS = 1e-8  # hartree; DFT in DFT must give DFT
-_EMBEDDED_GRADIENT = 0.01  # of the outer SCF's gradient threshold
+# Methods without dynamic correlation: MP2 of the virtual orbitals left out would not belong to them.
+_UNCORRELATED = ("HF", "CASCI", "CASSCF")
+_NARROW_GAP = 0.2  # of SPADE's singular values, which lie between 0 and 1
+_LARGE_T1 = 0.02  # Lee and Taylor, Int. J. Quantum Chem. 36 (S23), 199 (1989)
+_LARGE_T2 = 0.2
 
 
-@register(version=1)
+def _without_later_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 ends with ``dft_in_dft_error``; what version 2 adds has defaults."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_later_fields})
 @dataclass(frozen=True)
 class CoreResult:
     """What one core adds to the DFT energy. Energies in hartree.
@@ -46,7 +56,8 @@ class CoreResult:
     n_occupied, n_virtual, n_virtual_full
         Orbitals of the core: occupied, virtual ones the solver saw, all virtual ones there are.
     spade_gap
-        Fall of the singular values after the last core orbital; near 0 the core is ill defined.
+        Fall of the orbitals' weights on the core after its last orbital (singular values of SPADE, or
+        square roots of populations); near 0 the core is ill defined.
     residual_overlap
         Largest overlap of this core's occupied space with another core's; 0 for a single core.
     t1
@@ -56,9 +67,22 @@ class CoreResult:
     e_corr
         Correlation energy in the truncated virtual space.
     mp2_truncation
-        MP2 correlation in all virtual orbitals less that in the kept ones.
+        MP2 correlation in all virtual orbitals less that in the kept ones; 0 for methods without dynamic
+        correlation.
     dft_in_dft_error
         Energy of the same functional in the core less the DFT energy; None if not asked for.
+    d1, t2_max
+        D1 diagnostic and largest double amplitude; None without such amplitudes.
+    n_frozen
+        Occupied orbitals that are left out of the correlation.
+    growth
+        MP2 correction of the core grown by its neighbours, less its own; None if not asked for, or if it
+        has none. One value says little: its spread over snapshots is the estimate of what a larger core
+        would change.
+    grown_occupied
+        Occupied orbitals of that grown core, which its largest gap decides.
+    ``warnings``
+        What a reader of the number must know, in words.
     """
 
     label: str
@@ -74,8 +98,15 @@ class CoreResult:
     e_corr: float
     mp2_truncation: float
     dft_in_dft_error: float | None
+    d1: float | None = None
+    t2_max: float | None = None
+    n_frozen: int = 0
+    growth: float | None = None
+    grown_occupied: int | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "warnings", tuple(self.warnings))
         if not np.isfinite([self.correction, self.e_hf, self.e_corr, self.mp2_truncation]).all():
             raise ConvergenceError(
                 f"the correction of {self.label!r} is not a finite number", remedy="look at its geometry"
@@ -83,37 +114,59 @@ class CoreResult:
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddedCore:
-    """A core with its embedding potential in an orthonormal basis of ``n`` functions.
+class _Correlated:
+    """A converged core with its sorted virtual orbitals and its MP2 energies."""
 
-    Fields: ``basis`` ``(n_ao, n)``; ``h`` ``(n, n)`` hartree, potential included; ``tensor``
-    ``(aux, n, n)``; ``guess`` ``(n, n_core)`` the low level's core orbitals; ``low_energy`` hartree, their
-    energy at the low level in h~.
-    """
+    embedded: EmbeddedCore
+    mean_field: Converged
+    kept: Matrix
+    n_core: int
+    n_frozen: int
+    mp2_full: float
+    mp2_kept: float
 
-    basis: Matrix
-    h: Matrix
-    tensor: Matrix
-    guess: Matrix
-    low_energy: float
-    h_ao: Matrix
+    @property
+    def n_virtual_full(self) -> int:
+        return len(self.mean_field.energies) - self.n_core
+
+    @property
+    def mp2_correction(self) -> float:
+        """Correction to the DFT energy at MP2 in all virtual orbitals, hartree."""
+        return self.mean_field.energy + self.mp2_full - self.embedded.low_energy
 
 
-def localize_core(field: MeanField, atoms: NDArray[np.int64], n_occupied: int | None) -> Localized:
+def localize_core(
+    field: MeanField,
+    atoms: NDArray[np.int64],
+    n_occupied: int | None,
+    level: Level | None = None,
+    *,
+    root: Matrix | None = None,
+) -> Localized:
     """Occupied orbitals of the core on ``atoms`` (counted in the QM region), and the others.
+
+    Parameters
+    ----------
+    field, atoms
+        As in `correct_core`.
+    n_occupied
+        Orbitals of the core; None takes the largest gap of their weights on it.
+    level
+        Names the localisation; None takes SPADE.
+    root
+        Square root of the overlap where it is known already.
 
     Raises
     ------
     InputError
         If more orbitals are asked for than are occupied.
+    ConvergenceError
+        If localised orbitals do not settle.
     """
-    n_occ = field.occupied.shape[1]
-    if n_occupied is not None and n_occupied > n_occ:
-        raise InputError(
-            f"the level gives a core {n_occupied} occupied orbitals, the QM region has {n_occ}",
-            remedy="lower n_occupied",
-        )
-    return spade(field.overlap, field.occupied, field.core_rows(atoms), n_occupied)
+    method = "spade" if level is None else level.localization
+    return split_occupied(
+        field.engine.mol, field.overlap, field.occupied, atoms, n_occupied, method, root=root
+    )
 
 
 def correct_core(
@@ -124,6 +177,7 @@ def correct_core(
     *,
     label: str = "core",
     residual_overlap: float = 0.0,
+    n_virtual: int | None = None,
     check: bool = False,
     keep: Callable[[SolvedCore], None] | None = None,
 ) -> CoreResult:
@@ -138,9 +192,11 @@ def correct_core(
     localized
         Orbitals from `localize_core`.
     level
-        Names the solver and the virtual space.
+        Names the solver, the projector and the virtual space.
     label, residual_overlap
         Passed on to the result.
+    n_virtual
+        Virtual orbitals of this core; None takes whole shells.
     check
         Also embed the functional in itself and refuse an error above 1e-8 hartree.
     keep
@@ -148,40 +204,30 @@ def correct_core(
 
     Raises
     ------
+    InputError
+        If more orbitals are frozen, active or kept than the core has.
     ConvergenceError
         If the embedded SCF, the solver, or the check fails.
     """
     assert level.core is not None
-    embedded = _embed(field, localized)
-    mean_field = hartree_fock(
-        embedded.h,
-        embedded.tensor,
-        embedded.guess,
-        gradient=_EMBEDDED_GRADIENT * level.gradient_tolerance,
-        cycles=level.max_cycles,
-    )
-    error = _exactness(field, embedded, mean_field, level) if check else None
-    n_core = localized.core.shape[1]
-    virtuals = embedded.basis @ mean_field.orbitals[:, n_core:]
-    rotation, ends = concentric_shells(
-        field.overlap, virtuals, mean_field.energies[n_core:], field.core_rows(atoms)
-    )
-    n_full = virtuals.shape[1]
-    n_kept = n_full if level.virtual_shells is None else ends[min(level.virtual_shells, len(ends) - 1)]
-    solution, truncation = _solve(embedded, mean_field, rotation[:, :n_kept], n_core, level)
+    found = _correlate(field, atoms, localized, level, n_virtual)
+    embedded, mean_field = found.embedded, found.mean_field
+    error = functional_in_itself(field, embedded, mean_field, level) if check else None
+    solution = _solve(field, found, level)
+    truncation = 0.0 if level.core in _UNCORRELATED else found.mp2_full - found.mp2_kept
+    growth = _grow(field, atoms, found, level) if level.core_growth else None
     if keep is not None:
-        inner = np.hstack(
-            [mean_field.orbitals[:, :n_core], mean_field.orbitals[:, n_core:] @ rotation[:, :n_kept]]
-        )
+        orbitals = embedded.basis @ mean_field.orbitals
+        virtuals = orbitals[:, found.n_core :] @ found.kept
         keep(
             SolvedCore(
                 localized=localized,
                 atoms=atoms,
                 rows=field.core_rows(atoms),
                 h=embedded.h_ao,
-                orbitals=embedded.basis @ mean_field.orbitals,
+                orbitals=orbitals,
                 energies=mean_field.energies,
-                kept=embedded.basis @ inner,
+                kept=np.hstack([orbitals[:, : found.n_core], virtuals]),
                 state=solution.state,
             )
         )
@@ -190,9 +236,9 @@ def correct_core(
         method=level.core,
         # The dispersion between the core's own atoms is in its wavefunction now.
         correction=solution.energy + truncation - embedded.low_energy - field.core_dispersion(atoms),
-        n_occupied=n_core,
-        n_virtual=n_kept,
-        n_virtual_full=n_full,
+        n_occupied=found.n_core,
+        n_virtual=found.kept.shape[1],
+        n_virtual_full=found.n_virtual_full,
         spade_gap=localized.gap,
         residual_overlap=residual_overlap,
         t1=solution.t1,
@@ -200,89 +246,112 @@ def correct_core(
         e_corr=solution.correlation,
         mp2_truncation=truncation,
         dft_in_dft_error=error,
+        d1=solution.d1,
+        t2_max=solution.t2_max,
+        n_frozen=found.n_frozen,
+        growth=None if growth is None else growth[0],
+        grown_occupied=None if growth is None else growth[1],
+        warnings=_warnings(localized, solution),
     )
 
 
-def _embed(field: MeanField, localized: Localized) -> EmbeddedCore:
-    _, potential = field.two_electron(field.occupied)
-    energy, own = field.two_electron(localized.core)
-    h_ao = field.hcore + potential - own
-    basis = complement_basis(field.overlap, localized.rest)
-    return EmbeddedCore(
-        basis=basis,
-        h=basis.T @ h_ao @ basis,
-        tensor=_transform(field.tensor, basis),
-        guess=basis.T @ field.overlap @ localized.core,
-        low_energy=2 * float(np.sum(localized.core * (h_ao @ localized.core))) + energy,
-        h_ao=h_ao,
-    )
+def _correlate(
+    field: MeanField, atoms: NDArray[np.int64], localized: Localized, level: Level, n_virtual: int | None
+) -> _Correlated:
+    """Embedded Hartree-Fock, sorted virtual orbitals, and MP2 in all and in the kept ones."""
+    embedded = embed(field, localized, level)
+    mean_field = embedded_hartree_fock(field, embedded, level)
+    n_core = localized.core.shape[1]
+    n_frozen = _chemical_core(field, atoms, n_core) if level.frozen_core else 0
+    orbitals = embedded.basis @ mean_field.orbitals
+    virtuals, energies = orbitals[:, n_core:], mean_field.energies[n_core:]
+    rotation, ends = concentric_shells(field.overlap, virtuals, energies, field.core_rows(atoms))
+    kept = rotation[:, : _n_kept(ends, level.virtual_shells, n_virtual)]
+    pairs = to_pairs(field.tensor, orbitals[:, n_frozen:n_core], virtuals)
+    occupied = mean_field.energies[n_frozen:n_core]
+    full = mp2_energy(pairs, occupied, energies)
+    part = full
+    if kept.shape[1] < len(energies):
+        inside, turn = np.linalg.eigh(kept.T @ (energies[:, None] * kept))
+        part = mp2_energy(pairs @ (kept @ turn), occupied, inside)
+    return _Correlated(embedded, mean_field, kept, n_core, n_frozen, full, part)
 
 
-def _transform(packed: Matrix, basis: Matrix) -> Matrix:
-    """Three-index tensor over packed AO pairs to full pairs of ``basis``, in slices."""
-    from pyscf import lib
-
-    n = basis.shape[1]
-    out = np.empty((len(packed), n, n))
-    step = max(1, int(5e7 // (8 * len(basis) ** 2)))
-    for first in range(0, len(packed), step):
-        full = lib.unpack_tril(np.ascontiguousarray(packed[first : first + step]))
-        out[first : first + step] = _both_sides(full, basis)
-    return out
-
-
-def _both_sides(tensor: Matrix, columns: Matrix) -> Matrix:
-    """Return U^T L_P U for every P, with two matrix products."""
-    n_aux, n_in, _ = tensor.shape
-    n_out = columns.shape[1]
-    half = (tensor.reshape(-1, n_in) @ columns).reshape(n_aux, n_in, n_out).transpose(0, 2, 1)
-    result: Matrix = (np.ascontiguousarray(half).reshape(-1, n_in) @ columns).reshape(n_aux, n_out, n_out)
-    return result
-
-
-def _solve(
-    embedded: EmbeddedCore, mean_field: Converged, kept: Matrix, n_core: int, level: Level
-) -> tuple[Solution, float]:
-    """Solution in the kept virtual orbitals, and the MP2 energy of those left out."""
-    assert level.core is not None
-    occupied, virtual = mean_field.orbitals[:, :n_core], mean_field.orbitals[:, n_core:]
-    small = _hamiltonian(embedded, np.hstack([occupied, virtual @ kept]), n_core)
-    options: dict[str, Any] = {"tolerance": level.cc_tolerance, "max_cycles": level.max_cycles}
-    solution = solve(small, level.core, **options)
-    if level.core == "HF" or kept.shape[1] == virtual.shape[1]:
-        return solution, 0.0
-    whole = solve(_hamiltonian(embedded, mean_field.orbitals, n_core), "MP2", **options)
-    part = solve(small, "MP2", **options)
-    return solution, whole.correlation - part.correlation
-
-
-def _hamiltonian(embedded: EmbeddedCore, columns: Matrix, n_core: int) -> EmbeddedHamiltonian:
-    h = columns.T @ embedded.h @ columns
-    return EmbeddedHamiltonian(h, _both_sides(embedded.tensor, columns), 2 * n_core)
-
-
-def _exactness(field: MeanField, embedded: EmbeddedCore, start: Converged, level: Level) -> float:
-    """Embed the functional in itself, started away from the answer, and compare with the DFT energy."""
-    basis = embedded.basis
-
-    def build(occupied: Matrix) -> tuple[float, Matrix]:
-        orbitals = basis @ occupied
-        energy, potential = field.two_electron(orbitals)
-        one = 2 * float(np.sum(orbitals * (embedded.h_ao @ orbitals)))
-        return one + energy, basis.T @ (embedded.h_ao + potential) @ basis
-
-    n_core = embedded.guess.shape[1]
-    found = self_consistent(
-        build,
-        start.orbitals[:, :n_core],
-        gradient=level.gradient_tolerance,
-        cycles=level.max_cycles,
-        what=f"{level.functional} embedded in itself",
-    )
-    error = found.energy - embedded.low_energy
-    if abs(error) > _EXACTNESS:
-        raise ConvergenceError(
-            f"{level.functional} embedded in itself misses the full energy by {error:.1e} hartree",
-            remedy=f"tighten scf_tolerance and gradient_tolerance; allowed are {_EXACTNESS:.0e}",
+def _n_kept(ends: list[int], shells: int | None, n_virtual: int | None) -> int:
+    n_full = ends[-1]
+    if n_virtual is None:
+        return n_full if shells is None else ends[min(shells, len(ends) - 1)]
+    if n_virtual > n_full:
+        raise InputError(
+            f"the level gives a core {n_virtual} virtual orbitals, it has {n_full}", remedy="lower n_virtual"
         )
-    return error
+    return n_virtual
+
+
+def _chemical_core(field: MeanField, atoms: NDArray[np.int64], n_core: int) -> int:
+    """Core orbitals of the core's atoms, counted by element, less those in an effective core potential."""
+    from pyscf.data.elements import charge, chemcore_atm
+
+    mol, count = field.engine.mol, 0
+    for atom in atoms.tolist():
+        number = charge(mol.atom_pure_symbol(atom))
+        count += max(chemcore_atm[number] - (number - int(mol.atom_charge(atom))) // 2, 0)
+    if count >= n_core:
+        raise InputError(
+            f"frozen_core leaves a core of {n_core} occupied orbitals without one: {count} are frozen",
+            remedy="choose a larger core, or set frozen_core=False",
+        )
+    return count
+
+
+def _solve(field: MeanField, found: _Correlated, level: Level) -> Solution:
+    """Energy of the core in the kept virtual orbitals."""
+    assert level.core is not None
+    mean_field, n = found.mean_field, found.n_core
+    reference = mean_field.energy
+    if level.core == "HF":
+        return Solution(reference, reference)
+    if level.core == "MP2":
+        return Solution(reference + found.mp2_kept, reference)
+    orbitals = mean_field.orbitals
+    small = np.hstack([orbitals[:, :n], orbitals[:, n:] @ found.kept])
+    hamiltonian = EmbeddedHamiltonian(
+        small.T @ found.embedded.h @ small, to_orbitals(field.tensor, found.embedded.basis @ small), 2 * n
+    )
+    return solve(
+        hamiltonian,
+        level.core,
+        tolerance=level.cc_tolerance,
+        max_cycles=level.max_cycles,
+        active_space=level.active_space,
+        n_frozen=found.n_frozen,
+    )
+
+
+def _grow(
+    field: MeanField, atoms: NDArray[np.int64], found: _Correlated, level: Level
+) -> tuple[float, int] | None:
+    """Change of the MP2 correction when the core takes in its neighbours, and the grown core's orbitals."""
+    mol = field.engine.mol
+    larger = grown_atoms(mol.atom_charges(), mol.atom_coords(), atoms)
+    if len(larger) == len(atoms):
+        return None
+    localized = localize_core(field, larger, None, level)
+    grown = _correlate(field, larger, localized, replace(level, core="MP2"), None)
+    return grown.mp2_correction - found.mp2_correction, grown.n_core
+
+
+def _warnings(localized: Localized, solution: Solution) -> tuple[str, ...]:
+    said = []
+    n_core, falls = localized.core.shape[1], localized.falls
+    widest = int(np.argmax(falls[:-1])) + 1 if len(falls) > 1 else n_core
+    if localized.gap < _NARROW_GAP and localized.rest.shape[1]:
+        said.append(
+            f"the gap after the core's {n_core} orbitals is {localized.gap:.3f}, below {_NARROW_GAP}: they "
+            f"mix with the surroundings (the widest is {falls[widest - 1]:.3f}, after {widest})"
+        )
+    if solution.t1 is not None and solution.t1 > _LARGE_T1:
+        said.append(f"T1 is {solution.t1:.3f}, above {_LARGE_T1}: one determinant may not describe the core")
+    if solution.t2_max is not None and solution.t2_max > _LARGE_T2:
+        said.append(f"a double amplitude is {solution.t2_max:.2f}, above {_LARGE_T2}: see T1")
+    return tuple(said)

@@ -60,6 +60,13 @@ def check_forces(level: Level, *, closed_shell: bool) -> None:
             remedy='use forces="directional", "low" or "none"',
         )
     check_functional(level.functional)
+    if level.localization != "spade" or level.projector == "level-shift" or level.frozen_core:
+        raise InputError(
+            f"forces={level.forces!r} with localization={level.localization!r}, "
+            f"projector={level.projector!r}, frozen_core={level.frozen_core}: that gradient is for SPADE, an "
+            "exact projector and all electrons",
+            remedy='use the defaults of these three, or forces="directional", "low" or "none"',
+        )
     if level.forces == "mp2":
         return
     if level.core not in _ANALYTIC:

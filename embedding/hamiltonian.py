@@ -1,8 +1,6 @@
 """A core ready for any solver: one- and two-electron integrals in, energies out. Atomic units.
 
-The solvers share one signature, so a new one is a function and a name. They make the mean-field
-orbitals canonical inside the occupied and inside the virtual space first: the triples of CCSD(T) in
-any other orbitals are wrong.
+The solvers share one signature, so a new one is a function and a name: `register_solver`.
 """
 
 import difflib
@@ -13,15 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.hartree_fock import canonical, determinant_energy, hartree_fock
-from drupe.errors import ConvergenceError, InputError
+from drupe.embedding.hartree_fock import canonical, determinant_energy, fock
+from drupe.errors import InputError
 from drupe.records import frozen
 
-__all__ = ["EmbeddedHamiltonian", "Solution", "register_solver", "solve"]
+__all__ = [
+    "EmbeddedHamiltonian",
+    "Solution",
+    "SolverOptions",
+    "freeze",
+    "known_solver",
+    "register_solver",
+    "solve",
+]
 
 Matrix = NDArray[np.float64]
-
-_LARGEST_FCI = 5_000_000  # determinants
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +81,16 @@ class Solution:
     """What a solver returns, in hartree.
 
     Fields: ``energy`` total with the constant; ``reference`` energy of the determinant, with the constant;
-    ``t1`` diagnostic, or None where the method has no singles; ``state`` what a gradient starts from: of
-    coupled cluster, PySCF's converged solver and its integrals.
+    ``t1`` and ``d1`` diagnostics and ``t2_max``, the largest double amplitude, or None where the method has
+    no such amplitudes; ``state`` what a gradient starts from: of coupled cluster, PySCF's converged solver
+    and its integrals.
     """
 
     energy: float
     reference: float
     t1: float | None = None
+    d1: float | None = None
+    t2_max: float | None = None
     state: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -92,11 +99,32 @@ class Solution:
         return self.energy - self.reference
 
 
-Solver = Callable[[EmbeddedHamiltonian, float, int], Solution]
+@dataclass(frozen=True)
+class SolverOptions:
+    """What a solver is told beside the Hamiltonian.
+
+    Fields: ``tolerance`` energy change in hartree that ends iterations; ``max_cycles`` iterations before it
+    counts as not converged; ``active_space`` (electrons, orbitals) or None.
+    """
+
+    tolerance: float = 1e-8
+    max_cycles: int = 100
+    active_space: tuple[int, int] | None = None
+
+
+Solver = Callable[[EmbeddedHamiltonian, SolverOptions], Solution]
+
+_registered: dict[str, Solver] = {}
 
 
 def solve(
-    hamiltonian: EmbeddedHamiltonian, method: str, *, tolerance: float = 1e-8, max_cycles: int = 100
+    hamiltonian: EmbeddedHamiltonian,
+    method: str,
+    *,
+    tolerance: float = 1e-8,
+    max_cycles: int = 100,
+    active_space: tuple[int, int] | None = None,
+    n_frozen: int = 0,
 ) -> Solution:
     """Energy of ``hamiltonian`` by the solver called ``method``.
 
@@ -106,139 +134,85 @@ def solve(
         Its first ``n_occupied`` orbitals span a converged mean-field determinant (``"HF"`` and ``"FCI"``
         do not need that).
     method
-        ``"HF"``, ``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, or a registered name.
+        ``"HF"``, ``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, ``"CASCI"``, ``"CASSCF"``, the
+        last two also with ``"+NEVPT2"``, or a registered name.
     tolerance
         Energy change in hartree that ends iterations.
     max_cycles
         Iterations before it counts as not converged.
+    active_space
+        (electrons, orbitals) for the methods that need one.
+    n_frozen
+        Occupied orbitals of the lowest energy that stay doubly occupied and are not correlated, see `freeze`.
 
     Raises
     ------
     InputError
-        If nobody registered ``method``.
+        If nobody registered ``method``, or the options do not fit it.
     ConvergenceError
         If its iterations stop short.
     """
-    return _SOLVERS[known_solver(method)](hamiltonian, tolerance, max_cycles)
+    solver = _solvers()[known_solver(method)]
+    return solver(freeze(hamiltonian, n_frozen), SolverOptions(tolerance, max_cycles, active_space))
+
+
+def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltonian:
+    """Fold the occupied orbitals of the lowest energy into the one-electron part and the constant.
+
+    Every solver sees the electrons that are left in the field of the frozen ones, which is the frozen-core
+    approximation of each method: the Fock matrix of the others does not change.
+
+    Raises
+    ------
+    InputError
+        If no occupied orbital would be left.
+    """
+    if n_frozen == 0:
+        return hamiltonian
+    n = hamiltonian.n_occupied
+    if not 0 < n_frozen < n:
+        raise InputError(
+            f"{n_frozen} frozen orbitals in a core of {n} occupied ones",
+            remedy="choose a larger core, or leave frozen_core out",
+        )
+    orbitals, _ = canonical(hamiltonian.h, hamiltonian.tensor, n)
+    rotated = np.matmul(orbitals.T, hamiltonian.tensor @ orbitals)
+    h = orbitals.T @ hamiltonian.h @ orbitals
+    field = fock(h, rotated, np.eye(len(h))[:, :n_frozen])
+    return EmbeddedHamiltonian(
+        field[n_frozen:, n_frozen:],
+        rotated[:, n_frozen:, n_frozen:],
+        hamiltonian.n_electrons - 2 * n_frozen,
+        hamiltonian.constant + determinant_energy(h, rotated, n_frozen),
+    )
 
 
 def known_solver(method: str) -> str:
     """Return ``method`` if there is such a solver, else raise `InputError`."""
-    if method not in _SOLVERS:
-        close = difflib.get_close_matches(method.upper(), _SOLVERS, n=1)
+    solvers = _solvers()
+    if method not in solvers:
+        close = difflib.get_close_matches(method.upper(), solvers, n=1)
         raise InputError(
             f"no core solver is called {method!r}",
-            remedy=(f"did you mean {close[0]!r}? " if close else "") + f"solvers: {', '.join(_SOLVERS)}",
+            remedy=(f"did you mean {close[0]!r}? " if close else "") + f"solvers: {', '.join(solvers)}",
         )
     return method
 
 
 def register_solver(name: str, solver: Solver) -> None:
-    """Add a solver: a function of (hamiltonian, tolerance, max_cycles) that returns a `Solution`."""
-    if name in _SOLVERS:
+    """Add a solver: a function of (`EmbeddedHamiltonian`, `SolverOptions`) that returns a `Solution`.
+
+    Raises
+    ------
+    InputError
+        If there is a solver of that name.
+    """
+    if name in _solvers():
         raise InputError(f"there is a solver called {name!r} already", remedy="choose another name")
-    _SOLVERS[name] = solver
+    _registered[name] = solver
 
 
-def _hf(hamiltonian: EmbeddedHamiltonian, tolerance: float, max_cycles: int) -> Solution:
-    n = hamiltonian.n_occupied
-    guess = np.eye(len(hamiltonian.h))[:, :n]
-    gradient = tolerance**0.5 / 10  # the energy error is quadratic in the gradient
-    found = hartree_fock(hamiltonian.h, hamiltonian.tensor, guess, gradient=gradient, cycles=max_cycles)
-    energy = found.energy + hamiltonian.constant
-    return Solution(energy, energy)
+def _solvers() -> dict[str, Solver]:
+    from drupe.embedding.solvers import BUILT_IN  # it needs the records of this module
 
-
-def _mp2(hamiltonian: EmbeddedHamiltonian, _tolerance: float, _max_cycles: int) -> Solution:
-    """MP2 of a closed shell: sum over ijab of (ia|jb) (2 (ia|jb) - (ib|ja)) / (e_i + e_j - e_a - e_b)."""
-    n = hamiltonian.n_occupied
-    orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, n)
-    tensor = np.einsum("pi,Xpa->Xia", orbitals[:, :n], hamiltonian.tensor @ orbitals[:, n:], optimize=True)
-    total = 0.0
-    gaps = energies[:n, None] - energies[None, n:]
-    for i in range(n):
-        for j in range(i + 1):
-            pair = tensor[:, i].T @ tensor[:, j]
-            weight = 1.0 if i == j else 2.0
-            total += weight * float(np.sum(pair * (2 * pair - pair.T) / (gaps[i][:, None] + gaps[j][None])))
-    reference = determinant_energy(hamiltonian.h, hamiltonian.tensor, n) + hamiltonian.constant
-    return Solution(reference + total, reference)
-
-
-def _ccsd(hamiltonian: EmbeddedHamiltonian, tolerance: float, max_cycles: int) -> Solution:
-    return _coupled_cluster(hamiltonian, tolerance, max_cycles, triples=False)
-
-
-def _ccsd_t(hamiltonian: EmbeddedHamiltonian, tolerance: float, max_cycles: int) -> Solution:
-    return _coupled_cluster(hamiltonian, tolerance, max_cycles, triples=True)
-
-
-def _coupled_cluster(
-    hamiltonian: EmbeddedHamiltonian, tolerance: float, max_cycles: int, *, triples: bool
-) -> Solution:
-    from pyscf import cc
-
-    n = hamiltonian.n_occupied
-    reference = determinant_energy(hamiltonian.h, hamiltonian.tensor, n) + hamiltonian.constant
-    if n == len(hamiltonian.h):
-        return Solution(reference, reference, 0.0)
-    solver = cc.CCSD(_reference(hamiltonian))
-    solver.conv_tol, solver.conv_tol_normt, solver.max_cycle = tolerance, 100 * tolerance, max_cycles
-    solver.verbose = 0
-    integrals = solver.ao2mo()
-    correlation, singles, _doubles = solver.kernel(eris=integrals)
-    if not solver.converged or not np.isfinite(correlation):
-        raise ConvergenceError(
-            f"CCSD of a core with {hamiltonian.n_electrons} electrons in {len(hamiltonian.h)} orbitals "
-            f"did not converge in {max_cycles} iterations (correlation energy {correlation})",
-            remedy="one determinant may not describe this core: choose a larger one, or raise max_cycles",
-        )
-    if triples:
-        correlation += solver.ccsd_t(eris=integrals)
-    t1 = float(np.linalg.norm(singles) / np.sqrt(2 * n))
-    return Solution(reference + float(correlation), reference, t1, state=(solver, integrals))
-
-
-def _reference(hamiltonian: EmbeddedHamiltonian) -> Any:
-    """PySCF mean field that holds these integrals and canonical orbitals."""
-    from pyscf import gto, scf
-
-    mol = gto.M(verbose=0)
-    mol.nelectron = hamiltonian.n_electrons
-    mol.incore_anyway = True
-    mean_field = scf.RHF(mol)
-    mean_field._chkfile.close()  # else an open file stays behind each core
-    mean_field.chkfile = None
-    one_electron = np.array(hamiltonian.h)
-    mean_field.get_hcore = lambda *_args: one_electron
-    mean_field.get_ovlp = lambda *_args: np.eye(len(one_electron))
-    mean_field._eri = hamiltonian.repulsion()
-    orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, hamiltonian.n_occupied)
-    mean_field.mo_coeff, mean_field.mo_energy = orbitals, energies
-    mean_field.mo_occ = np.where(np.arange(len(energies)) < hamiltonian.n_occupied, 2.0, 0.0)
-    mean_field.e_tot = determinant_energy(hamiltonian.h, hamiltonian.tensor, hamiltonian.n_occupied)
-    mean_field.converged = True
-    return mean_field
-
-
-def _fci(hamiltonian: EmbeddedHamiltonian, tolerance: float, max_cycles: int) -> Solution:
-    from math import comb
-
-    from pyscf import fci
-
-    n, size = hamiltonian.n_occupied, len(hamiltonian.h)
-    if comb(size, n) ** 2 > _LARGEST_FCI:
-        raise InputError(
-            f"FCI of {2 * n} electrons in {size} orbitals has {comb(size, n) ** 2} determinants",
-            remedy=f"use CCSD(T), or a core with at most {_LARGEST_FCI} determinants",
-        )
-    solver = fci.direct_spin0.FCI()
-    solver.conv_tol, solver.max_cycle = min(tolerance, 1e-9), max(max_cycles, 200)
-    energy, _ = solver.kernel(np.array(hamiltonian.h), hamiltonian.repulsion(), size, 2 * n)
-    if not solver.converged:
-        raise ConvergenceError("FCI of a core did not converge", remedy="raise max_cycles")
-    reference = determinant_energy(hamiltonian.h, hamiltonian.tensor, n) + hamiltonian.constant
-    return Solution(float(energy) + hamiltonian.constant, reference)
-
-
-_SOLVERS: dict[str, Solver] = {"HF": _hf, "MP2": _mp2, "CCSD": _ccsd, "CCSD(T)": _ccsd_t, "FCI": _fci}
+    return {**BUILT_IN, **_registered}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 import numpy as np
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from drupe.embedding.accounting import approximations, diagnose, energy_terms
 from drupe.embedding.boundary import quantum_region
-from drupe.embedding.core import CoreResult, correct_core, localize_core
+from drupe.embedding.core import CoreResult
+from drupe.embedding.corrections import correct_cores
 from drupe.embedding.directional import DirectionalSlopes, directional_slopes
 from drupe.embedding.forces import check_forces, check_memory, force_name, needs_cores, region_forces
 from drupe.embedding.hamiltonian import known_solver
 from drupe.embedding.labels import Label
 from drupe.embedding.level import Level
-from drupe.embedding.localization import Localized
 from drupe.embedding.partition import Partition
 from drupe.embedding.periodic import surrounding_cluster
 from drupe.embedding.qmmm import MeanField, check_level, run_dft
@@ -93,7 +93,12 @@ def label(
     check_memory(field, level)
     solved: list[SolvedCore] = []
     keep = solved.append if needs_cores(level) else None
-    cores = _correct_cores(field, partition, level, check, keep) if level.core else ()
+    cores: tuple[CoreResult, ...] = ()
+    pairs: Mapping[str, float] = {}
+    if level.core:
+        places = [partition.core_rows(core) for core in partition.cores]
+        names = [core.label for core in partition.cores]
+        cores, pairs = correct_cores(field, places, names, level, check=check, keep=keep)
     after_cores = time.perf_counter()
     forces = region_forces(field, solved, level)
     forces_qm, forces_mm = (None, None) if forces is None else region.scatter(*forces)
@@ -101,6 +106,7 @@ def label(
     ended = time.perf_counter()
     charges, dipole = field.mulliken()
     diagnostics = diagnose(field, cores, region)
+    diagnostics.update({f"pair_term {names}": value for names, value in pairs.items()})
     diagnostics["seconds_scf"] = after_scf - started
     diagnostics["seconds_cores"] = after_cores - after_scf
     diagnostics["seconds_forces"] = ended - after_cores
@@ -187,36 +193,16 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
             f"{partition.multiplicity}",
             remedy="cores need a closed shell in this version, and get their electrons from n_occupied",
         )
-    if level.n_occupied is not None and len(level.n_occupied) != len(partition.cores):
+    for name, numbers in (("n_occupied", level.n_occupied), ("n_virtual", level.n_virtual)):
+        if numbers is not None and len(numbers) != len(partition.cores):
+            raise InputError(
+                f"{name} has {len(numbers)} numbers for {len(partition.cores)} cores",
+                remedy="give one number per core, or None",
+            )
+    if level.core.startswith(("CASCI", "CASSCF")) and level.active_space is None:
         raise InputError(
-            f"n_occupied has {len(level.n_occupied)} numbers for {len(partition.cores)} cores",
-            remedy="give one number per core, or None",
+            f"{level.core} needs an active space", remedy="give Level.active_space=(electrons, orbitals)"
         )
-
-
-def _correct_cores(
-    field: MeanField,
-    partition: Partition,
-    level: Level,
-    check: bool,
-    keep: Callable[[SolvedCore], None] | None,
-) -> tuple[CoreResult, ...]:
-    places = [partition.core_rows(core) for core in partition.cores]
-    counts = level.n_occupied or (None,) * len(places)
-    split = [localize_core(field, atoms, n) for atoms, n in zip(places, counts, strict=True)]
-    return tuple(
-        correct_core(
-            field,
-            atoms,
-            own,
-            level,
-            label=core.label,
-            residual_overlap=_residual(field, own, split),
-            check=check,
-            keep=keep,
-        )
-        for core, atoms, own in zip(partition.cores, places, split, strict=True)
-    )
 
 
 def _slopes(
@@ -227,7 +213,8 @@ def _slopes(
     cores: tuple[CoreResult, ...],
 ) -> DirectionalSlopes:
     """Exact slopes of the energy along random directions of the QM atoms, numbers of orbitals held fixed."""
-    quick = dataclasses.replace(level, forces="none", n_occupied=tuple(core.n_occupied for core in cores))
+    counts = tuple(core.n_occupied for core in cores)
+    quick = dataclasses.replace(level, forces="none", n_occupied=counts, pair_terms=False, core_growth=False)
     sizes = [core.n_virtual for core in cores]
 
     def energy(positions: NDArray[np.float64]) -> float:
@@ -249,8 +236,3 @@ def _slopes(
         level.direction_seed,
         level.direction_step,
     )
-
-
-def _residual(field: MeanField, own: Localized, split: list[Localized]) -> float:
-    covered = own.core.T @ field.overlap
-    return max((float(np.linalg.norm(covered @ o.core, 2)) for o in split if o is not own), default=0.0)

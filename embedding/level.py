@@ -32,6 +32,8 @@ _FIRST = frozenset(
         "max_memory_mb",
     }
 )
+_LOCALIZATIONS = ("spade", "ibo", "pipek-mezey")
+_PROJECTORS = ("projected", "huzinaga", "level-shift")
 
 _FORCES = ("low", "none", "exact", "mp2", "directional")
 
@@ -103,6 +105,25 @@ class Level:
         ``cluster_radius`` of a periodic box, ``"ewald"`` for the box and all its images.
     cluster_radius
         Bohr, from the nearest QM atom; only with ``environment="cluster"``.
+    localization
+        How a core gets its occupied orbitals: ``"spade"``, ``"ibo"`` (intrinsic bond orbitals) or
+        ``"pipek-mezey"``, the latter two by their population on the core's atoms.
+    projector
+        What keeps a core out of the orbitals of its surroundings: ``"projected"`` (exact),
+        ``"huzinaga"``, or ``"level-shift"``.
+    level_shift
+        Strength mu of the level shift in hartree; its error falls as 1/mu. Other projectors ignore it.
+    n_virtual
+        Virtual orbitals of each core, nearest shells first, instead of whole shells; fix it along a path
+        where the size of a shell changes with the geometry.
+    frozen_core
+        Leave the chemical core orbitals of the core's atoms (1s of C, N, O) out of the correlation.
+    active_space
+        (electrons, orbitals) of CASCI and CASSCF.
+    pair_terms
+        Also report how far the corrections of each two cores are from additive.
+    core_growth
+        Also report the MP2 correction of each core grown by its neighbours, less its own.
     """
 
     functional: str
@@ -127,6 +148,14 @@ class Level:
     n_directions: int = 4
     direction_seed: int = 0
     direction_step: float = 0.02
+    localization: str = "spade"
+    projector: str = "projected"
+    level_shift: float = 1e6
+    n_virtual: tuple[int, ...] | None = None
+    frozen_core: bool = False
+    active_space: tuple[int, int] | None = None
+    pair_terms: bool = False
+    core_growth: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "basis", names_by_element("basis", self.basis))
@@ -136,7 +165,12 @@ class Level:
             object.__setattr__(self, "charge_radii", radii_by_element("charge_radii", self.charge_radii))
         if self.n_occupied is not None:
             object.__setattr__(self, "n_occupied", tuple(int(n) for n in self.n_occupied))
+        if self.n_virtual is not None:
+            object.__setattr__(self, "n_virtual", tuple(int(n) for n in self.n_virtual))
+        if self.active_space is not None:
+            object.__setattr__(self, "active_space", tuple(int(n) for n in self.active_space))
         wrong = [
+            *_wrong_cores(self),
             (self.forces not in _FORCES, f"forces={self.forces!r}", f"use one of {', '.join(_FORCES)}"),
             (self.n_directions < 1, f"n_directions={self.n_directions}", "ask for at least one direction"),
             (
@@ -206,3 +240,35 @@ class Level:
         """Functional and basis for messages, such as ``PBE/def2-SVP``."""
         basis = self.basis if isinstance(self.basis, str) else dict(self.basis).get("default", "own bases")
         return f"{self.functional}{'-' + self.dispersion if self.dispersion else ''}/{basis}"
+
+
+def _wrong_cores(level: Level) -> list[tuple[bool, str, str]]:
+    """What is wrong with the fields that only cores read."""
+    electrons, orbitals = level.active_space or (2, 2)
+    return [
+        (
+            level.localization not in _LOCALIZATIONS,
+            f"localization={level.localization!r}",
+            f"use one of {', '.join(_LOCALIZATIONS)}",
+        ),
+        (
+            level.projector not in _PROJECTORS,
+            f"projector={level.projector!r}",
+            f"use one of {', '.join(_PROJECTORS)}",
+        ),
+        (
+            not 1e3 <= level.level_shift <= 1e9,
+            f"level_shift={level.level_shift}",
+            "give mu in hartree between 1e3 and 1e9, such as 1e6",
+        ),
+        (
+            level.n_virtual is not None and min(level.n_virtual, default=1) < 1,
+            f"n_virtual={level.n_virtual}",
+            "give every core at least one virtual orbital",
+        ),
+        (
+            not 0 < electrons <= 2 * orbitals or electrons % 2 == 1,
+            f"active_space={level.active_space}",
+            "give an even number of electrons that fits into the orbitals, such as (6, 6)",
+        ),
+    ]

@@ -1,14 +1,19 @@
-"""The projected Fock operator: keep the embedded orbitals out of the occupied space of the surroundings.
+"""Projectors: keep the embedded orbitals out of the occupied space of the surroundings.
 
-Array kernels in atomic units. F' = Q^T F Q + s P with Q = 1 - C_B C_B^T S: its eigenvectors outside
-B do not depend on s, so the same orbitals come from an ordinary problem in an orthonormal basis of
-the complement of B, which is how the cores are solved.
+Array kernels in atomic units. With P = C_B C_B^T S and Q = 1 - P:
+
+* projected Fock, Q^T F Q + s S C_B C_B^T S: its eigenvectors outside B do not depend on s, so the same
+  orbitals come from an ordinary problem in an orthonormal basis of the complement of B, the default;
+* Huzinaga, F - F P - P^T F (Hegely, Nagy, Ferenczy and Kallay, J. Chem. Phys. 145, 064107 (2016)): it
+  uncouples B as well, at minus its orbital energies: the same answer while these lie high enough;
+* level shift, F + mu S C_B C_B^T S (Manby, Stella, Goodpaster and Miller, J. Chem. Theory Comput. 8,
+  2564 (2012)): exact as mu grows, with an error that falls as 1/mu.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["complement_basis", "projected_fock"]
+__all__ = ["complement_basis", "huzinaga_fock", "level_shift", "projected_fock"]
 
 Matrix = NDArray[np.float64]
 
@@ -59,3 +64,24 @@ def projected_fock(fock: Matrix, overlap: Matrix, environment: Matrix, shift: fl
     keep = np.eye(len(overlap)) - environment @ covered.T
     projected: Matrix = keep.T @ fock @ keep + shift * (covered @ covered.T)
     return projected
+
+
+def huzinaga_fock(fock: Matrix, overlap: Matrix, environment: Matrix) -> Matrix:
+    """Fock matrix with Huzinaga's operator: F - F P - P^T F, shape ``(n_ao, n_ao)``, hartree.
+
+    Arguments as in `projected_fock`. The result has no element between B and its complement; inside the
+    complement it is F, inside B it is -F.
+    """
+    removed = fock @ environment @ (overlap @ environment).T
+    dressed: Matrix = fock - removed - removed.T
+    return dressed
+
+
+def level_shift(overlap: Matrix, environment: Matrix, strength: float) -> Matrix:
+    """Operator mu S C_B C_B^T S that lifts the surroundings' orbitals by ``strength`` hartree.
+
+    Arguments as in `projected_fock`. Returns shape ``(n_ao, n_ao)``, hartree; add it to the Fock matrix.
+    """
+    covered = overlap @ environment
+    shift: Matrix = strength * (covered @ covered.T)
+    return shift

@@ -95,11 +95,28 @@ class MeanField:
         return np.asarray(potential)
 
     @cached_property
+    def potential(self) -> Matrix:
+        """Two-electron potential g of the whole closed-shell density, ``(n_ao, n_ao)`` hartree."""
+        return self.two_electron(self.occupied)[1]
+
+    def hartree_fock_potential(self, orbitals: Matrix) -> Matrix:
+        """Return 2 J - K of doubly occupied ``orbitals`` ``(n_ao, n)`` from the same integrals, hartree."""
+        from pyscf import lib
+
+        density = lib.tag_array(
+            2 * orbitals @ orbitals.T, mo_coeff=orbitals, mo_occ=np.full(orbitals.shape[1], 2.0)
+        )
+        coulomb, exchange = self.engine.get_jk(self.engine.mol, density, hermi=1)
+        return np.asarray(coulomb - exchange / 2)
+
+    @cached_property
     def tensor(self) -> Matrix:
         """Three-index tensor L with (ij|kl) = sum_P L_Pij L_Pkl, shape ``(n_aux, n_ao (n_ao + 1) / 2)``."""
         from pyscf import lib
 
         fit = getattr(self.engine, "with_df", None)
+        if fit is not None and isinstance(fit._cderi, np.ndarray):
+            return fit._cderi  # held in memory already
         if fit is not None:
             return np.vstack(list(fit.loop()))
         values, vectors = np.linalg.eigh(self.engine.mol.intor("int2e", aosym="s4"))

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from drupe.embedding import Level, MolecularSystem, Partition, label
-from drupe.embedding.core import _embed, localize_core
+from drupe.embedding.core import localize_core
+from drupe.embedding.embedded import embed
 from drupe.embedding.hartree_fock import hartree_fock
 from drupe.embedding.localization import symmetric_root
 from drupe.embedding.projection import projected_fock
 from drupe.embedding.qmmm import run_dft
+from drupe.embedding.tensors import to_orbitals
 
 # Tight: DFT in DFT is compared to 1e-10 hartree. The identities hold on any grid, so a small one.
 TIGHT = {"scf_tolerance": 1e-12, "gradient_tolerance": 1e-7, "forces": "none", "grid": 1}
@@ -47,8 +49,9 @@ def test_the_energy_does_not_depend_on_the_shift(methanol_in_charges):
     chosen = level(auxbasis=None)
     field = field_of(methanol_in_charges, regions(methanol_in_charges, [[1, 5]]), chosen)
     localized = localize_core(field, np.array([1, 5]), None)
-    embedded = _embed(field, localized)
-    wanted = hartree_fock(embedded.h, embedded.tensor, embedded.guess, gradient=1e-9, cycles=99).energy
+    embedded = embed(field, localized, chosen)
+    tensor = to_orbitals(field.tensor, embedded.basis)
+    wanted = hartree_fock(embedded.h, tensor, embedded.guess, gradient=1e-9, cycles=99).energy
     inverse_root = np.linalg.inv(symmetric_root(field.overlap))
     eri = field.engine.mol.intor("int2e")
     n_core = localized.core.shape[1]

@@ -96,7 +96,7 @@ def test_solvers_are_a_table_with_hints(scrambled):
     with pytest.raises(InputError, match="CCSDT") as caught:
         solve(scrambled, "CCSDT")
     assert "did you mean 'CCSD" in caught.value.remedy
-    register_solver("nothing", lambda hamiltonian, _tolerance, _cycles: Solution(hamiltonian.constant, 0.0))
+    register_solver("nothing", lambda hamiltonian, _options: Solution(hamiltonian.constant, 0.0))
     assert solve(scrambled, "nothing").energy == scrambled.constant
     with pytest.raises(InputError, match="already"):
         register_solver("nothing", lambda *_: Solution(0.0, 0.0))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drupe.embedding.localization import spade, symmetric_root
-from drupe.embedding.projection import complement_basis, projected_fock
+from drupe.embedding.localization import assign, pipek_mezey, spade, symmetric_root
+from drupe.embedding.projection import complement_basis, huzinaga_fock, level_shift, projected_fock
 from drupe.embedding.virtuals import concentric_shells
 
 N = 9
@@ -72,7 +72,9 @@ def test_the_projected_fock_problem_is_the_one_in_the_complement(seed, n_env):
         whole = projected_fock(fock, overlap, environment, shift)
         seen = np.linalg.eigvalsh(inverse_root @ whole @ inverse_root)
         want = np.sort(np.append(inside, [shift] * n_env))
-        assert seen == pytest.approx(want, abs=1e-8)  # 1e-8: rounding, with the shift of 1000 inside
+        assert seen == pytest.approx(
+            want, abs=1e-12 * np.linalg.cond(overlap) * max(1e3, abs(want[0]))
+        )  # rounding
 
 
 @settings(max_examples=25, deadline=None)
@@ -93,3 +95,50 @@ def test_shells_start_at_the_core_and_end_at_everything(seed, n_rows):
     fock = rotation.T @ (energies[:, None] * rotation)
     for k, end in enumerate(ends[1:-1], start=1):
         assert np.abs(fock[: ends[k - 1], end:]).max(initial=0) < 1e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n_env=st.integers(0, 6))
+def test_huzinaga_turns_the_surroundings_over_and_leaves_the_rest(seed, n_env):
+    rng = np.random.default_rng(seed)
+    overlap, environment, _ = random_basis(rng, n_env)
+    fock = symmetric(rng)
+    basis = complement_basis(overlap, environment)
+    dressed = huzinaga_fock(fock, overlap, environment)
+    scale = max(1e-9, 1e-13 * np.linalg.cond(overlap) * np.abs(fock).max() * np.abs(basis).max() ** 2)
+    assert basis.T @ dressed @ basis == pytest.approx(basis.T @ fock @ basis, abs=scale)
+    assert environment.T @ dressed @ environment == pytest.approx(
+        -environment.T @ fock @ environment, abs=scale
+    )
+    assert basis.T @ dressed @ environment == pytest.approx(np.zeros((N - n_env, n_env)), abs=scale)
+
+
+def test_a_level_shift_lifts_the_surroundings_only():
+    overlap, environment, others = random_basis(np.random.default_rng(2), 3)
+    shift = level_shift(overlap, environment, 100.0)
+    assert environment.T @ shift @ environment == pytest.approx(100 * np.eye(3), abs=1e-8)
+    assert others.T @ shift @ others == pytest.approx(np.zeros((6, 6)), abs=1e-8)
+
+
+@pytest.mark.parametrize("power", [2, 4])
+def test_localised_orbitals_come_back_from_any_rotation(power):
+    """Three orbitals on an atom each, mixed: the sum of powers of populations finds them again."""
+    rng = np.random.default_rng(4)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    overlaps = np.array([np.outer(row, row) for row in turn])
+    found = turn @ pipek_mezey(overlaps, power)
+    assert np.sort(np.abs(found), axis=1) == pytest.approx(np.tile([0.0, 0.0, 1.0], (3, 1)), abs=1e-8)
+    # Nothing to choose between: orbitals that look alike to every atom stay as they are.
+    assert pipek_mezey(np.array([np.eye(2), np.zeros((2, 2))]), power) == pytest.approx(np.eye(2))
+
+
+def test_orbitals_go_where_their_electrons_are():
+    populations = np.array([[0.1, 0.9, 0.6], [0.9, 0.1, 0.4]])
+    orbitals = np.eye(3)
+    chosen = assign(orbitals, populations, np.array([0]), None)
+    assert chosen.core.shape[1] == 2
+    assert chosen.core[:, 0] == pytest.approx(orbitals[:, 1])  # the largest population first
+    assert chosen.gap == pytest.approx(np.sqrt(0.6) - np.sqrt(0.1))
+    one = assign(orbitals, populations, np.array([0]), 1)
+    assert one.gap == pytest.approx(np.sqrt(0.9) - np.sqrt(0.6))
+    assert assign(orbitals, populations, np.array([0, 1]), None).rest.shape[1] == 0

@@ -1,10 +1,13 @@
 """Embedding against numbers from other programs and from published tests."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pyscf.data.elements import charge as number_of
 
 from drupe.embedding import Level, MolecularSystem, Partition, label
+from drupe.embedding.core import correct_core, localize_core
 from drupe.embedding.qmmm import run_dft
 from drupe.units import angstrom
 
@@ -84,3 +87,26 @@ def test_hydrogens_beside_a_charge():
     field = run_dft(np.ones(4, int), positions, 0, 1, point, np.ones(1), level)
     # 1e-7: conversion factor of the angstrom (0.1 A of repulsion is steep) and the SCF threshold.
     assert field.energy == pytest.approx(2.0042702433, abs=1e-7)
+
+
+def test_ethanol_projectors():
+    # PySCF 2.14.0: exact projection and level shifts 1e4, 1e5, 1e6, to the printed digits.
+    level = Level("PBE", "cc-pVDZ", auxbasis=None, core="HF", forces="none")
+    system, atoms = molecule(ETHANOL), np.array([0, 1])
+    nothing = np.zeros((0, 3))
+    field = run_dft(system.numbers, system.positions, 0, 1, nothing, nothing[:, 0], level)
+    localized = localize_core(field, atoms, None)
+    energies = {}
+    for name, strength in (
+        ("huzinaga", 1e6),
+        ("level-shift", 1e4),
+        ("level-shift", 1e5),
+        ("level-shift", 1e6),
+    ):
+        chosen = replace(level, projector=name, level_shift=strength)
+        energies[name, strength] = field.energy + correct_core(field, atoms, localized, chosen).correction
+    exact = energies.pop(("huzinaga", 1e6))
+    assert exact == pytest.approx(-154.51124271444, abs=1e-7)
+    assert list(energies.values()) == pytest.approx([-154.51127580, -154.51124602, -154.51124304], abs=1e-7)
+    for (_, strength), energy in energies.items():
+        assert (energy - exact) * strength == pytest.approx(-0.33, abs=0.005)
