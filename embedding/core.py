@@ -72,7 +72,8 @@ class CoreResult:
     dft_in_dft_error
         Energy of the same functional in the core less the DFT energy; None if not asked for.
     d1, t2_max
-        D1 diagnostic and largest double amplitude; None without such amplitudes.
+        D1 diagnostic and largest double amplitude in canonical orbitals (rotations of degenerate ones
+        change it); None without such amplitudes.
     n_frozen
         Occupied orbitals that are left out of the correlation.
     growth

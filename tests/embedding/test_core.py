@@ -5,14 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
+from drupe import records
 from drupe.embedding import Level, MolecularSystem, Partition, label
-from drupe.embedding.core import localize_core
+from drupe.embedding.core import CoreResult, localize_core
 from drupe.embedding.embedded import embed
 from drupe.embedding.hartree_fock import hartree_fock
 from drupe.embedding.localization import symmetric_root
 from drupe.embedding.projection import projected_fock
 from drupe.embedding.qmmm import run_dft
 from drupe.embedding.tensors import to_orbitals
+from drupe.errors import InputError
+from drupe.records import pack, unpack
 
 # Tight: DFT in DFT is compared to 1e-10 hartree. The identities hold on any grid, so a small one.
 TIGHT = {"scf_tolerance": 1e-12, "gradient_tolerance": 1e-7, "forces": "none", "grid": 1}
@@ -161,3 +164,112 @@ def test_the_correction_does_not_change_when_the_molecule_turns(methanol_in_char
     chosen = level("HF", core="CCSD(T)")  # no grid, whose orientation is fixed in space
     pair = [label(s, regions(s, [[1, 5]]), chosen) for s in (methanol_in_charges, turned)]
     assert pair[0].energy == pytest.approx(pair[1].energy, abs=5e-8)  # coupled-cluster thresholds
+
+
+def test_frozen_core_counts_by_element(methanol_in_charges):
+    partition = regions(methanol_in_charges, [[1, 5]])
+    chosen = level(core="MP2", frozen_core=True)
+    frozen, every = (
+        label(methanol_in_charges, partition, one).cores[0]
+        for one in (chosen, dataclasses.replace(chosen, frozen_core=False))
+    )
+    assert (frozen.n_frozen, every.n_frozen) == (1, 0)  # 1s of the oxygen; the carbon's is not of the core
+    assert 0 < frozen.e_corr - every.e_corr < 0.01
+    assert abs(frozen.mp2_truncation) < abs(every.mp2_truncation)
+    assert frozen.e_hf == pytest.approx(every.e_hf, abs=1e-12)
+    whole = dataclasses.replace(chosen, virtual_shells=None)
+    both = frozen.correction, label(methanol_in_charges, partition, whole).cores[0].correction
+    assert both[0] == pytest.approx(both[1], abs=1e-9)  # the truncation is frozen alike
+    with pytest.raises(InputError, match="frozen_core leaves"):
+        label(methanol_in_charges, partition, dataclasses.replace(chosen, n_occupied=(1,)))
+
+
+def test_active_spaces_work_in_a_core(methanol_in_charges):
+    partition = regions(methanol_in_charges, [[1, 5]])
+    chosen = level("PBE", "STO-3G", core="CASSCF", active_space=(10, 7), virtual_shells=None)
+    fci = label(methanol_in_charges, partition, dataclasses.replace(chosen, core="FCI")).cores[0]
+    n = fci.n_occupied + fci.n_virtual
+    full = dataclasses.replace(chosen, active_space=(2 * fci.n_occupied, n))
+    assert label(methanol_in_charges, partition, full).cores[0].correction == pytest.approx(
+        fci.correction, abs=1e-8
+    )
+    small = label(methanol_in_charges, partition, dataclasses.replace(chosen, active_space=(2, 2))).cores[0]
+    more = dataclasses.replace(chosen, active_space=(2, 2), core="CASSCF+NEVPT2", virtual_shells=0)
+    perturbed = label(methanol_in_charges, partition, more).cores[0]
+    assert small.mp2_truncation == 0.0
+    assert small.e_hf > small.e_hf + small.e_corr > fci.e_hf + fci.e_corr
+    assert perturbed.e_corr < small.e_corr
+    with pytest.raises(InputError, match="needs an active space"):
+        label(methanol_in_charges, partition, dataclasses.replace(chosen, active_space=None))
+
+
+def test_pair_terms_are_what_one_core_of_both_would_add(water_dimer):
+    chosen = level("PBE", "STO-3G", core="CCSD", virtual_shells=None, pair_terms=True)
+    apart = label(water_dimer, regions(water_dimer, [[0, 1, 2], [3, 4, 5]]), chosen)
+    together = label(water_dimer, regions(water_dimer, [[0, 1, 2, 3, 4, 5]]), chosen)
+    (name,) = (key for key in apart.diagnostics if key.startswith("pair_term"))
+    # Reported, not added.
+    assert apart.energy == pytest.approx(apart.energy_low + sum(c.correction for c in apart.cores), abs=1e-12)
+    assert apart.energy + apart.diagnostics[name] == pytest.approx(together.energy, abs=1e-7)
+    assert not [key for key in together.diagnostics if key.startswith("pair_term")]
+
+
+def test_growth_is_the_mp2_correction_of_the_larger_core(methanol_in_charges):
+    partition = regions(methanol_in_charges, [[1, 5]])
+    grown = regions(methanol_in_charges, [[0, 1, 2, 3, 4, 5]])  # CH3 follows the oxygen it is bonded to
+    chosen = level(core="MP2", core_growth=True)
+    small, large = (label(methanol_in_charges, p, chosen).cores[0] for p in (partition, grown))
+    assert small.growth == pytest.approx(large.correction - small.correction, abs=1e-9)
+    assert small.grown_occupied == 9
+    assert large.growth is None  # there is nothing left to take in
+    dearer = dataclasses.replace(chosen, core="CCSD", virtual_shells=0)
+    assert label(methanol_in_charges, partition, dearer).cores[0].growth == pytest.approx(
+        small.growth, abs=1e-9
+    )
+
+
+def test_a_closing_gap_warns(methanol_in_charges):
+    chosen = level("PBE", "STO-3G", core="MP2")
+    partition = regions(methanol_in_charges, [[1, 5]])
+    calm = label(methanol_in_charges, partition, chosen)
+    assert calm.cores[0].warnings == ()
+    forced = label(methanol_in_charges, partition, dataclasses.replace(chosen, n_occupied=(2,)))
+    (said,) = forced.cores[0].warnings
+    assert "gap after the core's 2 orbitals" in said
+    assert f"after {calm.cores[0].n_occupied})" in said
+    assert any(said in one for one in forced.approximations)
+
+
+def test_more_virtual_orbitals_than_there_are_are_refused(methanol_in_charges):
+    partition = regions(methanol_in_charges, [[1, 5]])
+    fixed = label(methanol_in_charges, partition, level("PBE", "STO-3G", core="MP2", n_virtual=(3,)))
+    assert fixed.cores[0].n_virtual == 3
+    with pytest.raises(InputError, match="999 virtual orbitals"):
+        label(methanol_in_charges, partition, level("PBE", "STO-3G", core="MP2", n_virtual=(999,)))
+    with pytest.raises(InputError, match="n_virtual has 2 numbers"):
+        label(methanol_in_charges, partition, level("PBE", "STO-3G", core="MP2", n_virtual=(3, 3)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"projector": "mu"},
+        {"localization": "boys"},
+        {"level_shift": 1.0},
+        {"active_space": (3, 3)},
+        {"n_virtual": (0,)},
+    ],
+)
+def test_levels_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        level(**wrong)
+
+
+def test_a_core_stored_before_it_had_warnings_is_read():
+    old = {"label": "a", "method": "MP2", "correction": 0.1, "n_occupied": 1, "n_virtual": 1}
+    old |= {"n_virtual_full": 1, "spade_gap": 0.5, "residual_overlap": 0.0, "t1": None, "e_hf": -1.0}
+    old |= {"e_corr": 0.0, "mp2_truncation": 0.0, "dft_in_dft_error": None}
+    _, version, upgrades = records._classes["CoreResult"]
+    read = CoreResult(**upgrades[1](old))
+    assert (version, read.warnings, read.n_frozen, read.growth) == (2, (), 0, None)
+    assert unpack(pack(read)) == read
