@@ -168,7 +168,7 @@ def test_the_correction_does_not_change_when_the_molecule_turns(methanol_in_char
 
 def test_frozen_core_counts_by_element(methanol_in_charges):
     partition = regions(methanol_in_charges, [[1, 5]])
-    chosen = level(core="MP2", frozen_core=True)
+    chosen = level(core="MP2", frozen_core=True, virtual_shells=0)
     frozen, every = (
         label(methanol_in_charges, partition, one).cores[0]
         for one in (chosen, dataclasses.replace(chosen, frozen_core=False))
