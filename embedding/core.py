@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drupe.embedding.embedded import EmbeddedCore, embed, embedded_hartree_fock, functional_in_itself
 from drupe.embedding.growth import grown_atoms
-from drupe.embedding.hamiltonian import EmbeddedHamiltonian, Solution, solve
+from drupe.embedding.hamiltonian import EmbeddedHamiltonian, Solution, is_correlated, solve
 from drupe.embedding.hartree_fock import Converged
 from drupe.embedding.level import Level
 from drupe.embedding.localization import Localized
@@ -30,8 +30,6 @@ __all__ = ["CoreResult", "correct_core", "localize_core"]
 
 Matrix = NDArray[np.float64]
 
-# Methods without dynamic correlation: MP2 of the virtual orbitals left out would not belong to them.
-_UNCORRELATED = ("HF", "CASCI", "CASSCF")
 _NARROW_GAP = 0.2  # of SPADE's singular values, which lie between 0 and 1
 _LARGE_T1 = 0.02  # Lee and Taylor, Int. J. Quantum Chem. 36 (S23), 199 (1989)
 _LARGE_T2 = 0.2
@@ -215,7 +213,7 @@ def correct_core(
     embedded, mean_field = found.embedded, found.mean_field
     error = functional_in_itself(field, embedded, mean_field, level) if check else None
     solution = _solve(field, found, level)
-    truncation = 0.0 if level.core in _UNCORRELATED else found.mp2_full - found.mp2_kept
+    truncation = found.mp2_full - found.mp2_kept if is_correlated(level.core) else 0.0
     growth = _grow(field, atoms, found, level) if level.core_growth else None
     if keep is not None:
         orbitals = embedded.basis @ mean_field.orbitals

@@ -20,6 +20,7 @@ __all__ = [
     "Solution",
     "SolverOptions",
     "freeze",
+    "is_correlated",
     "known_solver",
     "register_solver",
     "solve",
@@ -114,6 +115,8 @@ class SolverOptions:
 
 Solver = Callable[[EmbeddedHamiltonian, SolverOptions], Solution]
 
+# Methods without dynamic correlation: MP2 of the virtual orbitals left out would not belong to them.
+_uncorrelated = {"HF", "CASCI", "CASSCF"}
 _registered: dict[str, Solver] = {}
 
 
@@ -190,6 +193,11 @@ def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltoni
 def known_solver(method: str) -> str:
     """Return ``method`` if there is such a solver, else raise `InputError`."""
     solvers = _solvers()
+    if method.upper().startswith("LNO"):
+        raise InputError(
+            f"{method} needs pyscf-forge, which has no wheels: it is not available in this version",
+            remedy="use CCSD(T) with virtual_shells and frozen_core, or register_solver with one of your own",
+        )
     if method not in solvers:
         close = difflib.get_close_matches(method.upper(), solvers, n=1)
         raise InputError(
@@ -199,8 +207,17 @@ def known_solver(method: str) -> str:
     return method
 
 
-def register_solver(name: str, solver: Solver) -> None:
+def register_solver(name: str, solver: Solver, *, correlated: bool = True) -> None:
     """Add a solver: a function of (`EmbeddedHamiltonian`, `SolverOptions`) that returns a `Solution`.
+
+    Parameters
+    ----------
+    name
+        What `Level.core` calls it.
+    solver
+        Raises `ConvergenceError` rather than return an energy that is not converged.
+    correlated
+        Whether it has dynamic correlation, so that MP2 may stand in for the virtual orbitals left out.
 
     Raises
     ------
@@ -210,6 +227,13 @@ def register_solver(name: str, solver: Solver) -> None:
     if name in _solvers():
         raise InputError(f"there is a solver called {name!r} already", remedy="choose another name")
     _registered[name] = solver
+    if not correlated:
+        _uncorrelated.add(name)
+
+
+def is_correlated(method: str) -> bool:
+    """Whether ``method`` has dynamic correlation."""
+    return method not in _uncorrelated
 
 
 def _solvers() -> dict[str, Solver]:

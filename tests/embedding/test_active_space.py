@@ -1,10 +1,13 @@
 """Active-space solvers and frozen orbitals against PySCF on whole molecules."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pyscf import ao2mo, cc, fci, gto, mcscf, mp, mrpt, scf
 
-from drupe.embedding.hamiltonian import EmbeddedHamiltonian, freeze, solve
+from drupe.embedding.hamiltonian import EmbeddedHamiltonian, freeze, is_correlated, known_solver, solve
 from drupe.errors import ConvergenceError, InputError
 
 
@@ -103,3 +106,23 @@ def test_an_active_space_that_does_not_fit_is_refused():
     large = EmbeddedHamiltonian(np.eye(40), np.zeros((1, 40, 40)), 40)
     with pytest.raises(InputError, match="determinants"):
         solve(large, "CASCI", active_space=(14, 14))
+
+
+def test_the_solver_of_the_documentation_is_ten_lines_and_right():
+    page = (Path(__file__).parents[2] / "docs" / "cores.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    function = source[source.index("def ") :]
+    assert len([line for line in function.splitlines() if line]) <= 10
+    exec(compile(source, "cores.md", "exec"), {})
+    mol, mean_field = nitrogen(1.1)
+    system = hamiltonian_of(mol, mean_field.mo_coeff)
+    wanted = mcscf.CASCI(mean_field, 6, 6).run().e_tot  # in canonical orbitals
+    assert solve(system, "window", active_space=(6, 6)).energy == pytest.approx(wanted, abs=1e-8)
+    # Frozen orbitals outside the window are in it already: they change nothing.
+    assert solve(system, "window", active_space=(6, 6), n_frozen=2).energy == pytest.approx(wanted, abs=1e-8)
+    assert not is_correlated("window")
+
+
+def test_local_natural_orbitals_are_refused_by_name():
+    with pytest.raises(InputError, match="pyscf-forge"):
+        known_solver("LNO-CCSD(T)")

@@ -14,7 +14,7 @@ from drupe.embedding.localization import symmetric_root
 from drupe.embedding.projection import projected_fock
 from drupe.embedding.qmmm import run_dft
 from drupe.embedding.tensors import to_orbitals
-from drupe.errors import InputError
+from drupe.errors import ConvergenceError, InputError
 from drupe.records import pack, unpack
 
 # Tight: DFT in DFT is compared to 1e-10 hartree. The identities hold on any grid, so a small one.
@@ -273,3 +273,17 @@ def test_a_core_stored_before_it_had_warnings_is_read():
     read = CoreResult(**upgrades[1](old))
     assert (version, read.warnings, read.n_frozen, read.growth) == (2, (), 0, None)
     assert unpack(pack(read)) == read
+
+
+def test_a_stretched_bond_warns_and_then_has_no_label(build):
+    """Row 18: stretched nitrogen; at 1.6 A one determinant is doubtful, at 3 A nothing converged leaves."""
+    nitrogen = {distance: build(f"7 0 0 0; 7 0 0 {distance}") for distance in (1.6, 3.0)}
+    chosen = level("HF", virtual_shells=None, frozen_core=True)
+    core = label(nitrogen[1.6], regions(nitrogen[1.6], [[0, 1]]), chosen).cores[0]
+    assert core.n_frozen == 2
+    assert core.t1 > 0.02
+    assert core.d1 > core.t1
+    assert "T1 is 0.0" in core.warnings[0]
+    assert core.t2_max > 0.1
+    with pytest.raises(ConvergenceError, match="did not converge"):
+        label(nitrogen[3.0], regions(nitrogen[3.0], [[0, 1]]), dataclasses.replace(chosen, max_cycles=40))

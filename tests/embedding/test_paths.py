@@ -129,7 +129,7 @@ def test_a_bond_that_leaves_the_core_closes_its_gap_and_warns():
     water = np.array([[0, 0, 0], [0.76, 0, 0.6], [-0.76, 0, 0.6]])
     said = []
     for distance in (1.5, 3.5):
-        positions = angstrom * np.vstack([methyl, water + [0, 0, distance]])
+        positions = angstrom * np.vstack([methyl, np.add(water, [0, 0, distance])])
         field = field_of(np.array([6, 1, 1, 1, 8, 1, 1]), positions, charge=1)
         core = corrections([field], [0, 1, 2, 3], 5, "spade")[0]
         said.append(core.warnings)
