@@ -337,7 +337,8 @@ def _grow(
         return None
     localized = localize_core(field, larger, None, level)
     grown = _correlate(field, larger, localized, replace(level, core="MP2"), None)
-    return grown.mp2_correction - found.mp2_correction, grown.n_core
+    dispersion = field.core_dispersion(larger) - field.core_dispersion(atoms)
+    return grown.mp2_correction - found.mp2_correction - dispersion, grown.n_core
 
 
 def _warnings(localized: Localized, solution: Solution) -> tuple[str, ...]:
