@@ -2,7 +2,8 @@
 
 p-xylene in T4 lysozyme L99A with all charges, PBE/def2-SVP, CCSD(T) in the first virtual shell. The cores
 are its two methyl groups, each in a call of its own and both in one; whole labels with forces, and the
-core step alone. Each call is repeated and the fastest one counts.
+core step alone, and the processor time of the label, which a busy machine does not stretch. Each call is
+repeated and the fastest one counts.
 
     python benchmarks/two_cores.py [--threads 2] [--repeats 2]
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,8 +38,12 @@ def main() -> None:
     found = {}
     for name, cores in {**{k: [v] for k, v in CORES.items()}, "both": list(CORES.values())}.items():
         regions = Partition.select(system, qm="resname TMP", charge=0, cores=cores)
-        labels = [label(system, regions, level) for _ in range(options.repeats)]
-        steps = {"label": min(one.seconds for one in labels)}
+        labels, busy = [], []
+        for _ in range(options.repeats):
+            started = time.process_time()
+            labels.append(label(system, regions, level))
+            busy.append(time.process_time() - started)
+        steps = {"label": min(one.seconds for one in labels), "label_cpu": min(busy)}
         for step in ("scf", "forces", "cores"):
             steps[step] = min(one.diagnostics[f"seconds_{step}"] for one in labels)
         found[name] = {
@@ -48,7 +54,7 @@ def main() -> None:
     single = [found[name]["seconds"] for name in CORES]
     ratios = {
         step: round(found["both"]["seconds"][step] / (sum(one[step] for one in single) / 2), 3)
-        for step in ("label", "cores")
+        for step in ("label", "label_cpu", "cores")
     }
     report = {
         "both_over_one": ratios,
