@@ -181,9 +181,9 @@ def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltoni
     orbitals, _ = canonical(hamiltonian.h, hamiltonian.tensor, n)
     rotated = np.matmul(orbitals.T, hamiltonian.tensor @ orbitals)
     h = orbitals.T @ hamiltonian.h @ orbitals
-    field = fock(h, rotated, np.eye(len(h))[:, :n_frozen])
+    dressed = fock(h, rotated, np.eye(len(h))[:, :n_frozen])
     return EmbeddedHamiltonian(
-        field[n_frozen:, n_frozen:],
+        dressed[n_frozen:, n_frozen:],
         rotated[:, n_frozen:, n_frozen:],
         hamiltonian.n_electrons - 2 * n_frozen,
         hamiltonian.constant + determinant_energy(h, rotated, n_frozen),

@@ -7,8 +7,9 @@ import pytest
 
 from drupe import records
 from drupe.embedding import Level, MolecularSystem, Partition, label
-from drupe.embedding.core import CoreResult, localize_core
+from drupe.embedding.core import CoreResult, correct_core, localize_core
 from drupe.embedding.embedded import embed
+from drupe.embedding.forces import check_forces
 from drupe.embedding.hartree_fock import hartree_fock
 from drupe.embedding.localization import symmetric_root
 from drupe.embedding.projection import projected_fock
@@ -16,6 +17,7 @@ from drupe.embedding.qmmm import run_dft
 from drupe.embedding.tensors import to_orbitals
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import pack, unpack
+from drupe.units import angstrom
 
 # Tight: DFT in DFT is compared to 1e-10 hartree. The identities hold on any grid, so a small one.
 TIGHT = {"scf_tolerance": 1e-12, "gradient_tolerance": 1e-7, "forces": "none", "grid": 1}
@@ -275,15 +277,31 @@ def test_a_core_stored_before_it_had_warnings_is_read():
     assert unpack(pack(read)) == read
 
 
-def test_a_stretched_bond_warns_and_then_has_no_label(build):
+def test_a_stretched_bond_warns_and_then_has_no_correction():
     """Row 18: stretched nitrogen; at 1.6 A one determinant is doubtful, at 3 A nothing converged leaves."""
-    nitrogen = {distance: build(f"7 0 0 0; 7 0 0 {distance}") for distance in (1.6, 3.0)}
+
+    def nitrogen(distance, chosen):
+        positions = angstrom * np.array([[0, 0, 0], [0, 0, distance]])
+        field = run_dft(np.array([7, 7]), positions, 0, 1, np.zeros((0, 3)), np.zeros(0), chosen)
+        atoms = np.array([0, 1])
+        return correct_core(field, atoms, localize_core(field, atoms, None), chosen)
+
     chosen = level("HF", virtual_shells=None, frozen_core=True)
-    core = label(nitrogen[1.6], regions(nitrogen[1.6], [[0, 1]]), chosen).cores[0]
+    core = nitrogen(1.6, chosen)
     assert core.n_frozen == 2
     assert core.t1 > 0.02
     assert core.d1 > core.t1
     assert "T1 is 0.0" in core.warnings[0]
     assert core.t2_max > 0.1
-    with pytest.raises(ConvergenceError, match="did not converge"):
-        label(nitrogen[3.0], regions(nitrogen[3.0], [[0, 1]]), dataclasses.replace(chosen, max_cycles=40))
+    with pytest.raises(ConvergenceError, match="CCSD of a core .* did not converge"):
+        nitrogen(3.0, dataclasses.replace(chosen, max_cycles=40))
+
+
+@pytest.mark.parametrize(
+    "other", [{"localization": "ibo"}, {"projector": "level-shift"}, {"frozen_core": True}]
+)
+def test_forces_of_cores_are_for_the_partition_they_were_derived_for(other):
+    chosen = dataclasses.replace(level(core="MP2", virtual_shells=None), forces="exact")
+    check_forces(chosen, closed_shell=True)
+    with pytest.raises(InputError, match="that gradient is for SPADE"):
+        check_forces(dataclasses.replace(chosen, **other), closed_shell=True)
