@@ -99,6 +99,7 @@ def test_a_torsion_has_no_jump(torsion, localization):
     assert miss(values) > JUMP  # another number of orbitals would be seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("localization", ["spade", "ibo"])
 def test_a_substitution_has_no_jump(reaction, localization):
     found = corrections(reaction, [0, 1, 2, 3, 4], 18, localization)
