@@ -33,8 +33,18 @@ _NEUTRAL = 0.02  # e; what rounded charges of a force field leave
 class PeriodicMeanField(MeanField):
     """A mean field whose ``hcore`` holds the charges, all their images and those of the region itself."""
 
-    def forces(self) -> tuple[Matrix, Matrix]:
-        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
+    def forces(self, added: Matrix | None = None) -> tuple[Matrix, Matrix]:
+        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr.
+
+        Raises
+        ------
+        InputError
+            If a density is ``added``: the response of the images to it is not coded.
+        """
+        if added is not None:
+            raise InputError(
+                "forces of a correction in a QM/MM-Ewald field", remedy='use forces="low" or "none"'
+            )
         gradient = self.engine.nuc_grad_method()
         on_nuclei = -np.asarray(gradient.kernel()) + self.dispersion.forces
         on_charges = gradient.grad_nuc_mm() + gradient.grad_hcore_mm(self.density) + gradient.de_ewald_mm
