@@ -20,7 +20,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
 from drupe.embedding.qmmm import MeanField, check_converged, check_level, make_engine, starting_density
 from drupe.embedding.restart import Restart, fitting_name
-from drupe.embedding.spillage import check_spillage, measure_spillage
+from drupe.embedding.spillage import measure_spillage
 from drupe.errors import InputError
 
 __all__ = ["PeriodicMeanField", "check_box", "run_ewald"]
@@ -120,7 +120,6 @@ def run_ewald(
     dispersion = disperse(numbers, positions, charge, level)
     parts, inner = engine.scf_summary, float(mol.energy_nuc())
     spillage = measure_spillage(engine, final, nearest, charges)
-    check_spillage(spillage, positions, nearest, charges)
     in_field = float(np.vdot(final, hcore - bare))
     return PeriodicMeanField(
         engine=engine,

@@ -10,6 +10,7 @@ from drupe.embedding.partition import Partition
 from drupe.embedding.periodic import gather
 from drupe.embedding.qmmm import MeanField, run_dft
 from drupe.embedding.restart import Restart
+from drupe.embedding.spillage import check_spillage
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 
@@ -57,12 +58,22 @@ def solve_mean_field(
     level: Level,
     density: NDArray[np.float64] | Restart | None,
 ) -> MeanField:
-    """DFT of the region in the charges that the level names; see `run_dft` and `run_ewald`."""
+    """DFT of the region in the charges that the level names; see `run_dft` and `run_ewald`.
+
+    Raises
+    ------
+    InputError
+        If electrons spill onto a charge.
+    """
     state = region.numbers, region.positions, partition.charge, partition.multiplicity
+    charges = region.points, region.charges
     if level.environment == "ewald":
         assert system.box is not None
-        return run_ewald(*state, region.points, region.charges, system.box, level, density, region.radii)
-    return run_dft(*state, region.points, region.charges, level, density, region.radii)
+        field: MeanField = run_ewald(*state, *charges, system.box, level, density, region.radii)
+    else:
+        field = run_dft(*state, *charges, level, density, region.radii)
+    check_spillage(field.spillage, region.positions, *charges)
+    return field
 
 
 def caveats(field: MeanField, level: Level) -> tuple[str, ...]:
