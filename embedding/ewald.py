@@ -20,7 +20,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
 from drupe.embedding.qmmm import MeanField, check_converged, check_level, make_engine, starting_density
 from drupe.embedding.restart import Restart, fitting_name
-from drupe.embedding.spillage import check_spillage, measure_spillage
+from drupe.embedding.spillage import measure_spillage
 from drupe.errors import InputError
 
 __all__ = ["PeriodicMeanField", "check_box", "run_ewald"]
@@ -34,11 +34,16 @@ class PeriodicMeanField(MeanField):
     """A mean field whose ``hcore`` holds the charges, all their images and those of the region itself."""
 
     def forces(self, added: Matrix | None = None) -> tuple[Matrix, Matrix]:
-        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
+        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr.
+
+        Raises
+        ------
+        InputError
+            If a density is ``added``: the response of the images to it is not coded.
+        """
         if added is not None:
             raise InputError(
-                "forces of core corrections were asked for in an Ewald field, which they do not have yet",
-                remedy='use forces="low", "directional" or "none"',
+                "forces of a correction in a QM/MM-Ewald field", remedy='use forces="low" or "none"'
             )
         gradient = self.engine.nuc_grad_method()
         on_nuclei = -np.asarray(gradient.kernel()) + self.dispersion.forces
@@ -115,7 +120,6 @@ def run_ewald(
     dispersion = disperse(numbers, positions, charge, level)
     parts, inner = engine.scf_summary, float(mol.energy_nuc())
     spillage = measure_spillage(engine, final, nearest, charges)
-    check_spillage(spillage, positions, nearest, charges)
     in_field = float(np.vdot(final, hcore - bare))
     return PeriodicMeanField(
         engine=engine,

@@ -19,9 +19,10 @@ from drupe.embedding.labels import Label
 from drupe.embedding.level import Level
 from drupe.embedding.partition import Partition
 from drupe.embedding.periodic import surrounding_cluster
-from drupe.embedding.qmmm import MeanField, check_level, run_dft
+from drupe.embedding.qmmm import MeanField, check_level
 from drupe.embedding.restart import Restart
 from drupe.embedding.solved import SolvedCore
+from drupe.embedding.surroundings import caveats, check_surroundings, gathered, solve_mean_field
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import ConvergenceError, InputError
 
@@ -43,7 +44,8 @@ def label(
     ----------
     system
         All atoms, bohr; those outside the QM region act by their charges. In a periodic box the level
-        says which: with ``environment="cluster"`` those of whole molecules around the QM region.
+        says which: with ``environment="cluster"`` those of whole molecules around the QM
+        region, with ``"ewald"`` all of them and their images.
     partition
         QM region and cores.
     level
@@ -72,21 +74,10 @@ def label(
     started = time.perf_counter()
     check_request(system, partition, level)
     asked, cluster = system, surrounding_cluster(system, partition.qm, level)
-    if cluster is not None:
-        system = cluster.whole
+    system = gathered(system, partition, level) if cluster is None else cluster.whole
     qm, mm = partition.qm, partition.mm_atoms
     region = quantum_region(system, partition, level)
-    field = run_dft(
-        region.numbers,
-        region.positions,
-        partition.charge,
-        partition.multiplicity,
-        region.points,
-        region.charges,
-        level,
-        density,
-        region.radii,
-    )
+    field = solve_mean_field(system, partition, region, level, density)
     if on_restart is not None:
         on_restart(field.restart)
     after_scf = time.perf_counter()
@@ -133,7 +124,9 @@ def label(
         seconds=time.perf_counter() - started,
         versions={name: version(name) for name in ("drupe", "pyscf", "numpy")},
         terms=energy_terms(field.terms, cores),
-        approximations=approximations(level, cores, region) + (() if cluster is None else (cluster.caveat,)),
+        approximations=approximations(level, cores, region)
+        + (() if cluster is None else (cluster.caveat,))
+        + caveats(field, level),
         links=region.link_hosts,
         link_positions=region.positions[len(qm) :],
         link_charges=charges[len(qm) :],
@@ -166,17 +159,12 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
             f"the level has environment={level.environment!r}, the system has no periodic box",
             remedy='read the box with the system, or use environment="all"',
         )
-    if level.environment == "ewald":
-        raise InputError(
-            'the level has environment="ewald", which is not available yet',
-            remedy='use environment="cluster" with a cluster_radius',
-        )
     cluster = surrounding_cluster(system, partition.qm, level)
-    if cluster is not None:
-        system = cluster.whole
+    system = gathered(system, partition, level) if cluster is None else cluster.whole
     partition.check_fits(system)
     region = quantum_region(system, partition, level)
     check_level(region.numbers, region.positions, partition.charge, partition.multiplicity, level)
+    check_surroundings(system, partition, region, level)
     closed = partition.multiplicity == 1 and all(core.multiplicity == 1 for core in partition.cores)
     check_forces(level, closed_shell=closed)
     if level.core is None:

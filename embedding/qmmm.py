@@ -19,7 +19,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
 from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
 from drupe.embedding.restart import Restart, fitting_name
-from drupe.embedding.spillage import Spillage, check_spillage, measure_spillage
+from drupe.embedding.spillage import Spillage, measure_spillage
 from drupe.embedding.two_grids import converge
 from drupe.errors import ConvergenceError, InputError
 
@@ -216,7 +216,6 @@ def run_dft(
     total = final if final.ndim == 2 else final[0] + final[1]
     parts, in_field = engine.scf_summary, float(np.vdot(total, field))
     spillage = measure_spillage(engine, total, points, charges)
-    check_spillage(spillage, positions, points, charges)
     return MeanField(
         engine=engine,
         hcore=hcore,

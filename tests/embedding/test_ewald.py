@@ -1,9 +1,11 @@
 """QM/MM-Ewald: the published row, slopes, images, cores, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from drupe.embedding import Level
+from drupe.embedding import Level, MolecularSystem, Partition, label
 from drupe.embedding.core import correct_core, localize_core
 from drupe.embedding.ewald import run_ewald
 from drupe.embedding.qmmm import run_dft
@@ -78,3 +80,33 @@ def test_a_core_feels_the_whole_far_field():
 def test_what_it_cannot_do_is_refused(charge, multiplicity, charges, box, found):
     with pytest.raises(InputError, match=found):
         run_ewald(NUMBERS, WATER, charge, multiplicity, POINTS, charges, box, HF)
+
+
+def test_a_label_in_a_box_makes_its_region_whole():
+    numbers = np.concatenate([NUMBERS, NUMBERS])
+    other = WATER + angstrom * np.array([0, 3.0, 0.5])
+    single = np.array([[0, 1], [0, 2]])
+    system = MolecularSystem.from_atoms(
+        numbers,
+        np.vstack([WATER, other]),
+        np.tile([-0.834, 0.417, 0.417], 2),
+        np.vstack([single, single + 3]),
+    )
+    system = dataclasses.replace(system, box=BOX)
+    level = Level("HF", "sto-3g", environment="ewald", core="MP2", virtual_shells=None)
+    regions = Partition.select(system, qm=[0, 1, 2], charge=0, cores=[[0]])
+    whole = label(system, regions, level, check=True)
+    assert sum(whole.terms.values()) == pytest.approx(whole.energy, abs=1e-9)
+    assert any("Ewald" in line for line in whole.approximations)
+    torn = system.positions.copy()
+    torn[1] += BOX[0]
+    torn[4] -= BOX[1]
+    split = label(system.with_positions(torn), regions, level)
+    assert split.energy == pytest.approx(whole.energy, abs=1e-8)
+    assert split.forces_qm == pytest.approx(whole.forces_qm, abs=1e-6)
+    assert split.forces_mm == pytest.approx(whole.forces_mm, abs=1e-6)
+    assert split.system != whole.system
+    with pytest.raises(InputError, match="do not end"):
+        label(system, regions, dataclasses.replace(level, environment="all"))
+    with pytest.raises(InputError, match="response of the images"):
+        label(system, regions, dataclasses.replace(level, forces="exact", core="MP2"))

@@ -87,6 +87,8 @@ def test_hydrogens_beside_a_charge():
     field = run_dft(np.ones(4, int), positions, 0, 1, point, np.ones(1), level)
     # 1e-7: conversion factor of the angstrom (0.1 A of repulsion is steep) and the SCF threshold.
     assert field.energy == pytest.approx(2.0042702433, abs=1e-7)
+    smeared = run_dft(np.ones(4, int), positions, 0, 1, point, np.ones(1), level, radii=np.array([angstrom]))
+    assert smeared.energy == pytest.approx(-1.6382613374, abs=1e-7)
 
 
 def test_ethanol_projectors():
