@@ -228,6 +228,8 @@ def _slopes(
 ) -> DirectionalSlopes:
     """Exact slopes of the energy along random directions of the QM atoms, numbers of orbitals held fixed."""
     quick = dataclasses.replace(level, forces="none", n_occupied=tuple(core.n_occupied for core in cores))
+    if system.box is None:  # a cluster was cut already: all displaced energies belong to the same one
+        quick = dataclasses.replace(quick, environment="all", cluster_radius=None)
     sizes = [core.n_virtual for core in cores]
 
     def energy(positions: NDArray[np.float64]) -> float:
