@@ -24,7 +24,7 @@ from drupe.embedding.restart import Restart
 from drupe.embedding.solved import SolvedCore
 from drupe.embedding.surroundings import caveats, check_surroundings, gathered, solve_mean_field
 from drupe.embedding.system import MolecularSystem
-from drupe.errors import ConvergenceError, InputError
+from drupe.errors import InputError
 
 __all__ = ["Label", "Level", "check_request", "label"]
 
@@ -201,21 +201,22 @@ def _slopes(
     cores: tuple[CoreResult, ...],
 ) -> DirectionalSlopes:
     """Exact slopes of the energy along random directions of the QM atoms, numbers of orbitals held fixed."""
-    counts = tuple(core.n_occupied for core in cores)
-    quick = dataclasses.replace(level, forces="none", n_occupied=counts, pair_terms=False, core_growth=False)
-    sizes = [core.n_virtual for core in cores]
+    # Orbitals are counted as in this label: nearby counts would make steps.
+    quick = dataclasses.replace(
+        level,
+        forces="none",
+        n_occupied=tuple(core.n_occupied for core in cores),
+        n_virtual=tuple(core.n_virtual for core in cores),
+        pair_terms=False,
+        core_growth=False,
+    )
+    if system.box is None:  # a cluster was cut already: all displaced energies belong to the same one
+        quick = dataclasses.replace(quick, environment="all", cluster_radius=None)
 
     def energy(positions: NDArray[np.float64]) -> float:
         moved = system.positions.copy()
         moved[partition.qm] = positions
-        found = label(system.with_positions(moved), partition, quick, density=field.restart)
-        if [core.n_virtual for core in found.cores] != sizes:
-            raise ConvergenceError(
-                f"the cores have {sizes} virtual orbitals here and "
-                f"{[core.n_virtual for core in found.cores]} nearby: their energy has a step",
-                remedy="use virtual_shells=None, or another number of shells",
-            )
-        return found.energy
+        return label(system.with_positions(moved), partition, quick, density=field.restart).energy
 
     return directional_slopes(
         energy,

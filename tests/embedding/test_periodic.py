@@ -271,6 +271,17 @@ def test_forces_through_the_boundary_are_the_slope_of_the_energy():
         assert forces[atom, axis] == pytest.approx(-slope, abs=1e-7)
 
 
+def test_slopes_along_directions_are_those_of_the_cluster():
+    system = moved(water_box(BOXES["cubic"]), 9)
+    asked = dataclasses.replace(CLUSTER, core="MP2", forces="directional", n_directions=1)
+    made = label(system, Partition.select(system, qm=[0, 1, 2], charge=0, cores=[[0, 1]]), asked)
+    alone = cut_cluster(system, np.arange(3), 8.0).whole
+    regions = Partition.select(alone, qm=[0, 1, 2], charge=0, cores=[[0, 1]])
+    other = label(alone, regions, dataclasses.replace(asked, environment="all", cluster_radius=None))
+    assert made.slopes == pytest.approx(other.slopes, abs=1e-6)
+    assert abs(made.slopes[0]) > 1e-4
+
+
 def butane_in_water():
     """Butane in the middle of the cubic box; waters that overlap with it are left out."""
     from rdkit import Chem
