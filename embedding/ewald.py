@@ -33,8 +33,19 @@ _NEUTRAL = 0.02  # e; what rounded charges of a force field leave
 class PeriodicMeanField(MeanField):
     """A mean field whose ``hcore`` holds the charges, all their images and those of the region itself."""
 
-    def forces(self) -> tuple[Matrix, Matrix]:
-        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr."""
+    def forces(self, added: Matrix | None = None) -> tuple[Matrix, Matrix]:
+        """Return forces on QM nuclei ``(qm, 3)`` and on MM charges ``(mm, 3)``, hartree/bohr.
+
+        Raises
+        ------
+        InputError
+            If the charges are to feel more than the DFT density: the far field's response is not coded.
+        """
+        if added is not None:
+            raise InputError(
+                "no gradient of core corrections in the field of an infinite box",
+                remedy='use environment="cluster", or forces="directional" or "low"',
+            )
         gradient = self.engine.nuc_grad_method()
         on_nuclei = -np.asarray(gradient.kernel()) + self.dispersion.forces
         on_charges = gradient.grad_nuc_mm() + gradient.grad_hcore_mm(self.density) + gradient.de_ewald_mm
