@@ -39,11 +39,12 @@ class PeriodicMeanField(MeanField):
         Raises
         ------
         InputError
-            If a density is ``added``: the response of the images to it is not coded.
+            If the charges are to feel more than the DFT density: the far field's response is not coded.
         """
         if added is not None:
             raise InputError(
-                "forces of a correction in a QM/MM-Ewald field", remedy='use forces="low" or "none"'
+                "no gradient of core corrections in the field of an infinite box",
+                remedy='use environment="cluster", or forces="directional" or "low"',
             )
         gradient = self.engine.nuc_grad_method()
         on_nuclei = -np.asarray(gradient.kernel()) + self.dispersion.forces

@@ -59,6 +59,11 @@ def check_forces(level: Level, *, closed_shell: bool) -> None:
             f"forces={level.forces!r} with unpaired electrons: that gradient is for closed shells",
             remedy='use forces="directional", "low" or "none"',
         )
+    if level.environment == "ewald":
+        raise InputError(
+            f'forces={level.forces!r} with environment="ewald": the far field\'s response is not coded',
+            remedy='use environment="cluster", or forces="directional", "low" or "none"',
+        )
     check_functional(level.functional)
     if level.localization != "spade" or level.projector == "level-shift" or level.frozen_core:
         raise InputError(

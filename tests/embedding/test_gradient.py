@@ -259,6 +259,29 @@ def test_what_has_no_gradient_is_refused_with_the_choices(methanol_in_charges, c
     assert remedy in caught.value.remedy
 
 
+@pytest.mark.slow
+def test_dynamics_conserves_energy_to_the_order_of_its_integrator(water_dimer):
+    """Velocity Verlet: a step half as long leaves a quarter of the error, on consistent forces only."""
+    alone = water_dimer.subset(range(6))
+    partition = Partition.select(alone, qm=range(6), charge=0, cores=[[0, 1, 2]])
+    level = exact(n_occupied=(5,), gradient_tolerance=1e-6)
+    masses = 1822.888 * np.array([16.0, 1.0, 1.0, 16.0, 1.0, 1.0])[:, None]
+    errors = []
+    for steps, step in ((8, 20.0), (16, 10.0)):  # atomic units of time; 0.48 fs
+        positions, velocities = alone.positions, np.zeros((6, 3))
+        result = first = label(alone, partition, level)
+        for _ in range(steps):
+            velocities = velocities + 0.5 * step * result.forces_qm / masses
+            positions = positions + step * velocities
+            result = label(alone.with_positions(positions), partition, level)
+            velocities = velocities + 0.5 * step * result.forces_qm / masses
+        kinetic = 0.5 * float((masses * velocities**2).sum())
+        assert kinetic > 1e-3
+        errors.append(result.energy + kinetic - first.energy)
+    assert errors[0] == pytest.approx(4 * errors[1], rel=0.25)
+    assert abs(errors[1]) < 1e-4
+
+
 def test_pyscf_gradients_of_fitted_coupled_cluster_are_still_wrong():
     """The reason for our own densities and three-index derivatives.
 
