@@ -24,6 +24,7 @@ QUANTITIES: Final[Mapping[str, Callable[[object], float]]] = {
     "level_shift": read_energy,
     "charge_radii": read_length,
     "cluster_radius": read_length,
+    "direction_step": read_length,
 }
 #: Fields that are plain floating-point numbers.
 DIMENSIONLESS: Final = frozenset({"gradient_tolerance"})
