@@ -55,6 +55,9 @@ def diagnose(field: MeanField, cores: Sequence[CoreResult], region: QuantumRegio
         found["spade_gap_min"] = min(core.spade_gap for core in cores)
         found["residual_overlap_max"] = max(core.residual_overlap for core in cores)
         found["t1_max"] = max((core.t1 for core in cores if core.t1 is not None), default=0.0)
+    opened = [core.spin_square for core in cores if core.spin_square is not None]
+    if opened:
+        found["core_spin_square_max"] = max(opened)
     return found
 
 
@@ -78,7 +81,7 @@ def approximations(level: Level, cores: Sequence[CoreResult], region: QuantumReg
     if cores and level.forces == "mp2" and level.core != "MP2":
         found.append(f"forces: MP2 in all virtual orbitals in place of {level.core}")
     for number, core in enumerate(cores, start=1):
-        if core.n_virtual < core.n_virtual_full and core.method != "HF":
+        if core.n_virtual != core.n_virtual_full and core.method != "HF":
             rest = f"by MP2 ({core.mp2_truncation:+.6f} hartree)" if core.mp2_truncation else "left out"
             kept = f"{core.n_virtual} of {core.n_virtual_full} kept"
             found.append(f"virtuals of core {number}: {kept}, the others {rest}")

@@ -35,6 +35,9 @@ _LARGE_T1 = 0.02  # Lee and Taylor, Int. J. Quantum Chem. 36 (S23), 199 (1989)
 _LARGE_T2 = 0.2
 
 
+Counts = int | tuple[int, int]
+
+
 def _without_later_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """Version 1 ends with ``dft_in_dft_error``; what version 2 adds has defaults."""
     return fields
@@ -52,7 +55,8 @@ class CoreResult:
     correction
         Total to add to the DFT energy, the MP2 truncation correction included.
     n_occupied, n_virtual, n_virtual_full
-        Orbitals of the core: occupied, virtual ones the solver saw, all virtual ones there are.
+        Orbitals of the core: occupied, virtual ones the solver saw, all virtual ones there are; pairs
+        (alpha, beta) for an unrestricted core.
     spade_gap
         Fall of the orbitals' weights on the core after its last orbital (singular values of SPADE, or
         square roots of populations); near 0 the core is ill defined.
@@ -80,6 +84,11 @@ class CoreResult:
         would change.
     grown_occupied
         Occupied orbitals of that grown core, which its largest gap decides.
+    spade_gaps
+        Alpha and beta gap of an unrestricted core, ``spade_gap`` the smaller one; else empty.
+    spin_square_low, spin_square
+        <S^2> of the core's orbitals in the DFT and of the embedded Hartree-Fock determinant; None for a
+        restricted core.
     ``warnings``
         What a reader of the number must know, in words.
     """
@@ -87,9 +96,9 @@ class CoreResult:
     label: str
     method: str
     correction: float
-    n_occupied: int
-    n_virtual: int
-    n_virtual_full: int
+    n_occupied: Counts
+    n_virtual: Counts
+    n_virtual_full: Counts
     spade_gap: float
     residual_overlap: float
     t1: float | None
@@ -103,6 +112,9 @@ class CoreResult:
     growth: float | None = None
     grown_occupied: int | None = None
     warnings: tuple[str, ...] = ()
+    spade_gaps: tuple[float, ...] = ()
+    spin_square_low: float | None = None
+    spin_square: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "warnings", tuple(self.warnings))

@@ -27,6 +27,7 @@ def correct_cores(
     *,
     check: bool = False,
     keep: Callable[[SolvedCore], None] | None = None,
+    admit: Callable[[int, Localized], None] | None = None,
 ) -> tuple[tuple[CoreResult, ...], Mapping[str, float]]:
     """Correction of each core, and on request how far those of each two are from additive.
 
@@ -40,6 +41,8 @@ def correct_cores(
         Level of theory; ``pair_terms`` asks for the pair terms.
     check, keep
         As in `correct_core`.
+    admit
+        Called with the number of a core and its orbitals before anything expensive; raises to refuse them.
 
     Returns
     -------
@@ -57,10 +60,13 @@ def correct_cores(
     ConvergenceError
         If any core does not converge.
     """
-    counts = level.n_occupied or (None,) * len(places)
-    kept = level.n_virtual or (None,) * len(places)
+    counts = _paired(level.n_occupied, len(places))
+    kept = _paired(level.n_virtual, len(places))
     root = symmetric_root(field.overlap)
     split = [localize_core(field, at, n, level, root=root) for at, n in zip(places, counts, strict=True)]
+    if admit is not None:
+        for number, own in enumerate(split):
+            admit(number, own)
     cores = tuple(
         correct_core(
             field,
@@ -79,14 +85,21 @@ def correct_cores(
     for first, second in combinations(range(len(cores)), 2) if level.pair_terms else ():
         both = (cores[first], cores[second])
         atoms = np.sort(np.concatenate([places[first], places[second]]))
-        union = localize_core(field, atoms, both[0].n_occupied + both[1].n_occupied, level, root=root)
-        n_virtual = None if level.n_virtual is None else both[0].n_virtual + both[1].n_virtual
+        n_both = split[first].core.shape[1] + split[second].core.shape[1]
+        union = localize_core(field, atoms, n_both, level, root=root)
+        sizes = [n for n in (kept[first], kept[second]) if n is not None]
+        n_virtual = sum(sizes) if sizes else None
         single = replace(level, core_growth=False)
         joined = correct_core(field, atoms, union, single, n_virtual=n_virtual)
         pairs[f"{both[0].label} + {both[1].label}"] = (
             joined.correction - both[0].correction - both[1].correction
         )
     return cores, pairs
+
+
+def _paired(given: tuple[int | tuple[int, int], ...] | None, n_cores: int) -> list[int | None]:
+    """One number per core; a pair has equal numbers in a closed shell."""
+    return [n[0] if isinstance(n, tuple) else n for n in given or (None,) * n_cores]
 
 
 def _residual(field: MeanField, own: Localized, split: list[Localized]) -> float:

@@ -99,7 +99,8 @@ def check_memory(field: MeanField, level: Level) -> None:
         return
     n_occupied = field.occupied.shape[1]
     n_virtual = len(field.overlap) - n_occupied
-    needed = memory_needed(n_occupied if level.n_occupied is None else max(level.n_occupied), n_virtual)
+    fixed = [n if isinstance(n, int) else max(n) for n in level.n_occupied or (n_occupied,)]
+    needed = memory_needed(max(fixed), n_virtual)
     if needed > level.max_memory_mb:
         raise InputError(
             f"the {level.core} gradient with {n_virtual} virtual orbitals needs about {needed:.0f} MB, "

@@ -8,7 +8,7 @@ from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
 
-__all__ = ["check_geometry", "covalent_radii", "crosses_the_box", "shortest_vectors"]
+__all__ = ["bonds_across", "check_geometry", "covalent_radii", "crosses_the_box", "shortest_vectors"]
 
 # Covalent radii in angstrom, H to Kr: Cordero et al., Dalton Trans. 2832 (2008); sp3 carbon.
 _RADII = (
@@ -95,6 +95,27 @@ def crosses_the_box(system: MolecularSystem, pairs: NDArray[np.int64]) -> NDArra
     shortest = np.linalg.norm(shortest_vectors(vectors, system.box), axis=1)
     crossing: NDArray[np.bool_] = np.linalg.norm(vectors, axis=1) > shortest + 1e-6
     return crossing
+
+
+def bonds_across(
+    system: MolecularSystem, atoms: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Covalent bonds between two groups of atoms: pairs (atom, other), shape ``(bonds, 2)``.
+
+    Those the system lists; for atoms without any listed bond, non-metals nearer than 1.2 times the sum
+    of their covalent radii.
+    """
+    own, other = np.zeros((2, system.n_atoms), bool)
+    own[atoms], other[others] = True, True
+    pairs = np.vstack([system.bonds, system.bonds[:, ::-1]])
+    listed = pairs[own[pairs[:, 0]] & other[pairs[:, 1]]]
+    lonely = np.bincount(system.bonds.ravel(), minlength=system.n_atoms) == 0
+    apart = np.linalg.norm(system.positions[atoms][:, None] - system.positions[others][None], axis=2)
+    reach = _TABLE[system.numbers[atoms]][:, None] + _TABLE[system.numbers[others]][None]
+    near = np.argwhere(apart / angstrom < _BONDED * reach)
+    found = np.column_stack([atoms[near[:, 0]], others[near[:, 1]]])
+    guessed = found[lonely[found].any(axis=1) & np.isin(system.numbers[found], _NONMETALS).all(axis=1)]
+    return np.vstack([listed, guessed]).astype(np.int64)
 
 
 def _near_pairs(system: MolecularSystem, qm: NDArray[np.int64]) -> list[tuple[int, int, float]]:

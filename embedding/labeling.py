@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 from drupe.embedding.accounting import approximations, diagnose, energy_terms
 from drupe.embedding.boundary import quantum_region
 from drupe.embedding.core import CoreResult
+from drupe.embedding.core_state import check_core_electrons, check_core_spins, occupations
 from drupe.embedding.corrections import correct_cores
 from drupe.embedding.directional import DirectionalSlopes, directional_slopes
 from drupe.embedding.forces import check_forces, check_memory, force_name, needs_cores, region_forces
 from drupe.embedding.hamiltonian import known_solver
 from drupe.embedding.labels import Label
 from drupe.embedding.level import Level
+from drupe.embedding.localization import Localized
+from drupe.embedding.open_cores import check_open_level, correct_open_cores
 from drupe.embedding.partition import Partition
 from drupe.embedding.periodic import surrounding_cluster
 from drupe.embedding.qmmm import MeanField, check_level
@@ -89,7 +93,13 @@ def label(
     if level.core:
         places = [partition.core_rows(core) for core in partition.cores]
         names = [core.label for core in partition.cores]
-        cores, pairs = correct_cores(field, places, names, level, check=check, keep=keep)
+        admit = partial(_admit, system, partition, field)
+        if field.is_closed_shell:
+            cores, pairs = correct_cores(
+                field, places, names, level, check=check, keep=keep, admit=lambda n, own: admit(n, (own, own))
+            )
+        else:
+            cores = correct_open_cores(field, places, partition.cores, level, check=check, admit=admit)
     after_cores = time.perf_counter()
     forces = region_forces(field, solved, level)
     forces_qm, forces_mm = (None, None) if forces is None else region.scatter(*forces)
@@ -169,28 +179,42 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
     check_forces(level, closed_shell=closed)
     if level.core is None:
         return
-    known_solver(level.core)
+    if partition.multiplicity == 1:
+        known_solver(level.core)
+    else:
+        check_open_level(level)
     if not partition.cores:
         raise InputError(
             f"the level asks for {level.core} cores, the partition has none",
             remedy="give Partition.select(..., cores=[...]), or set core=None",
         )
-    if partition.multiplicity != 1 or any(c.multiplicity != 1 or c.charge for c in partition.cores):
-        raise InputError(
-            f"cores with multiplicity or charge of their own in a QM region of multiplicity "
-            f"{partition.multiplicity}",
-            remedy="cores need a closed shell in this version, and get their electrons from n_occupied",
-        )
+    check_core_spins(partition)
     for name, numbers in (("n_occupied", level.n_occupied), ("n_virtual", level.n_virtual)):
         if numbers is not None and len(numbers) != len(partition.cores):
             raise InputError(
                 f"{name} has {len(numbers)} numbers for {len(partition.cores)} cores",
                 remedy="give one number per core, or None",
             )
+    occupations(partition.cores, level)
     if level.core.startswith(("CASCI", "CASSCF")) and level.active_space is None:
         raise InputError(
             f"{level.core} needs an active space", remedy="give Level.active_space=(electrons, orbitals)"
         )
+
+
+def _admit(
+    system: MolecularSystem,
+    partition: Partition,
+    field: MeanField,
+    number: int,
+    own: tuple[Localized, Localized],
+) -> None:
+    """Refuse a core whose orbitals do not hold the electrons of its declared charge."""
+    core = partition.cores[number]
+    nuclear = float(field.engine.mol.atom_charges()[partition.core_rows(core)].sum())
+    electrons = (own[0].core.shape[1], own[1].core.shape[1])
+    gaps = tuple(one.gap for one in own)
+    check_core_electrons(system, partition, core, nuclear, electrons, gaps)
 
 
 def _slopes(

@@ -1,5 +1,6 @@
 """What to compute: a level of theory in, nothing but its fields out (thresholds in hartree)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -65,8 +66,9 @@ class Level:
     virtual_shells
         Number of the last concentric shell of virtual orbitals that is kept, from 0; None keeps all.
     n_occupied
-        Occupied orbitals of each core; None takes each at its largest gap. Fix it for a campaign: the
-        correction of two snapshots is comparable only with the same number.
+        Occupied orbitals of each core, as a number, or as a pair (alpha, beta) in an open-shell region;
+        None takes each at its largest gap. Fix it for a campaign: the correction of two snapshots is
+        comparable only with the same number.
     grid
         PySCF grid level, 0 to 9.
     forces
@@ -88,6 +90,9 @@ class Level:
         displacement in bohr along a direction of norm 1. Only QM atoms move, and link atoms with them.
     max_cycles
         Iterations before SCF or CC counts as not converged.
+    scf
+        ``"diis"``, or ``"newton"`` for the second-order solver that also follows internal instabilities
+        down to a stable solution: for metals and radicals where DIIS fails or ends on a saddle point.
     max_memory_mb
         Memory the engine plans with; changes no number.
     ecp
@@ -131,7 +136,7 @@ class Level:
     auxbasis: str | None = "def2-universal-jkfit"
     core: str | None = None
     virtual_shells: int | None = 1
-    n_occupied: tuple[int, ...] | None = None
+    n_occupied: tuple[int | tuple[int, int], ...] | None = None
     grid: int = 3
     forces: str = "low"
     scf_tolerance: float = 1e-9
@@ -151,11 +156,12 @@ class Level:
     localization: str = "spade"
     projector: str = "projected"
     level_shift: float = 1e6
-    n_virtual: tuple[int, ...] | None = None
+    n_virtual: tuple[int | tuple[int, int], ...] | None = None
     frozen_core: bool = False
     active_space: tuple[int, int] | None = None
     pair_terms: bool = False
     core_growth: bool = False
+    scf: str = "diis"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "basis", names_by_element("basis", self.basis))
@@ -164,9 +170,9 @@ class Level:
         if self.charge_radii is not None:
             object.__setattr__(self, "charge_radii", radii_by_element("charge_radii", self.charge_radii))
         if self.n_occupied is not None:
-            object.__setattr__(self, "n_occupied", tuple(int(n) for n in self.n_occupied))
+            object.__setattr__(self, "n_occupied", tuple(_counts(n) for n in self.n_occupied))
         if self.n_virtual is not None:
-            object.__setattr__(self, "n_virtual", tuple(int(n) for n in self.n_virtual))
+            object.__setattr__(self, "n_virtual", tuple(_counts(n) for n in self.n_virtual))
         if self.active_space is not None:
             object.__setattr__(self, "active_space", tuple(int(n) for n in self.active_space))
         wrong = [
@@ -183,6 +189,7 @@ class Level:
                 f"boundary={self.boundary!r}",
                 'use "rcd", "rc" or "z1"',
             ),
+            (self.scf not in ("diis", "newton"), f"scf={self.scf!r}", 'use "diis" or "newton"'),
             (not 0 <= self.grid <= 9, f"grid={self.grid}", "use a grid level from 0 to 9"),
             (
                 self.virtual_shells is not None and self.virtual_shells < 0,
@@ -196,9 +203,9 @@ class Level:
                 "give tolerances in hartree, such as 1e-9",
             ),
             (
-                self.n_occupied is not None and min(self.n_occupied, default=1) < 1,
+                any(min(n, default=0) < 0 or sum(n) < 1 or len(n) > 2 for n in _each_spin(self.n_occupied)),
                 f"n_occupied={self.n_occupied}",
-                "give every core at least one occupied orbital",
+                "give every core at least one occupied orbital, as a number or as a pair (alpha, beta)",
             ),
             (
                 self.dispersion not in (None, "d3bj", "d4"),
@@ -242,6 +249,14 @@ class Level:
         return f"{self.functional}{'-' + self.dispersion if self.dispersion else ''}/{basis}"
 
 
+def _counts(given: int | Sequence[int]) -> Any:
+    return tuple(int(n) for n in given) if isinstance(given, Sequence) else int(given)
+
+
+def _each_spin(counts: tuple[int | tuple[int, int], ...] | None) -> list[tuple[int, ...]]:
+    return [n if isinstance(n, tuple) else (n,) for n in counts or ()]
+
+
 def _wrong_cores(level: Level) -> list[tuple[bool, str, str]]:
     """What is wrong with the fields that only cores read."""
     electrons, orbitals = level.active_space or (2, 2)
@@ -262,7 +277,7 @@ def _wrong_cores(level: Level) -> list[tuple[bool, str, str]]:
             "give mu in hartree between 1e3 and 1e9, such as 1e6",
         ),
         (
-            level.n_virtual is not None and min(level.n_virtual, default=1) < 1,
+            any(min(n, default=0) < 0 or sum(n) < 1 or len(n) > 2 for n in _each_spin(level.n_virtual)),
             f"n_virtual={level.n_virtual}",
             "give every core at least one virtual orbital",
         ),

@@ -28,18 +28,32 @@ if TYPE_CHECKING:
 __all__ = ["Core", "CoreSpec", "Partition"]
 
 
-@register(version=1)
+def _undeclared(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had 0 for every core, which was no statement about its charge."""
+    return {**fields, "charge": None}
+
+
+@register(version=2, upgrades={1: _undeclared})
 @dataclass(frozen=True, eq=False)
 class Core:
-    """One quantum core: ``indices`` of its atoms (in the system), its state and a name for reports."""
+    """One quantum core: ``indices`` of its atoms (in the system), its state and a name for reports.
+
+    A ``charge`` that is declared is checked against the electrons the core gets; None declares none.
+    """
 
     indices: NDArray[np.int64]
-    charge: int = 0
+    charge: int | None = None
     multiplicity: int = 1
     label: str = "core"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "indices", frozen(self.indices, np.int64))
+
+
+def _first_schema(core: Core) -> dict[str, Any]:
+    """How a core entered the name of a partition before its charge could stay undeclared."""
+    stated = {f.name: getattr(core, f.name) for f in fields(core)}
+    return {"record": "Core", "version": 1, "fields": {**stated, "charge": core.charge or 0}}
 
 
 @dataclass(frozen=True)
@@ -51,13 +65,14 @@ class CoreSpec:
     selection
         MDTraj selection, list of indices, or ``"smarts:<pattern>"``.
     charge, multiplicity
-        Of the core: its own, not those of the QM region.
+        Of the core: its own, not those of the QM region. A charge is checked against the electrons the
+        core gets; None declares none.
     label
         Name in reports; the selection when left out.
     """
 
     selection: Selection
-    charge: int = 0
+    charge: int | None = None
     multiplicity: int = 1
     label: str | None = None
 
@@ -264,6 +279,7 @@ class Partition:
         if len(self.links):
             return record_key(self)
         first = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "links"}
+        first["cores"] = tuple(_first_schema(core) for core in self.cores)
         return content_key("Partition", {"version": 1, **first})
 
     def check_fits(self, system: MolecularSystem) -> None:

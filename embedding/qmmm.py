@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from drupe.embedding.dispersion import Dispersion, check_dispersion, disperse
 from drupe.embedding.level import Level
 from drupe.embedding.molecule import build_molecule
+from drupe.embedding.newton import second_order
 from drupe.embedding.pointcharges import charge_forces, charge_matrix, nuclear_energy
 from drupe.embedding.restart import Restart, fitting_name
 from drupe.embedding.spillage import Spillage, measure_spillage
@@ -209,7 +210,10 @@ def run_dft(
         density.check_fits(name)
         known_shift, density = density.shift, density.density
     start = starting_density(engine, density)
-    iterations, shift = converge(engine, start, level, known_shift)
+    if level.scf == "newton":
+        iterations, shift = second_order(engine, start), np.zeros_like(start)
+    else:
+        iterations, shift = converge(engine, start, level, known_shift)
     energy = engine.e_tot
     check_converged(engine, energy, level)
     final = np.asarray(engine.make_rdm1())
@@ -323,5 +327,6 @@ def check_converged(engine: Any, energy: float, level: Level) -> None:
         raise ConvergenceError(
             f"the {level.name} SCF did not converge in {level.max_cycles} iterations (last energy {energy})",
             remedy="look at the geometry, charge and spin of the QM region and at MM charges on it "
-            "(charge_radii smears them); else raise max_cycles",
+            "(charge_radii smears them); else raise max_cycles"
+            + (', or set scf="newton"' if level.scf == "diis" else ""),
         )

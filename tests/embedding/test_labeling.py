@@ -176,7 +176,7 @@ def test_requests_that_do_not_fit_are_refused(build):
     cored = Level("PBE", "sto-3g", core="CCSD(T)")
     with pytest.raises(InputError, match="the partition has none"):
         label(system, regions(system), cored)
-    with pytest.raises(InputError, match="closed shell"):
+    with pytest.raises(InputError, match="multiplicity 1 gets 3 alpha and 2 beta"):
         label(system, regions(system, 1, 2, cores=[[0]]), cored)
     triplet = dataclasses.replace(regions(system), cores=(Core(np.array([0]), multiplicity=3),))
     with pytest.raises(InputError, match="multiplicity"):
