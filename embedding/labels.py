@@ -45,31 +45,31 @@ def _without_slopes(fields: dict[str, Any]) -> dict[str, Any]:
 class Label:
     """Energy and forces of the QM region in the field of the MM charges. Converged, or it does not exist.
 
-    ===================  ============  ============  =====================================================
-    field                shape         unit          note
-    ===================  ============  ============  =====================================================
-    system, partition    keys                        what was computed
+    ===================  ==============  ============  ===================================================
+    field                shape           unit          note
+    ===================  ==============  ============  ===================================================
+    system, partition    keys                          what was computed
     level                record
-    energy_low           scalar        hartree       DFT of the QM region in the MM charges
-    energy               scalar        hartree       with the corrections of all cores
-    forces_qm            ``(qm, 3)``   hartree/bohr  of the energy ``force_level``; None if not asked for
-    forces_mm            ``(mm, 3)``   hartree/bohr  the same, without any force between MM atoms
-    force_level          text                        which energy the forces belong to
-    cores                tuple                       one `CoreResult` per core
-    charges_qm           ``(qm,)``     e             Mulliken
-    dipole               ``(3,)``      e bohr        about the centroid of the QM atoms
-    diagnostics          mapping                     iterations, T1, gaps, seconds per part
+    energy_low           scalar          hartree       DFT of the QM region in the MM charges
+    energy               scalar          hartree       with the corrections of all cores
+    forces_qm            ``(qm, 3)``     hartree/bohr  of the energy ``force_level``; None if not asked for
+    forces_mm            ``(mm, 3)``     hartree/bohr  the same, without any force between MM atoms
+    force_level          text                          which energy the forces belong to
+    cores                tuple                         one `CoreResult` per core
+    charges_qm           ``(qm,)``       e             Mulliken
+    dipole               ``(3,)``        e bohr        about the centroid of the QM atoms
+    diagnostics          mapping                       iterations, T1, gaps, seconds per part
     qm_numbers           ``(qm,)``
-    qm_positions         ``(qm, 3)``   bohr
-    qm_fixed_charges     ``(qm,)``     e             MM charges of the QM atoms
-    mm_positions         ``(mm, 3)``   bohr
-    mm_charges           ``(mm,)``     e
-    seconds              scalar        s             wall time
-    versions             mapping                     of the packages that computed it
-    directions           ``(k, qm, 3)``              of norm 1, for ``slopes``; None without
-    slopes               ``(k,)``      hartree/bohr  exact d ``energy`` / ds along them
-    slope_errors         ``(k,)``      hartree/bohr  a third of the change from step 2h to h
-    ===================  ============  ============  =====================================================
+    qm_positions         ``(qm, 3)``     bohr
+    qm_fixed_charges     ``(qm,)``       e             MM charges of the QM atoms
+    mm_positions         ``(mm, 3)``     bohr
+    mm_charges           ``(mm,)``       e
+    seconds              scalar          s             wall time
+    versions             mapping                       of the packages that computed it
+    directions           ``(k, qm, 3)``  --            of norm 1, for ``slopes``; None without
+    slopes               ``(k,)``        hartree/bohr  exact d ``energy`` / ds along them
+    slope_errors         ``(k,)``        hartree/bohr  a third of the change from step 2h to h
+    ===================  ==============  ============  ===================================================
     """
 
     system: str
