@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "pocke
 from pocket_sampling import ChunkStage, StartStage, make_start, sample_chunk
 
 from drupe.embedding import Level, Partition, label
-from drupe.embedding.periodic import heights
+from drupe.embedding.regions.periodic import heights
 from drupe.units import angstrom, kcal_per_mol
 
 

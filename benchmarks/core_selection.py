@@ -166,8 +166,8 @@ def register_frozen_core() -> None:
     """CCSD(T) without the 1s orbitals of second-row atoms, which lie below -5 hartree."""
     from pyscf import cc, gto, scf
 
-    from drupe.embedding.hamiltonian import Solution, register_solver
-    from drupe.embedding.hartree_fock import canonical, determinant_energy
+    from drupe.embedding.cores.hamiltonian import Solution, register_solver
+    from drupe.embedding.cores.hartree_fock import canonical, determinant_energy
     from drupe.errors import ConvergenceError
 
     def solver(hamiltonian, tolerance, max_cycles):
@@ -195,10 +195,10 @@ def register_frozen_core() -> None:
 
 def grown_cores(system, region, largest: int):
     """Rows of every core from each functional group to ``largest`` heavy atoms, and of the whole ligand."""
-    from drupe.embedding.boundary import quantum_region
-    from drupe.embedding.groups import find_groups
     from drupe.embedding.level import Level
-    from drupe.embedding.ranking import growth_ladders
+    from drupe.embedding.regions.boundary import quantum_region
+    from drupe.embedding.suggestions.groups import find_groups
+    from drupe.embedding.suggestions.ranking import growth_ladders
 
     place = quantum_region(system, region, Level("PBE", "STO-3G"))
     where = np.full(system.n_atoms, -1)
@@ -214,9 +214,9 @@ def grown_cores(system, region, largest: int):
 
 def brute_force(name: str, basis: str, system, frames, folder: Path) -> None:
     from drupe.embedding import Level, Partition
-    from drupe.embedding.boundary import quantum_region
-    from drupe.embedding.core import correct_core, localize_core
-    from drupe.embedding.qmmm import run_dft
+    from drupe.embedding.cores.core import correct_core, localize_core
+    from drupe.embedding.meanfield.qmmm import run_dft
+    from drupe.embedding.regions.boundary import quantum_region
 
     first = system.with_positions(frames[0])
     region = Partition.select(first, qm=f"resname {RESIDUE[name]}", charge=0)
@@ -257,7 +257,7 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
     from scipy.stats import kendalltau
 
     from drupe.embedding import Level, Partition
-    from drupe.embedding.ranking import rank, relative_spread
+    from drupe.embedding.suggestions.ranking import rank, relative_spread
     from drupe.units import kcal_per_mol
 
     files = [folder / f"{name}-{basis}-{number}.json" for number in range(len(frames))]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from drupe.embedding import Level, Partition, label
-from drupe.embedding.structure import locate, read_amber
+from drupe.embedding.structures.structure import locate, read_amber
 
 FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 METHYL = "resname TMP and name C8 H8 H9 H10"

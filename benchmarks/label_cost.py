@@ -15,7 +15,7 @@ import numpy as np
 from pyscf import dft, gto, qmmm
 
 from drupe.embedding import Level, Partition, label
-from drupe.embedding.structure import locate, read_amber
+from drupe.embedding.structures.structure import locate, read_amber
 
 FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 LEVEL = Level(functional="PBE", basis="def2-SVP", core="CCSD(T)", virtual_shells=1)

@@ -25,7 +25,7 @@ def measure(size: int, who: str) -> dict[str, float]:
     from pyscf import dft, gto, qmmm
 
     from drupe.embedding import Level
-    from drupe.embedding.qmmm import run_dft
+    from drupe.embedding.meanfield.qmmm import run_dft
 
     level = Level("PBE", "def2-SVP")
     mol = gto.M(atom=ATOMS, basis="def2-SVP", verbose=0)

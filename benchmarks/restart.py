@@ -14,7 +14,7 @@ import numpy as np
 from label_cost import LEVEL, complex_with_ligand
 from pyscf import dft, gto, qmmm
 
-from drupe.embedding.qmmm import run_dft
+from drupe.embedding.meanfield.qmmm import run_dft
 from drupe.units import angstrom
 
 

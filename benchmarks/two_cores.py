@@ -28,7 +28,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
 
     from drupe.embedding import Level, Partition, label
-    from drupe.embedding.structure import locate, read_amber
+    from drupe.embedding.structures.structure import locate, read_amber
 
     here = Path()
     system = read_amber(

@@ -7,18 +7,18 @@ if TYPE_CHECKING:
     from drupe.embedding.labeling import label
     from drupe.embedding.labels import Label
     from drupe.embedding.level import Level
-    from drupe.embedding.partition import CoreSpec, Partition
+    from drupe.embedding.regions.partition import CoreSpec, Partition
     from drupe.embedding.system import MolecularSystem
 
 __all__ = ["CoreSpec", "Label", "Level", "MolecularSystem", "Partition", "label"]
 
 # Loaded when first used: the engines behind a label take seconds to import.
 _HOMES = {
-    "CoreSpec": "drupe.embedding.partition",
+    "CoreSpec": "drupe.embedding.regions.partition",
     "Label": "drupe.embedding.labels",
     "Level": "drupe.embedding.level",
     "MolecularSystem": "drupe.embedding.system",
-    "Partition": "drupe.embedding.partition",
+    "Partition": "drupe.embedding.regions.partition",
     "label": "drupe.embedding.labeling",
 }
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from drupe.embedding.boundary import QuantumRegion
-from drupe.embedding.core import CoreResult
+from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.level import Level
-from drupe.embedding.qmmm import MeanField
+from drupe.embedding.meanfield.qmmm import MeanField
+from drupe.embedding.regions.boundary import QuantumRegion
 
 __all__ = ["approximations", "diagnose", "energy_terms"]
 

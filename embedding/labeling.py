@@ -10,23 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.accounting import approximations, diagnose, energy_terms
-from drupe.embedding.boundary import quantum_region
-from drupe.embedding.core import CoreResult
-from drupe.embedding.core_state import check_core_electrons, check_core_spins, occupations
-from drupe.embedding.corrections import correct_cores
-from drupe.embedding.directional import DirectionalSlopes, directional_slopes
-from drupe.embedding.forces import check_forces, check_memory, force_name, needs_cores, region_forces
-from drupe.embedding.hamiltonian import known_solver
+from drupe.embedding.cores.core import CoreResult
+from drupe.embedding.cores.core_state import check_core_electrons, check_core_spins, occupations
+from drupe.embedding.cores.corrections import correct_cores
+from drupe.embedding.cores.hamiltonian import known_solver
+from drupe.embedding.cores.localization import Localized
+from drupe.embedding.cores.open_cores import check_open_level, correct_open_cores
+from drupe.embedding.cores.solved import SolvedCore
+from drupe.embedding.gradients.directional import DirectionalSlopes, directional_slopes
+from drupe.embedding.gradients.forces import (
+    check_forces,
+    check_memory,
+    force_name,
+    needs_cores,
+    region_forces,
+)
 from drupe.embedding.labels import Label
 from drupe.embedding.level import Level
-from drupe.embedding.localization import Localized
-from drupe.embedding.open_cores import check_open_level, correct_open_cores
-from drupe.embedding.partition import Partition
-from drupe.embedding.periodic import surrounding_cluster
-from drupe.embedding.qmmm import MeanField, check_level
-from drupe.embedding.restart import Restart
-from drupe.embedding.solved import SolvedCore
-from drupe.embedding.surroundings import caveats, check_surroundings, gathered, solve_mean_field
+from drupe.embedding.meanfield.qmmm import MeanField, check_level
+from drupe.embedding.meanfield.restart import Restart
+from drupe.embedding.meanfield.surroundings import caveats, check_surroundings, gathered, solve_mean_field
+from drupe.embedding.regions.boundary import quantum_region
+from drupe.embedding.regions.partition import Partition
+from drupe.embedding.regions.periodic import surrounding_cluster
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 

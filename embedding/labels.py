@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.accounting import energy_terms
-from drupe.embedding.core import CoreResult
+from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.level import Level
 from drupe.errors import ConvergenceError
 from drupe.records import content_key, frozen, register

@@ -78,7 +78,7 @@ class Level:
         core-corrected energy along random directions beside the forces of DFT/MM.
     boundary
         Where the charge of an MM atom at a cut bond goes: ``"rcd"`` (conserves charge and dipole),
-        ``"rc"`` (charge) or ``"z1"`` (deleted); see `drupe.embedding.boundary`.
+        ``"rc"`` (charge) or ``"z1"`` (deleted); see `drupe.embedding.regions.boundary`.
     scf_tolerance
         Energy change in hartree that ends the SCF.
     gradient_tolerance

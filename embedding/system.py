@@ -81,7 +81,7 @@ class MolecularSystem:
         InputError
             If a file is missing or damaged, or the atom counts differ.
         """
-        from drupe.embedding.amber import read_amber
+        from drupe.embedding.structures.amber import read_amber
 
         return read_amber(prmtop, coordinates, implicit_solvent=None).system
 
@@ -89,14 +89,14 @@ class MolecularSystem:
     def from_gromacs(
         cls, top: str | Path, gro: str | Path, *, include: str | Path | None = None
     ) -> "MolecularSystem":
-        """Read a GROMACS topology and coordinates; see `drupe.embedding.gromacs.read_gromacs`.
+        """Read a GROMACS topology and coordinates; see `drupe.embedding.structures.gromacs.read_gromacs`.
 
         Raises
         ------
         InputError
             If a file is missing or damaged, or the atom counts differ.
         """
-        from drupe.embedding.gromacs import read_gromacs
+        from drupe.embedding.structures.gromacs import read_gromacs
 
         return read_gromacs(top, gro, include=include).system
 
@@ -109,14 +109,14 @@ class MolecularSystem:
         *,
         box: ArrayLike | None = None,
     ) -> "MolecularSystem":
-        """Read a CHARMM psf with parameters and coordinates; see `drupe.embedding.charmm.read_charmm`.
+        """Read a CHARMM psf with parameters and coordinates; see `structures.charmm.read_charmm`.
 
         Raises
         ------
         InputError
             If a file is missing or damaged, the atom counts differ, or a parameter is missing.
         """
-        from drupe.embedding.charmm import read_charmm
+        from drupe.embedding.structures.charmm import read_charmm
 
         return read_charmm(psf, coordinates, parameters, box=box).system
 
@@ -131,7 +131,7 @@ class MolecularSystem:
         """Read a PDB file with what brings the charges: a serialised OpenMM System, or a ligand's SDF file.
 
         With a ligand the protein gets ff14SB and the ligand GAFF2: see
-        `drupe.embedding.complexes.read_complex`, which also builds boxes of water.
+        `drupe.embedding.structures.complexes.read_complex`, which also builds boxes of water.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class MolecularSystem:
         MachineError
             If a ligand is given and AmberTools (``drupe[amber]``) is not installed.
         """
-        from drupe.embedding.structure import read_structure
+        from drupe.embedding.structures.structure import read_structure
 
         return read_structure(pdb, system=system_xml, ligand=ligand).system
 
@@ -155,7 +155,7 @@ class MolecularSystem:
         InputError
             If the atom counts differ, or an element does not fit its mass.
         """
-        from drupe.embedding.openmm_objects import read_openmm
+        from drupe.embedding.structures.openmm_objects import read_openmm
 
         return read_openmm(topology, system, positions).system
 

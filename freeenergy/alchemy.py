@@ -12,7 +12,7 @@ import numpy as np
 import openmm
 from numpy.typing import ArrayLike, NDArray
 
-from drupe.embedding.structure import Structure
+from drupe.embedding.structures.structure import Structure
 from drupe.errors import ConvergenceError, InputError
 from drupe.freeenergy.decoupling import alchemical_system, reduced_potentials
 from drupe.freeenergy.dynamics import advance, engine_versions, langevin_context, read_positions

@@ -13,7 +13,7 @@ import numpy as np
 import openmm
 from numpy.typing import ArrayLike, NDArray
 
-from drupe.embedding.structure import Structure, openmm_system
+from drupe.embedding.structures.structure import Structure, openmm_system
 from drupe.errors import InputError
 from drupe.freeenergy.dynamics import potential_kt
 from drupe.freeenergy.restraints import BoreschRestraint, restraint_force

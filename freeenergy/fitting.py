@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.structure import Structure
+from drupe.embedding.structures.structure import Structure
 from drupe.errors import ConvergenceError
 from drupe.freeenergy.campaign import Parity
 from drupe.freeenergy.chain import uncorrelated

@@ -31,7 +31,7 @@ DIMENSIONLESS: Final = frozenset({"gradient_tolerance"})
 
 
 class StructureTable(Table):
-    """Files of the structure, as `drupe.embedding.structure.read_structure` takes them."""
+    """Files of the structure, as `drupe.embedding.structures.structure.read_structure` takes them."""
 
     topology: str
     coordinates: str | None = None

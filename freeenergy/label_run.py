@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from drupe.embedding.labeling import Label, check_request
 from drupe.embedding.level import Level
-from drupe.embedding.partition import CoreSpec, Partition
-from drupe.embedding.structure import locate, read_system
+from drupe.embedding.regions.partition import CoreSpec, Partition
+from drupe.embedding.structures.structure import locate, read_system
+from drupe.embedding.structures.trajectory import Trajectory
 from drupe.embedding.system import MolecularSystem
-from drupe.embedding.trajectory import Trajectory
 from drupe.errors import InputError
 from drupe.freeenergy.label_config import CoreTable, LabelConfig, TrajectoryTable
 from drupe.freeenergy.runner import Node

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from drupe.embedding.labeling import check_request
 from drupe.embedding.level import Level
-from drupe.embedding.partition import Partition
-from drupe.embedding.structure import Structure, cut_out, locate, read_amber
+from drupe.embedding.regions.partition import Partition
+from drupe.embedding.structures.structure import Structure, cut_out, locate, read_amber
 from drupe.errors import InputError
 from drupe.freeenergy.config import Config
 from drupe.hardware.platforms import openmm_platform

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import quad
 
-from drupe.embedding.structure import Structure
+from drupe.embedding.structures.structure import Structure
 from drupe.errors import InputError
 from drupe.freeenergy.anchors import search
 from drupe.freeenergy.diagnostics import Verdict, standard_state_verdict

@@ -158,7 +158,7 @@ class SwitchStage:
 
 def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
     """Sample a leg with its MM force field from the input structure."""
-    from drupe.embedding.structure import openmm_system
+    from drupe.embedding.structures.structure import openmm_system
     from drupe.freeenergy.sampling import sample
 
     structure = prepared.leg(settings.leg).structure
@@ -265,7 +265,7 @@ def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) 
     """OpenMM system of a leg with the ligand's energy from a gathered committee."""
     from openmmml import MLPotential
 
-    from drupe.embedding.structure import openmm_system, openmm_topology
+    from drupe.embedding.structures.structure import openmm_system, openmm_topology
 
     made: openmm.System = MLPotential("drupe", model=gathered.committee).createMixedSystem(
         openmm_topology(leg.structure.system),

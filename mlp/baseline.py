@@ -19,7 +19,7 @@ from drupe.units import kj_per_mol, nanometer
 if TYPE_CHECKING:
     import openmm
 
-    from drupe.embedding.structure import Structure
+    from drupe.embedding.structures.structure import Structure
 
 __all__ = ["LigandForceField"]
 
@@ -89,7 +89,7 @@ class LigandForceField:
         cls, structure: "Structure", atoms: Sequence[int] | NDArray[np.int64]
     ) -> "LigandForceField":
         """Read the molecule ``atoms`` (indices) from a structure; raises as `from_system`."""
-        from drupe.embedding.structure import openmm_system
+        from drupe.embedding.structures.structure import openmm_system
 
         return cls.from_system(openmm_system(structure), atoms)
 

@@ -13,8 +13,8 @@ from pocket_sampling import PocketChunk, PocketStart
 
 from drupe.embedding.labeling import Label, label
 from drupe.embedding.level import Level
-from drupe.embedding.partition import Partition
-from drupe.embedding.periodic import cut_cluster
+from drupe.embedding.regions.partition import Partition
+from drupe.embedding.regions.periodic import cut_cluster
 from drupe.embedding.system import MolecularSystem
 from drupe.records import register, unpack
 from drupe.store import read_rows

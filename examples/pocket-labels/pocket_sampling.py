@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openmm import app, unit
 from openmm.mtsintegrator import MTSLangevinIntegrator
 
-from drupe.embedding.structure import Structure, locate, openmm_system, read_amber
+from drupe.embedding.structures.structure import Structure, locate, openmm_system, read_amber
 from drupe.embedding.system import MolecularSystem
 from drupe.freeenergy.dynamics import advance, engine_versions, potential_kt, read_positions, split_seed
 from drupe.records import frozen, register

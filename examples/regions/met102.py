@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from drupe.embedding import Level, MolecularSystem, Partition, label
-from drupe.embedding.structure import locate
-from drupe.embedding.view import view
+from drupe.embedding.regions.view import view
+from drupe.embedding.structures.structure import locate
 
 files = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drupe.embedding import MolecularSystem
-from drupe.embedding.structure import Structure, locate, read_amber
+from drupe.embedding.structures.structure import Structure, locate, read_amber
 from drupe.units import angstrom
 
 T4L = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"

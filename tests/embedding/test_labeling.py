@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from drupe.embedding import Level, MolecularSystem, Partition, label
-from drupe.embedding.partition import Core
-from drupe.embedding.pointcharges import charge_forces, charge_matrix
-from drupe.embedding.qmmm import run_dft
+from drupe.embedding.meanfield.pointcharges import charge_forces, charge_matrix
+from drupe.embedding.meanfield.qmmm import run_dft
+from drupe.embedding.regions.partition import Core
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import pack, unpack
 

@@ -6,7 +6,7 @@ import openmm
 import pytest
 from scipy.integrate import quad
 
-from drupe.embedding.structure import Structure, cut_out, locate, openmm_system, read_amber
+from drupe.embedding.structures.structure import Structure, cut_out, locate, openmm_system, read_amber
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.alchemy import Schedule, run_window

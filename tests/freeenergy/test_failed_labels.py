@@ -8,7 +8,7 @@ import pytest
 from openmm import app
 
 from drupe.embedding import Level, Partition
-from drupe.embedding.structure import Structure
+from drupe.embedding.structures.structure import Structure
 from drupe.embedding.system import MolecularSystem
 from drupe.freeenergy.preparation import Leg, Prepared
 from drupe.freeenergy.runner import Node, read_result, run_graph

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from drupe.embedding import Level, Partition, label
-from drupe.embedding.structure import read_system
+from drupe.embedding.structures.structure import read_system
 from drupe.errors import InputError
 from drupe.freeenergy.cli import main
 from drupe.freeenergy.label_config import DIMENSIONLESS, QUANTITIES, read_label_config

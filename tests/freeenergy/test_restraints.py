@@ -4,7 +4,7 @@ import numpy as np
 import openmm
 import pytest
 
-from drupe.embedding.structure import Structure
+from drupe.embedding.structures.structure import Structure
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.anchors import boresch_coordinates

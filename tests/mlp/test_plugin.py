@@ -14,7 +14,7 @@ import torch
 from openmm import unit
 from openmmml import MLPotential
 
-from drupe.embedding.structure import cut_out, openmm_system, openmm_topology, read_amber
+from drupe.embedding.structures.structure import cut_out, openmm_system, openmm_topology, read_amber
 from drupe.errors import InputError
 from drupe.mlp import Committee
 from drupe.mlp.baseline import LigandForceField

@@ -7,8 +7,8 @@ import pytest
 from pyscf.data.elements import charge as number_of
 
 from drupe.embedding import Level, MolecularSystem, Partition, label
-from drupe.embedding.core import correct_core, localize_core
-from drupe.embedding.qmmm import run_dft
+from drupe.embedding.cores.core import correct_core, localize_core
+from drupe.embedding.meanfield.qmmm import run_dft
 from drupe.units import angstrom
 
 pytestmark = pytest.mark.reference

@@ -1,0 +1,1 @@
+"""Quantum cores: partitions, projectors, virtual spaces, solvers (atomic units)."""

@@ -1,0 +1,146 @@
+"""Active-space solvers: an embedded Hamiltonian in, its CASCI, CASSCF or NEVPT2 energy out. Atomic units.
+
+The active orbitals are the MP2 natural orbitals that are furthest from doubly occupied and from empty,
+taken in the occupied and in the virtual space apart. Sources: Jensen, Jorgensen, Agren and Olsen,
+J. Chem. Phys. 88, 3834 (1988), for that choice; Angeli, Cimiraglia, Evangelisti, Leininger and Malrieu,
+J. Chem. Phys. 114, 10252 (2001), for NEVPT2, here the strongly contracted one.
+
+A core keeps few virtual orbitals: CASSCF turns its orbitals inside that space only, and what lies
+outside enters through the MP2 difference of NEVPT2, or with more shells.
+"""
+
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, SolverOptions
+from drupe.embedding.cores.hartree_fock import canonical, determinant_energy
+from drupe.errors import ConvergenceError, InputError
+
+__all__ = ["casci", "casscf", "check_active_space", "reference_of"]
+
+Matrix = NDArray[np.float64]
+
+_LARGEST = 1_000_000  # determinants; NEVPT2 holds their three-particle density too
+
+
+def casci(hamiltonian: EmbeddedHamiltonian, options: SolverOptions, *, perturbed: bool) -> Solution:
+    """Full CI of the active electrons in MP2 natural orbitals, with NEVPT2 where ``perturbed``.
+
+    Raises
+    ------
+    InputError
+        If there is no active space, or it does not fit the core.
+    ConvergenceError
+        If an iteration stops short.
+    """
+    from pyscf import mcscf
+
+    return _active(mcscf.CASCI, hamiltonian, options, perturbed=perturbed)
+
+
+def casscf(hamiltonian: EmbeddedHamiltonian, options: SolverOptions, *, perturbed: bool) -> Solution:
+    """Return what `casci` does after the orbitals were optimised inside the Hamiltonian's space."""
+    from pyscf import mcscf
+
+    return _active(mcscf.CASSCF, hamiltonian, options, perturbed=perturbed)
+
+
+def check_active_space(active_space: tuple[int, int] | None, n_occupied: int, n_orbitals: int) -> None:
+    """Refuse an active space that a core of these orbitals does not hold.
+
+    Raises
+    ------
+    InputError
+        With the numbers that would fit.
+    """
+    if active_space is None:
+        raise InputError(
+            "CASCI and CASSCF need an active space", remedy="give Level.active_space=(electrons, orbitals)"
+        )
+    electrons, orbitals = active_space
+    empty = orbitals - electrons // 2
+    if electrons % 2 or not 0 < electrons // 2 <= n_occupied or not 0 <= empty <= n_orbitals - n_occupied:
+        raise InputError(
+            f"an active space of {electrons} electrons in {orbitals} orbitals in a core of {n_occupied} "
+            f"occupied and {n_orbitals - n_occupied} virtual orbitals that may be correlated",
+            remedy="choose an even number of electrons and orbitals that fit, or a larger core",
+        )
+    if comb(orbitals, electrons // 2) ** 2 > _LARGEST:
+        raise InputError(
+            f"an active space of {comb(orbitals, electrons // 2) ** 2} determinants",
+            remedy=f"choose one of at most {_LARGEST}, such as (12, 12)",
+        )
+
+
+def reference_of(hamiltonian: EmbeddedHamiltonian) -> Any:
+    """PySCF mean field that holds these integrals and canonical orbitals; its energy lacks the constant."""
+    from pyscf import gto, scf
+
+    mol = gto.M(verbose=0)
+    mol.nelectron = hamiltonian.n_electrons
+    mol.incore_anyway = True
+    mean_field = scf.RHF(mol)
+    mean_field._chkfile.close()  # else an open file stays behind each core
+    mean_field.chkfile = None
+    one_electron = np.array(hamiltonian.h)
+    mean_field.get_hcore = lambda *_args: one_electron
+    mean_field.get_ovlp = lambda *_args: np.eye(len(one_electron))
+    mean_field._eri = hamiltonian.repulsion()
+    orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, hamiltonian.n_occupied)
+    mean_field.mo_coeff, mean_field.mo_energy = orbitals, energies
+    mean_field.mo_occ = np.where(np.arange(len(energies)) < hamiltonian.n_occupied, 2.0, 0.0)
+    mean_field.e_tot = determinant_energy(hamiltonian.h, hamiltonian.tensor, hamiltonian.n_occupied)
+    mean_field.converged = True
+    return mean_field
+
+
+def _active(
+    method: Any, hamiltonian: EmbeddedHamiltonian, options: SolverOptions, *, perturbed: bool
+) -> Solution:
+    from pyscf import mrpt
+
+    n = hamiltonian.n_occupied
+    check_active_space(options.active_space, n, len(hamiltonian.h))
+    assert options.active_space is not None
+    electrons, orbitals = options.active_space
+    mean_field = reference_of(hamiltonian)
+    solver = method(mean_field, orbitals, electrons)
+    solver.verbose = 0
+    solver.fix_spin_(ss=0)  # else a state of higher spin may come out of a stretched bond
+    solver.fcisolver.conv_tol = min(options.tolerance, 1e-10)
+    solver.fcisolver.max_cycle = max(options.max_cycles, 200)
+    if hasattr(solver, "max_cycle_macro"):
+        solver.conv_tol, solver.max_cycle_macro = options.tolerance, options.max_cycles
+    energy = solver.kernel(_natural_orbitals(mean_field, n))[0]
+    if not solver.converged or not np.isfinite(energy):
+        raise ConvergenceError(
+            f"the active space ({electrons}, {orbitals}) of a core did not converge in {options.max_cycles} "
+            f"iterations (energy {energy})",
+            remedy="choose another active space: orbitals that are full or empty make it ill defined",
+        )
+    if perturbed:
+        energy += mrpt.NEVPT(solver).kernel()
+    if not np.isfinite(energy):
+        raise ConvergenceError(
+            f"NEVPT2 on the active space ({electrons}, {orbitals}) of a core is not a finite number",
+            remedy="choose another active space",
+        )
+    return Solution(float(energy) + hamiltonian.constant, mean_field.e_tot + hamiltonian.constant)
+
+
+def _natural_orbitals(mean_field: Any, n_occupied: int) -> Matrix:
+    """Occupied, then virtual MP2 natural orbitals, each by falling occupation: active ones in the middle."""
+    from pyscf import mp
+
+    perturbation = mp.MP2(mean_field)
+    perturbation.verbose = 0
+    perturbation.kernel()
+    density = perturbation.make_rdm1()
+    blocks = []
+    for part in (slice(None, n_occupied), slice(n_occupied, None)):
+        _, vectors = np.linalg.eigh(density[part, part])
+        blocks.append(mean_field.mo_coeff[:, part] @ vectors[:, ::-1])
+    return np.hstack(blocks)

@@ -1,0 +1,107 @@
+"""All cores of one QM region: its mean field, the cores' atoms and a level in; corrections out (hartree).
+
+The cores share the overlap's root, the potential of the whole density, and the three-index tensor.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.cores.core import CoreResult, correct_core, localize_core
+from drupe.embedding.cores.localization import Localized, symmetric_root
+from drupe.embedding.cores.solved import SolvedCore
+from drupe.embedding.level import Level
+from drupe.embedding.meanfield.qmmm import MeanField
+
+__all__ = ["correct_cores"]
+
+
+def correct_cores(
+    field: MeanField,
+    places: Sequence[NDArray[np.int64]],
+    labels: Sequence[str],
+    level: Level,
+    *,
+    check: bool = False,
+    keep: Callable[[SolvedCore], None] | None = None,
+    admit: Callable[[int, Localized], None] | None = None,
+) -> tuple[tuple[CoreResult, ...], Mapping[str, float]]:
+    """Correction of each core, and on request how far those of each two are from additive.
+
+    Parameters
+    ----------
+    field
+        Converged closed-shell DFT of the QM region in the MM charges.
+    places, labels
+        Atoms of each core, counted in the QM region, and its name.
+    level
+        Level of theory; ``pair_terms`` asks for the pair terms.
+    check, keep
+        As in `correct_core`.
+    admit
+        Called with the number of a core and its orbitals before anything expensive; raises to refuse them.
+
+    Returns
+    -------
+    cores
+        One result per core.
+    pairs
+        dE_IJ - dE_I - dE_J in hartree by ``"name I + name J"``, with dE_IJ the correction of both as one
+        core. They are reported and not added: the energy of the level is the sum over its cores, and two
+        cores whose pair term matters should be one core.
+
+    Raises
+    ------
+    InputError
+        If an ``n_occupied`` or ``n_virtual`` does not fit.
+    ConvergenceError
+        If any core does not converge.
+    """
+    counts = _paired(level.n_occupied, len(places))
+    kept = _paired(level.n_virtual, len(places))
+    root = symmetric_root(field.overlap)
+    split = [localize_core(field, at, n, level, root=root) for at, n in zip(places, counts, strict=True)]
+    if admit is not None:
+        for number, own in enumerate(split):
+            admit(number, own)
+    cores = tuple(
+        correct_core(
+            field,
+            atoms,
+            own,
+            level,
+            label=label,
+            residual_overlap=_residual(field, own, split),
+            n_virtual=n_virtual,
+            check=check,
+            keep=keep,
+        )
+        for atoms, own, label, n_virtual in zip(places, split, labels, kept, strict=True)
+    )
+    pairs = {}
+    for first, second in combinations(range(len(cores)), 2) if level.pair_terms else ():
+        both = (cores[first], cores[second])
+        atoms = np.sort(np.concatenate([places[first], places[second]]))
+        n_both = split[first].core.shape[1] + split[second].core.shape[1]
+        union = localize_core(field, atoms, n_both, level, root=root)
+        sizes = [n for n in (kept[first], kept[second]) if n is not None]
+        n_virtual = sum(sizes) if sizes else None
+        single = replace(level, core_growth=False)
+        joined = correct_core(field, atoms, union, single, n_virtual=n_virtual)
+        pairs[f"{both[0].label} + {both[1].label}"] = (
+            joined.correction - both[0].correction - both[1].correction
+        )
+    return cores, pairs
+
+
+def _paired(given: tuple[int | tuple[int, int], ...] | None, n_cores: int) -> list[int | None]:
+    """One number per core; a pair has equal numbers in a closed shell."""
+    return [n[0] if isinstance(n, tuple) else n for n in given or (None,) * n_cores]
+
+
+def _residual(field: MeanField, own: Localized, split: list[Localized]) -> float:
+    covered = own.core.T @ field.overlap
+    return max((float(np.linalg.norm(covered @ o.core, 2)) for o in split if o is not own), default=0.0)

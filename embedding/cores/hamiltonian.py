@@ -1,0 +1,242 @@
+"""A core ready for any solver: one- and two-electron integrals in, energies out. Atomic units.
+
+The solvers share one signature, so a new one is a function and a name: `register_solver`.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.cores.hartree_fock import canonical, determinant_energy, fock
+from drupe.errors import InputError
+from drupe.records import frozen
+
+__all__ = [
+    "EmbeddedHamiltonian",
+    "Solution",
+    "SolverOptions",
+    "freeze",
+    "is_correlated",
+    "known_solver",
+    "register_solver",
+    "solve",
+]
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedHamiltonian:
+    """Electrons of a core in the field of everything else.
+
+    =============  =====================  ==================================================
+    field          shape                  note
+    =============  =====================  ==================================================
+    h              ``(n, n)``             one-electron part, hartree, orthonormal orbitals
+    tensor         ``(aux, n, n)``        (ij|kl) = sum_P L_Pij L_Pkl
+    n_electrons    scalar                 even; the first half of them are the reference's orbitals
+    constant       scalar                 hartree, added to every energy
+    =============  =====================  ==================================================
+    """
+
+    h: Matrix
+    tensor: Matrix
+    n_electrons: int
+    constant: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "h", frozen(self.h, np.float64))
+        view = np.asarray(self.tensor, dtype=np.float64).view()
+        view.flags.writeable = False
+        object.__setattr__(self, "tensor", view)
+        n = len(self.h)
+        if self.h.shape != (n, n) or self.tensor.shape[1:] != (n, n):
+            raise InputError(
+                f"h has shape {self.h.shape} and the tensor {self.tensor.shape}",
+                remedy="give both in the same orbitals: (n, n) and (aux, n, n)",
+            )
+        if self.n_electrons % 2 or not 0 < self.n_electrons <= 2 * n:
+            raise InputError(
+                f"a core of {self.n_electrons} electrons in {n} orbitals",
+                remedy="cores need an even number of electrons that fits; open shells are not available yet",
+            )
+
+    @property
+    def n_occupied(self) -> int:
+        """Doubly occupied orbitals of the reference determinant."""
+        return self.n_electrons // 2
+
+    def repulsion(self) -> NDArray[np.float64]:
+        """Two-electron integrals (ij|kl), shape ``(n (n + 1) / 2,) * 2`` over pairs i >= j."""
+        low = np.tril_indices(len(self.h))
+        packed = np.ascontiguousarray(self.tensor[:, low[0], low[1]])
+        return packed.T @ packed
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver returns, in hartree.
+
+    Fields: ``energy`` total with the constant; ``reference`` energy of the determinant, with the constant;
+    ``t1`` and ``d1`` diagnostics and ``t2_max``, the largest double amplitude, or None where the method has
+    no such amplitudes; ``state`` what a gradient starts from: of coupled cluster, PySCF's converged solver
+    and its integrals.
+    """
+
+    energy: float
+    reference: float
+    t1: float | None = None
+    d1: float | None = None
+    t2_max: float | None = None
+    state: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def correlation(self) -> float:
+        """Energy beyond the reference determinant, hartree."""
+        return self.energy - self.reference
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """What a solver is told beside the Hamiltonian.
+
+    Fields: ``tolerance`` energy change in hartree that ends iterations; ``max_cycles`` iterations before it
+    counts as not converged; ``active_space`` (electrons, orbitals) or None.
+    """
+
+    tolerance: float = 1e-8
+    max_cycles: int = 100
+    active_space: tuple[int, int] | None = None
+
+
+Solver = Callable[[EmbeddedHamiltonian, SolverOptions], Solution]
+
+# Methods without dynamic correlation: MP2 of the virtual orbitals left out would not belong to them.
+_uncorrelated = {"HF", "CASCI", "CASSCF"}
+_registered: dict[str, Solver] = {}
+
+
+def solve(
+    hamiltonian: EmbeddedHamiltonian,
+    method: str,
+    *,
+    tolerance: float = 1e-8,
+    max_cycles: int = 100,
+    active_space: tuple[int, int] | None = None,
+    n_frozen: int = 0,
+) -> Solution:
+    """Energy of ``hamiltonian`` by the solver called ``method``.
+
+    Parameters
+    ----------
+    hamiltonian
+        Its first ``n_occupied`` orbitals span a converged mean-field determinant (``"HF"`` and ``"FCI"``
+        do not need that).
+    method
+        ``"HF"``, ``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, ``"CASCI"``, ``"CASSCF"``, the
+        last two also with ``"+NEVPT2"``, or a registered name.
+    tolerance
+        Energy change in hartree that ends iterations.
+    max_cycles
+        Iterations before it counts as not converged.
+    active_space
+        (electrons, orbitals) for the methods that need one.
+    n_frozen
+        Occupied orbitals of the lowest energy that stay doubly occupied and are not correlated, see `freeze`.
+
+    Raises
+    ------
+    InputError
+        If nobody registered ``method``, or the options do not fit it.
+    ConvergenceError
+        If its iterations stop short.
+    """
+    solver = _solvers()[known_solver(method)]
+    return solver(freeze(hamiltonian, n_frozen), SolverOptions(tolerance, max_cycles, active_space))
+
+
+def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltonian:
+    """Fold the occupied orbitals of the lowest energy into the one-electron part and the constant.
+
+    Every solver sees the electrons that are left in the field of the frozen ones, which is the frozen-core
+    approximation of each method: the Fock matrix of the others does not change.
+
+    Raises
+    ------
+    InputError
+        If no occupied orbital would be left.
+    """
+    if n_frozen == 0:
+        return hamiltonian
+    n = hamiltonian.n_occupied
+    if not 0 < n_frozen < n:
+        raise InputError(
+            f"{n_frozen} frozen orbitals in a core of {n} occupied ones",
+            remedy="choose a larger core, or leave frozen_core out",
+        )
+    orbitals, _ = canonical(hamiltonian.h, hamiltonian.tensor, n)
+    rotated = np.matmul(orbitals.T, hamiltonian.tensor @ orbitals)
+    h = orbitals.T @ hamiltonian.h @ orbitals
+    dressed = fock(h, rotated, np.eye(len(h))[:, :n_frozen])
+    return EmbeddedHamiltonian(
+        dressed[n_frozen:, n_frozen:],
+        rotated[:, n_frozen:, n_frozen:],
+        hamiltonian.n_electrons - 2 * n_frozen,
+        hamiltonian.constant + determinant_energy(h, rotated, n_frozen),
+    )
+
+
+def known_solver(method: str) -> str:
+    """Return ``method`` if there is such a solver, else raise `InputError`."""
+    solvers = _solvers()
+    if method.upper().startswith("LNO"):
+        raise InputError(
+            f"{method} needs pyscf-forge, which has no wheels: it is not available in this version",
+            remedy="use CCSD(T) with virtual_shells and frozen_core, or register_solver with one of your own",
+        )
+    if method not in solvers:
+        close = difflib.get_close_matches(method.upper(), solvers, n=1)
+        raise InputError(
+            f"no core solver is called {method!r}",
+            remedy=(f"did you mean {close[0]!r}? " if close else "") + f"solvers: {', '.join(solvers)}",
+        )
+    return method
+
+
+def register_solver(name: str, solver: Solver, *, correlated: bool = True) -> None:
+    """Add a solver: a function of (`EmbeddedHamiltonian`, `SolverOptions`) that returns a `Solution`.
+
+    Parameters
+    ----------
+    name
+        What `Level.core` calls it.
+    solver
+        Raises `ConvergenceError` rather than return an energy that is not converged.
+    correlated
+        Whether it has dynamic correlation, so that MP2 may stand in for the virtual orbitals left out.
+
+    Raises
+    ------
+    InputError
+        If there is a solver of that name.
+    """
+    if name in _solvers():
+        raise InputError(f"there is a solver called {name!r} already", remedy="choose another name")
+    _registered[name] = solver
+    if not correlated:
+        _uncorrelated.add(name)
+
+
+def is_correlated(method: str) -> bool:
+    """Whether ``method`` has dynamic correlation."""
+    return method not in _uncorrelated
+
+
+def _solvers() -> dict[str, Solver]:
+    from drupe.embedding.cores.solvers import BUILT_IN  # it needs the records of this module
+
+    return {**BUILT_IN, **_registered}

@@ -1,0 +1,1 @@
+"""Forces of the core-corrected energy (hartree/bohr)."""

@@ -1,0 +1,1 @@
+"""Who is quantum, where the cuts are, and which charges act (bohr, e)."""

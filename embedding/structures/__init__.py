@@ -1,0 +1,1 @@
+"""From files of other programs to atoms with their force field, and back (bohr, e)."""
