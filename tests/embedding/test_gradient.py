@@ -259,6 +259,7 @@ def _along(system, partition, direction, step):
     ("change", "message", "remedy"),
     [
         ({"virtual_shells": 1}, "no gradient of truncated", 'forces="mp2"'),
+        ({"n_virtual": (3,)}, "no gradient of truncated", "directional"),
         ({"core": "FCI"}, "no analytic gradient of FCI", "directional"),
         ({"core": None}, "without quantum cores", 'forces="low"'),
         ({"functional": "M06-L"}, "it is MGGA", "directional"),
