@@ -79,11 +79,11 @@ def check_forces(level: Level, *, closed_shell: bool) -> None:
             f"there is no analytic gradient of {level.core} cores",
             remedy=f"analytic are {', '.join(_ANALYTIC)}; or use forces={_OTHERS}",
         )
-    if level.virtual_shells is not None:
+    if level.virtual_shells is not None or level.n_virtual is not None:
         raise InputError(
-            f'forces="exact" with virtual orbitals up to shell {level.virtual_shells}: no gradient of '
-            "truncated virtual orbitals is there",
-            remedy=f"set virtual_shells=None, or use forces={_OTHERS}",
+            f'forces="exact" with virtual_shells={level.virtual_shells} and n_virtual={level.n_virtual}: '
+            "no gradient of truncated virtual orbitals is there",
+            remedy=f"set both to None, or use forces={_OTHERS}",
         )
 
 

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.errors import MachineError
+
 __all__ = ["CoreTerms", "xc_gradient"]
 
 Matrix = NDArray[np.float64]
 
 _POINTS = 4000
+_SAME_GRID = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +50,13 @@ def xc_gradient(engine: Any, density: Matrix, change: Matrix, cores: Sequence[Co
         Shape ``(atoms, 3)``. Gradients of PySCF leave out how the grid of E_xc moves, so this part
         completes them; zero for Hartree-Fock.
     """
-    from pyscf.grad.rks import grids_response_cc
-
     mol, kind = engine.mol, engine._numint._xc_type(engine.xc)
     result = np.zeros((mol.natm, 3))
     if kind == "HF":
         return result
     bounds = mol.aoslice_by_atom()[:, 2:]
     matrices = [density, change] + [matrix for core in cores for matrix in (core.own, core.difference)]
-    for atom, (points, weights, weights_slope) in enumerate(grids_response_cc(engine.grids)):
+    for atom, (points, weights, weights_slope) in enumerate(_moving_grid(engine)):
         for part in _chunks(len(points)):
             orbitals = engine._numint.eval_ao(mol, points[part], deriv=1 if kind == "LDA" else 2)
             seen = [_density(orbitals, matrix, kind) for matrix in matrices]
@@ -75,6 +76,37 @@ def xc_gradient(engine: Any, density: Matrix, change: Matrix, cores: Sequence[Co
             result += np.array([along[first:last].sum(axis=0) for first, last in bounds])
             result[atom] -= moving.sum(axis=0)
     return result
+
+
+def _moving_grid(engine: Any) -> Iterator[tuple[Matrix, Matrix, Matrix]]:
+    """Points, weights and slopes of the weights ``(atoms, 3, points)`` of each atom's part of the grid."""
+    from pyscf import gto
+    from pyscf.grad.rks import grids_response_cc
+
+    mol, grids = engine.mol, engine.grids.copy()
+    # PySCF 2.14.0 takes the atomic radii of the partition from the nuclear charges here, which effective core
+    # potentials lower, and from the elements where it builds the grid: give it the bare elements.
+    grids.mol = gto.Mole()
+    symbols = [mol.atom_pure_symbol(atom) for atom in range(mol.natm)]
+    grids.mol.build(
+        dump_input=False,
+        parse_arg=False,
+        verbose=0,
+        atom=list(zip(symbols, mol.atom_coords().tolist(), strict=True)),
+        unit="Bohr",
+        basis={symbol: [[0, [1.0, 1.0]]] for symbol in symbols},  # any; the grid does not depend on it
+        spin=None,
+    )
+    total = 0.0
+    for points, weights, slopes in grids_response_cc(grids):
+        total += float(weights.sum())
+        yield points, weights, slopes
+    missed = total / float(engine.grids.weights.sum()) - 1
+    if abs(missed) > _SAME_GRID:
+        raise MachineError(
+            f"the grid whose slope was taken is not that of the energy: their volumes differ by {missed:.1e}",
+            remedy='use PySCF 2.14 with its default grids, or forces="low"',
+        )
 
 
 def _chunks(count: int) -> Iterator[slice]:
