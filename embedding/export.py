@@ -21,6 +21,8 @@ from drupe.units import angstrom, ev
 __all__ = ["write_extxyz", "write_mm_arrays", "write_qcschema"]
 
 _FORCE = ev / angstrom
+#: Names of forces by the energy they belong to.
+_KINDS = {"energy": "REF", "energy_low": "LOW", "MP2": "MP2"}
 _UNITS = "energy eV, length angstrom, force eV/angstrom, charge e"
 
 
@@ -29,8 +31,9 @@ def write_extxyz(path: Path, labels: Iterable[tuple[str, Label]]) -> int:
 
     Positions in angstrom. ``REF_energy`` (eV) is `Label.energy`: the QM region in the field of the MM
     charges, without MM terms. ``REF_forces`` (eV/angstrom) are there only where they are the forces of
-    that energy; forces of the uncorrected energy are called ``LOW_forces`` and belong to
-    ``LOW_energy``. Columns ``q_mulliken`` and ``q_mm`` hold charges in e.
+    that energy; forces of the uncorrected energy are called ``LOW_forces`` and belong to ``LOW_energy``,
+    and those of MP2 cores beside another method's energy are called ``MP2_forces``. Columns
+    ``q_mulliken`` and ``q_mm`` hold charges in e.
 
     Parameters
     ----------
@@ -49,8 +52,7 @@ def write_extxyz(path: Path, labels: Iterable[tuple[str, Label]]) -> int:
             atoms = Atoms(numbers=label.qm_numbers, positions=label.qm_positions / angstrom)
             atoms.info = _header(name, label)
             if label.forces_qm is not None:
-                kind = "REF" if _forces_fit(label) else "LOW"
-                atoms.arrays[f"{kind}_forces"] = label.forces_qm / _FORCE
+                atoms.arrays[f"{_KINDS[label.forces_of]}_forces"] = label.forces_qm / _FORCE
             atoms.arrays["q_mulliken"] = np.array(label.charges_qm)
             atoms.arrays["q_mm"] = np.array(label.qm_fixed_charges)
             text = io.StringIO()
@@ -63,7 +65,7 @@ def write_mm_arrays(path: Path, labels: Iterable[tuple[str, Label]]) -> None:
     """Write the MM side of each label into one ``.npz``: positions, charges and forces of the MM atoms.
 
     Entries are ``<name>/positions`` (angstrom), ``<name>/charges`` (e), ``<name>/forces``
-    (eV/angstrom, of ``LOW_energy``; left out where there are none), and ``units``.
+    (eV/angstrom, of the same energy as those of the QM atoms; left out where there are none), and ``units``.
     """
     with _aside(path) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "units", np.array(_UNITS))
@@ -97,11 +99,6 @@ def write_qcschema(path: Path, labels: Iterable[tuple[str, Label, int, int]]) ->
     return count
 
 
-def _forces_fit(label: Label) -> bool:
-    """Whether the forces are those of `Label.energy`."""
-    return label.forces_qm is not None and (not label.cores or label.force_level != "DFT/MM")
-
-
 def _header(name: str, label: Label) -> dict[str, Any]:
     level = label.level
     return {
@@ -130,7 +127,7 @@ def _atomic_result(name: str, label: Label, charge: int, multiplicity: int) -> d
 
     symbols = [chemical_symbols[z] for z in label.qm_numbers] + ["H"] * len(label.link_positions)
     geometry = np.concatenate([label.qm_positions, label.link_positions])
-    is_gradient = _forces_fit(label) and not len(label.link_positions)
+    is_gradient = label.forces_of == "energy" and not len(label.link_positions)
     level = label.level
     result: float | list[float] = label.energy
     if is_gradient and label.forces_qm is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +148,18 @@ class Label:
                 f"the terms of a label miss its energy by {rest:.1e} hartree ({dict(self.terms)})",
                 remedy="compute the label again: its parts do not belong together",
             )
+
+    @property
+    def forces_of(self) -> Literal["energy", "energy_low", "MP2", "nothing"]:
+        """Which energy of this label the forces are the slope of; ``"MP2"`` is neither of the two.
+
+        ``"MP2"`` are forces of the energy with MP2 in all virtual orbitals in place of the cores' method.
+        """
+        if self.forces_qm is None:
+            return "nothing"
+        if not self.cores or self.level.forces == "exact":
+            return "energy"
+        return "MP2" if self.level.forces == "mp2" else "energy_low"
 
     @cached_property
     def key(self) -> str:

@@ -32,6 +32,8 @@ class LabelLike(Protocol):
     @property
     def energy_low(self) -> float: ...  # noqa: D102
     @property
+    def forces_of(self) -> str: ...  # noqa: D102
+    @property
     def forces_qm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
     @property
     def forces_mm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
@@ -137,8 +139,8 @@ class Dataset:
         Raises
         ------
         InputError
-            If there are fewer than two labels, levels or atoms differ, a number is not finite, or
-            a geometry comes twice.
+            If there are fewer than two labels, levels or atoms differ, a number is not finite, a
+            geometry comes twice, or forces belong to the corrected energy.
         """
         items = list(labels)
         if len(items) < 2:
@@ -152,6 +154,7 @@ class Dataset:
                 remedy="give one block number per label, in the same order",
             )
         _check_boundary(items)
+        _check_forces(items)
         level = _one_level(items, which)
         _check_atoms(items)
         counts = np.array([len(label.mm_charges) for label in items])
@@ -307,6 +310,17 @@ def _check_boundary(items: list[LabelLike]) -> None:
             raise InputError(
                 f"the QM region of label {i} cuts {links} covalent bond(s)",
                 remedy="take whole molecules: potentials with link atoms are not available yet",
+            )
+
+
+def _check_forces(items: list[LabelLike]) -> None:
+    for i, label in enumerate(items):
+        of_the_correction = label.forces_of == "energy" and label.energy != label.energy_low
+        if of_the_correction or label.forces_of == "MP2":
+            raise InputError(
+                f"the forces of label {i} are not those of its low-level energy",
+                remedy='label with forces="low" or "directional": training on forces of the corrected energy '
+                "is not available yet",
             )
 
 

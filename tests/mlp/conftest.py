@@ -38,6 +38,7 @@ class KnownLabel:
     qm_fixed_charges: NDArray[np.float64]
     mm_positions: NDArray[np.float64]
     mm_charges: NDArray[np.float64]
+    forces_of: str = "energy_low"
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,3 +74,11 @@ def test_refuses_one_snapshot_and_copies(labels):
         Dataset.from_labels(labels[:1])
     with pytest.raises(InputError, match="same geometry"):
         Dataset.from_labels([labels[0], labels[1], labels[0]])
+
+
+@pytest.mark.parametrize("kind", ["energy", "MP2"])
+def test_forces_of_the_corrected_energy_are_no_low_level_forces(labels, kind):
+    assert labels[1].energy != labels[1].energy_low
+    mixed = [labels[0], dataclasses.replace(labels[1], forces_of=kind)]
+    with pytest.raises(InputError, match="forces of label 1"):
+        Dataset.from_labels(mixed)

@@ -205,6 +205,7 @@ def test_mp2_forces_belong_to_mp2_in_all_virtual_orbitals(methanol_in_charges):
     result = label(methanol_in_charges, partition, truncated)
     assert result.cores[0].n_virtual < result.cores[0].n_virtual_full
     assert result.force_level == "MP2-in-PBE/MM, all virtual orbitals"
+    assert result.forces_of == "MP2"
     assert any("MP2" in text for text in result.approximations if text.startswith("forces"))
     whole = exact("PBE", method="MP2", basis="6-31g", grid=0)
     named = label(methanol_in_charges, partition, whole)
@@ -219,6 +220,7 @@ def test_directional_slopes_are_projections_of_the_force(methanol_in_charges):
     level = exact("HF", method="CCSD", n_directions=2, direction_seed=3)
     whole = label(methanol_in_charges, partition, level)
     result = label(methanol_in_charges, partition, dataclasses.replace(level, forces="directional"))
+    assert (whole.forces_of, result.forces_of) == ("energy", "energy_low")
     assert np.linalg.norm(result.directions, axis=(1, 2)) == pytest.approx(np.ones(2), abs=1e-14)
     expected = -np.einsum("kax,ax->k", result.directions, whole.forces_qm)
     assert result.slopes == pytest.approx(expected, abs=1e-6)
