@@ -300,6 +300,15 @@ def test_dynamics_conserves_energy_to_the_order_of_its_integrator(water_dimer):
     assert abs(errors[1]) < 1e-4
 
 
+@pytest.mark.parametrize("mode", ["exact", "mp2"])
+def test_analytic_forces_are_for_closed_shells(build, mode):
+    system = build("8 0 0 .117; 1 0 .757 -.470; 1 0 -.757 -.470; 8 0 0 3.2; 1 0 .6 3.8")
+    partition = Partition.select(system, qm=range(5), charge=0, multiplicity=2, cores=[[0, 1, 2]])
+    with pytest.raises(InputError, match="unpaired electrons") as caught:
+        label(system, partition, exact(forces=mode))
+    assert "directional" in caught.value.remedy
+
+
 def test_pyscf_gradients_of_fitted_coupled_cluster_are_still_wrong():
     """The reason for our own densities and three-index derivatives.
 
