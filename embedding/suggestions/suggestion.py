@@ -166,7 +166,7 @@ def suggest(
     place = quantum_region(first, whole, estimate)
     groups = find_groups(place.numbers, place.positions, _bonds(first, whole), whole.charge)
     distances = _distances(first, whole, place)
-    seeds, refused = _seeds(groups, distances, contact)
+    seeds, refused = _seeds(groups, len(whole.qm), distances, contact)
     neighbours = [group.neighbours for group in groups]
     offered = []
     for core in growth_ladders(seeds, neighbours):
@@ -286,14 +286,16 @@ def _distances(system: MolecularSystem, whole: Partition, place: QuantumRegion) 
 
 
 def _seeds(
-    groups: Sequence[Group], distances: NDArray[np.float64], contact: float
+    groups: Sequence[Group], n_qm: int, distances: NDArray[np.float64], contact: float
 ) -> tuple[list[int], list[str]]:
-    """Groups to grow from, and why the others are not: far away, or saturated carbon beside better ones."""
+    """Groups to grow from, and why the others are not: far, at a cut bond, or carbon beside better ones."""
     refused: list[str] = []
     near: list[int] = []
     for number, group in enumerate(groups):
         distance = float(distances[list(group.rows)].min())
-        if distance <= contact:
+        if group.rows[-1] >= n_qm:
+            refused.append(f"{group.name}: it ends in a link atom, so it always touches the surroundings")
+        elif distance <= contact:
             near.append(number)
         else:
             refused.append(

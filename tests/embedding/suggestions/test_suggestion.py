@@ -177,3 +177,18 @@ def test_a_region_without_surroundings_is_refused(ethanol):
 def test_a_large_region_is_refused(t4l):
     with pytest.raises(InputError, match="at most 60"):
         Partition.suggest(t4l.system, qm="resid 0 to 4", charge=0, allow_cut=True, level=HF)
+
+
+def test_a_group_at_a_cut_bond_is_grown_into_but_no_seed(t4l):
+    """The side chain of methionine 102, cut between its alpha and beta carbons."""
+    atoms = "resid 101 and name CB HB2 HB3 CG HG2 HG3 SD CE HE1 HE2 HE3"
+    found = Partition.suggest(t4l.system, qm=atoms, charge=0, level=HF, largest_core=3)
+    assert len(found.region.links) == 1
+    assert {core.name for core in found.candidates} == {
+        "methyl",
+        "thioether",
+        "thioether, methyl",
+        "methylene, thioether, methyl",
+    }
+    assert any("ends in a link atom" in text for text in found.refused)
+    assert len(found.partition().cores) == 1
