@@ -14,6 +14,7 @@ it stopped: one JSON file per snapshot in --folder.
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from importlib.util import find_spec
@@ -162,37 +163,6 @@ def snapshots(name: str, frames: int, folder: Path):
     return system, np.array(found)
 
 
-def register_frozen_core() -> None:
-    """CCSD(T) without the 1s orbitals of second-row atoms, which lie below -5 hartree."""
-    from pyscf import cc, gto, scf
-
-    from drupe.embedding.cores.hamiltonian import Solution, register_solver
-    from drupe.embedding.cores.hartree_fock import canonical, determinant_energy
-    from drupe.errors import ConvergenceError
-
-    def solver(hamiltonian, tolerance, max_cycles):
-        n, h = hamiltonian.n_occupied, np.array(hamiltonian.h)
-        orbitals, energies = canonical(h, hamiltonian.tensor, n)
-        mol = gto.M(verbose=0)
-        mol.nelectron, mol.incore_anyway = 2 * n, True
-        field = scf.RHF(mol)
-        field.get_hcore, field.get_ovlp = lambda *_: h, lambda *_: np.eye(len(h))
-        field._eri = hamiltonian.repulsion()
-        field.mo_coeff, field.mo_energy, field.converged = orbitals, energies, True
-        field.mo_occ = np.where(np.arange(len(h)) < n, 2.0, 0.0)
-        field.e_tot = determinant_energy(h, hamiltonian.tensor, n)
-        method = cc.CCSD(field, frozen=int(np.count_nonzero(energies < -5)))
-        method.conv_tol, method.conv_tol_normt, method.max_cycle = 1e-7, 1e-5, max_cycles
-        integrals = method.ao2mo()
-        method.kernel(eris=integrals)
-        if not method.converged:
-            raise ConvergenceError("CCSD did not converge", remedy="look at the core")
-        energy = method.e_corr + method.ccsd_t(eris=integrals)
-        return Solution(field.e_tot + hamiltonian.constant + energy, field.e_tot + hamiltonian.constant)
-
-    register_solver("frozen-core CCSD(T)", solver)
-
-
 def grown_cores(system, region, largest: int):
     """Rows of every core from each functional group to ``largest`` heavy atoms, and of the whole ligand."""
     from drupe.embedding.level import Level
@@ -220,7 +190,7 @@ def brute_force(name: str, basis: str, system, frames, folder: Path) -> None:
 
     first = system.with_positions(frames[0])
     region = Partition.select(first, qm=f"resname {RESIDUE[name]}", charge=0)
-    level = Level("PBE", basis, core="frozen-core CCSD(T)", virtual_shells=None, grid=GRID)
+    level = Level("PBE", basis, core="CCSD(T)", frozen_core=True, virtual_shells=None, grid=GRID)
     cores = grown_cores(first, region, LARGEST[name])
     counts = [None] * len(cores)
     for number, positions in enumerate(frames):
@@ -236,6 +206,8 @@ def brute_force(name: str, basis: str, system, frames, folder: Path) -> None:
             begun = time.perf_counter()
             orbitals = localize_core(field, core, count)
             found = correct_core(field, core, orbitals, level)
+            seconds = time.perf_counter() - begun
+            cheap = correct_core(field, core, orbitals, dataclasses.replace(level, core="MP2"))
             rows.append(
                 {
                     "atoms": region.qm[core].tolist(),
@@ -243,7 +215,8 @@ def brute_force(name: str, basis: str, system, frames, folder: Path) -> None:
                     "n_occupied": found.n_occupied,
                     "gap": found.spade_gap,
                     "correction": found.correction,
-                    "seconds": time.perf_counter() - begun,
+                    "mp2": cheap.correction,
+                    "seconds": seconds,
                 }
             )
         counts = [row["n_occupied"] for row in rows]
@@ -273,6 +246,7 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
         largest_core=LARGEST[name],
     )
     seconds = time.perf_counter() - started
+    second_order = np.array([[row["mp2"] for row in rows] for rows in done]) / kcal_per_mol
     place = {tuple(row["atoms"]): number for number, row in enumerate(done[0])}
     whole = max(range(len(done[0])), key=lambda number: done[0][number]["heavy"])
     rows = []
@@ -288,6 +262,7 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
                 "missing_estimate": core.missing / kcal_per_mol,
                 "growth_estimate": None if core.growth is None else core.growth / kcal_per_mol,
                 "missing": relative_spread(off),
+                "missing_mp2": relative_spread(second_order[:, whole] - second_order[:, number]),
                 "worst": float(np.abs(off - off.mean()).max()),
                 "seconds": float(np.mean([frame[number]["seconds"] for frame in done])),
                 "is_whole": number == whole,
@@ -301,12 +276,15 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
         "basis": basis,
         "frames": len(frames),
         "tau": float(kendalltau(estimate, truth).statistic),
+        "tau_mp2": float(kendalltau([row["missing_mp2"] for row in parts], truth).statistic),
         "tau_of_order": float(kendalltau(*orders).statistic),
         "tau_of_size": float(kendalltau([-size for size in sizes], truth).statistic),
         "picked": rows[0]["name"],
         "picked_misses": rows[0]["missing"],
         "picked_worst_frame": rows[0]["worst"],
-        "spread_of_whole_correction": relative_spread(table[:, whole]),
+        "error_of_mp2": relative_spread((second_order - table)[:, whole]),
+        "uncorrected": relative_spread(table[:, whole]),
+        "uncorrected_estimate": found.uncorrected / kcal_per_mol,
         "seconds_estimate": seconds,
         "seconds_brute_force": float(sum(row["seconds"] for frame in done for row in frame)),
         "refused": found.refused,
@@ -322,7 +300,6 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=5)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    register_frozen_core()
     answer = {}
     for name in options.only:
         system, frames = snapshots(name, options.frames, options.folder)

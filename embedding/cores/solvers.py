@@ -11,6 +11,7 @@ import numpy as np
 from drupe.embedding.cores.active_space import casci, casscf, reference_of
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, Solver, SolverOptions
 from drupe.embedding.cores.hartree_fock import canonical, determinant_energy, hartree_fock
+from drupe.embedding.cores.natural_orbitals import natural_virtuals
 from drupe.embedding.cores.perturbation import mp2_energy
 from drupe.errors import ConvergenceError, InputError
 
@@ -45,6 +46,28 @@ def _ccsd(hamiltonian: EmbeddedHamiltonian, options: SolverOptions) -> Solution:
 
 def _ccsd_t(hamiltonian: EmbeddedHamiltonian, options: SolverOptions) -> Solution:
     return _coupled_cluster(hamiltonian, options, triples=True)
+
+
+def _fno_ccsd(hamiltonian: EmbeddedHamiltonian, options: SolverOptions) -> Solution:
+    """CCSD in the better half of the MP2 natural virtual orbitals, and MP2 for the rest."""
+    n = hamiltonian.n_occupied
+    orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, n)
+    tensor = np.matmul(orbitals[:, :n].T, hamiltonian.tensor) @ orbitals[:, n:]
+    # A count, not an occupation, so that the number of orbitals is the same in every frame.
+    n_kept = (len(energies) - n + 1) // 2
+    kept = natural_virtuals(tensor, energies[:n], energies[n:])[:, :n_kept]
+    inside, turn = np.linalg.eigh(kept.T @ (energies[n:, None] * kept))
+    kept = kept @ turn
+    columns = np.hstack([orbitals[:, :n], orbitals[:, n:] @ kept])
+    small = EmbeddedHamiltonian(
+        columns.T @ hamiltonian.h @ columns,
+        np.matmul(columns.T, hamiltonian.tensor) @ columns,
+        hamiltonian.n_electrons,
+        hamiltonian.constant,
+    )
+    found = _ccsd(small, options)
+    rest = mp2_energy(tensor, energies[:n], energies[n:]) - mp2_energy(tensor @ kept, energies[:n], inside)
+    return Solution(found.energy + rest, found.reference, t1=found.t1, d1=found.d1, t2_max=found.t2_max)
 
 
 def _coupled_cluster(hamiltonian: EmbeddedHamiltonian, options: SolverOptions, *, triples: bool) -> Solution:
@@ -100,6 +123,7 @@ BUILT_IN: dict[str, Solver] = {
     "HF": _hf,
     "MP2": _mp2,
     "CCSD": _ccsd,
+    "FNO-CCSD": _fno_ccsd,
     "CCSD(T)": _ccsd_t,
     "FCI": _fci,
     "CASCI": lambda hamiltonian, options: casci(hamiltonian, options, perturbed=False),

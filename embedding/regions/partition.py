@@ -199,10 +199,10 @@ class Partition:
 
         The functional groups of the QM region that touch the surroundings are the seeds. Each grows by its
         bonded neighbours until it is the whole region; no group ends inside a pi system. Every core met
-        on the way gets its MP2-in-DFT correction dE in all virtual orbitals, in every frame, from one
-        DFT calculation per frame. A core *misses* dE(whole region) - dE(core), taken as a relative energy:
-        the root mean square difference between two frames, so that constants cancel as they do in free
-        energies. A core is good if it misses little for its size: cores that miss at most
+        on the way gets its correction dE in every frame, from one DFT calculation per frame and CCSD in half
+        of the virtual orbitals (with MP2 for the rest). A core *misses* dE(whole region) - dE(core), taken as
+        a relative energy: the root mean square difference between two frames, so that constants cancel as
+        they do in free energies. A core is good if it misses little for its size: cores that miss at most
         ``tolerance`` come first, the smallest leading; then the others by what they miss.
 
         Parameters
@@ -214,7 +214,7 @@ class Partition:
             any, the energies compared are those of ``system`` in and out of the field of the MM
             charges.
         level
-            DFT of the estimate, PBE/def2-SVP when left out; its solver does not matter.
+            DFT of the estimate, PBE/def2-SVP when left out; its solver and its cores do not matter.
         tolerance
             What a core may miss, hartree; half a kcal/mol.
         contact
@@ -233,9 +233,9 @@ class Partition:
             As `select`; if bonds or groups are not recognised, no group touches the surroundings, the
             region is too large or has an open shell, or a single snapshot is given.
         ConvergenceError
-            If the DFT or the MP2 of the whole region stops short.
+            If the DFT or the coupled cluster of the whole region stops short.
         """
-        from drupe.embedding.suggestions.suggestion import suggest
+        from drupe.embedding.suggestions.core_search import suggest
 
         region = cls.select(system, qm=qm, charge=charge, multiplicity=multiplicity, allow_cut=allow_cut)
         return suggest(
