@@ -6,9 +6,12 @@ from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.embedding.regions.boundary import QuantumRegion
+from drupe.errors import ConvergenceError
 
-__all__ = ["approximations", "diagnose", "energy_terms"]
+__all__ = ["approximations", "diagnose", "energy_terms", "net_force"]
 
+_SUSPECT_FORCE = 1e-3  # hartree/bohr; 1.2 kcal/mol/A
+_REFUSED_FORCE = 2e-2
 _CHARGE_ROUNDING = 1e-2  # e; charges of whole molecules miss a whole number by 2e-3 in shipped files
 
 
@@ -54,7 +57,9 @@ def diagnose(field: MeanField, cores: Sequence[CoreResult], region: QuantumRegio
     if cores:
         found["spade_gap_min"] = min(core.spade_gap for core in cores)
         found["residual_overlap_max"] = max(core.residual_overlap for core in cores)
-        found["t1_max"] = max((core.t1 for core in cores if core.t1 is not None), default=0.0)
+    singles = [core.t1 for core in cores if core.t1 is not None]
+    if singles:
+        found["t1_max"] = max(singles)
     opened = [core.spin_square for core in cores if core.spin_square is not None]
     if opened:
         found["core_spin_square_max"] = max(opened)
@@ -96,3 +101,29 @@ def approximations(level: Level, cores: Sequence[CoreResult], region: QuantumReg
             f"charge: QM region and MM charges sum to {region.charge_change:+.4f} e above the force field"
         )
     return tuple(found)
+
+
+def net_force(size: float, level: Level) -> tuple[str, ...]:
+    """What the sum of all forces says of them: it is zero but for the grid, which moves with the atoms.
+
+    Parameters
+    ----------
+    size
+        Norm of the sum over QM atoms, link atoms and charges, hartree/bohr.
+    level
+        Level of the label.
+
+    Raises
+    ------
+    ConvergenceError
+        If the sum is as large as a chemical force.
+    """
+    if size > _REFUSED_FORCE:
+        raise ConvergenceError(
+            f"the forces of {level.name} add up to {size:.3f} hartree/bohr instead of 0: the grid is too "
+            "coarse for this functional",
+            remedy=f"raise grid={level.grid} (up to 9), or take a functional that needs less, such as PBE",
+        )
+    if size > _SUSPECT_FORCE:
+        return (f"forces: they add up to {size:.1e} hartree/bohr instead of 0, by the integration grid",)
+    return ()

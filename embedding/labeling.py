@@ -9,7 +9,7 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.accounting import approximations, diagnose, energy_terms
+from drupe.embedding.accounting import approximations, diagnose, energy_terms, net_force
 from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.cores.core_state import check_core_electrons, check_core_spins, occupations
 from drupe.embedding.cores.corrections import correct_cores
@@ -113,12 +113,19 @@ def label(
     ended = time.perf_counter()
     charges, dipole = field.mulliken()
     diagnostics = diagnose(field, cores, region)
+    remarks = approximations(level, cores, region) + caveats(field, level)
+    if cluster is not None:
+        diagnostics.update(cluster.diagnostics)
+        remarks += (cluster.caveat,)
+    if forces is not None:
+        diagnostics["net_force"] = float(np.linalg.norm(np.vstack(forces).sum(axis=0)))
+        remarks += net_force(diagnostics["net_force"], level)
+    if partition.cores and level.core is None:
+        remarks += (f"cores: the level asks for none of the {len(partition.cores)} of the partition",)
     diagnostics.update({f"pair_term {names}": value for names, value in pairs.items()})
     diagnostics["seconds_scf"] = after_scf - started
     diagnostics["seconds_cores"] = after_cores - after_scf
     diagnostics["seconds_forces"] = ended - after_cores
-    if cluster is not None:
-        diagnostics.update(cluster.diagnostics)
     return Label(
         system=asked.key,
         partition=partition.key,
@@ -140,9 +147,7 @@ def label(
         seconds=time.perf_counter() - started,
         versions={name: version(name) for name in ("drupe", "pyscf", "numpy")},
         terms=energy_terms(field.terms, cores),
-        approximations=approximations(level, cores, region)
-        + (() if cluster is None else (cluster.caveat,))
-        + caveats(field, level),
+        approximations=remarks,
         links=region.link_hosts,
         link_positions=region.positions[len(qm) :],
         link_charges=charges[len(qm) :],

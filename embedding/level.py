@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from operator import index
 from typing import Any
 
 from drupe.embedding.elementwise import PerElement, Radii, names_by_element, radii_by_element
@@ -33,6 +34,8 @@ _FIRST = frozenset(
         "max_memory_mb",
     }
 )
+_LOOSEST = 1e-4  # hartree
+_LOOSEST_GRADIENT = 1e-2
 _LOCALIZATIONS = ("spade", "ibo", "pipek-mezey")
 _PROJECTORS = ("projected", "huzinaga", "level-shift")
 
@@ -169,12 +172,10 @@ class Level:
             object.__setattr__(self, "ecp", names_by_element("ecp", self.ecp))
         if self.charge_radii is not None:
             object.__setattr__(self, "charge_radii", radii_by_element("charge_radii", self.charge_radii))
-        if self.n_occupied is not None:
-            object.__setattr__(self, "n_occupied", tuple(_counts(n) for n in self.n_occupied))
-        if self.n_virtual is not None:
-            object.__setattr__(self, "n_virtual", tuple(_counts(n) for n in self.n_virtual))
+        for name in ("n_occupied", "n_virtual"):
+            object.__setattr__(self, name, _each_core(name, getattr(self, name)))
         if self.active_space is not None:
-            object.__setattr__(self, "active_space", tuple(int(n) for n in self.active_space))
+            object.__setattr__(self, "active_space", _active_space(self.active_space))
         wrong = [
             *_wrong_cores(self),
             (self.forces not in _FORCES, f"forces={self.forces!r}", f"use one of {', '.join(_FORCES)}"),
@@ -190,7 +191,7 @@ class Level:
                 'use "rcd", "rc" or "z1"',
             ),
             (self.scf not in ("diis", "newton"), f"scf={self.scf!r}", 'use "diis" or "newton"'),
-            (not 0 <= self.grid <= 9, f"grid={self.grid}", "use a grid level from 0 to 9"),
+            (self.grid not in range(10), f"grid={self.grid}", "use a grid level from 0 to 9"),
             (
                 self.virtual_shells is not None and self.virtual_shells < 0,
                 f"virtual_shells={self.virtual_shells}",
@@ -198,9 +199,16 @@ class Level:
             ),
             (self.max_cycles < 1, f"max_cycles={self.max_cycles}", "allow at least one iteration"),
             (
-                min(self.scf_tolerance, self.gradient_tolerance, self.cc_tolerance) <= 0,
-                "a tolerance is not positive",
-                "give tolerances in hartree, such as 1e-9",
+                not all(0 < t <= _LOOSEST for t in (self.scf_tolerance, self.cc_tolerance))
+                or not 0 < self.gradient_tolerance <= _LOOSEST_GRADIENT,
+                f"scf_tolerance={self.scf_tolerance}, cc_tolerance={self.cc_tolerance}, "
+                f"gradient_tolerance={self.gradient_tolerance}",
+                f"give hartrees, such as 1e-9, up to {_LOOSEST}, and a gradient up to {_LOOSEST_GRADIENT}",
+            ),
+            (
+                self.max_memory_mb < 1,
+                f"max_memory_mb={self.max_memory_mb}",
+                "give MB, such as 2000",
             ),
             (
                 any(min(n, default=0) < 0 or sum(n) < 1 or len(n) > 2 for n in _each_spin(self.n_occupied)),
@@ -249,8 +257,29 @@ class Level:
         return f"{self.functional}{'-' + self.dispersion if self.dispersion else ''}/{basis}"
 
 
-def _counts(given: int | Sequence[int]) -> Any:
-    return tuple(int(n) for n in given) if isinstance(given, Sequence) else int(given)
+def _each_core(name: str, given: Any) -> Any:
+    """Whole numbers, one or an (alpha, beta) pair for each core; never a rounded or a parsed one."""
+    if given is None:
+        return None
+    try:
+        return tuple(
+            tuple(index(n) for n in core) if isinstance(core, Sequence) else index(core) for core in given
+        )
+    except TypeError as error:
+        raise InputError(
+            f"the level has {name}={given!r}",
+            remedy="give a whole number, or a pair (alpha, beta), for each core",
+        ) from error
+
+
+def _active_space(given: Any) -> tuple[int, int]:
+    try:
+        electrons, orbitals = (index(n) for n in given)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the level has active_space={given!r}", remedy="give (electrons, orbitals), such as (6, 6)"
+        ) from error
+    return electrons, orbitals
 
 
 def _each_spin(counts: tuple[int | tuple[int, int], ...] | None) -> list[tuple[int, ...]]:
@@ -285,5 +314,10 @@ def _wrong_cores(level: Level) -> list[tuple[bool, str, str]]:
             not 0 < electrons <= 2 * orbitals or electrons % 2 == 1,
             f"active_space={level.active_space}",
             "give an even number of electrons that fits into the orbitals, such as (6, 6)",
+        ),
+        (
+            level.pair_terms and level.active_space is not None,
+            f"pair_terms with active_space={level.active_space}",
+            "two cores together need another active space than one: compute them as one core to compare",
         ),
     ]

@@ -79,7 +79,7 @@ class PartitionTable(Table):
     charge: Annotated[int, Field(strict=True)]
     multiplicity: Count = 1
     cores: list[Selection | CoreTable] = Field(default_factory=list)
-    allow_cut: bool | list[tuple[int, int]] = Field(default_factory=list)
+    allow_cut: Annotated[bool, Field(strict=True)] | list[tuple[int, int]] = Field(default_factory=list)
     allow_open_valence: Annotated[bool, Field(strict=True)] = False
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.cores.doubts import LARGE_T2, doubts
 from drupe.embedding.cores.embedded import EmbeddedCore, embed, embedded_hartree_fock, functional_in_itself
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, is_correlated, solve
 from drupe.embedding.cores.hartree_fock import Converged
 from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.occupied import split_occupied
-from drupe.embedding.cores.perturbation import mp2_energy
+from drupe.embedding.cores.perturbation import largest_amplitude, mp2_energy
 from drupe.embedding.cores.solved import SolvedCore
 from drupe.embedding.cores.tensors import to_orbitals, to_pairs
 from drupe.embedding.cores.virtuals import concentric_shells
@@ -29,10 +30,6 @@ from drupe.records import register
 __all__ = ["CoreResult", "correct_core", "localize_core"]
 
 Matrix = NDArray[np.float64]
-
-_NARROW_GAP = 0.2  # of SPADE's singular values, which lie between 0 and 1
-_LARGE_T1 = 0.02  # Lee and Taylor, Int. J. Quantum Chem. 36 (S23), 199 (1989)
-_LARGE_T2 = 0.2
 
 
 Counts = int | tuple[int, int]
@@ -135,6 +132,7 @@ class _Correlated:
     n_frozen: int
     mp2_full: float
     mp2_kept: float
+    largest_amplitude: float
 
     @property
     def n_virtual_full(self) -> int:
@@ -224,7 +222,10 @@ def correct_core(
     found = _correlate(field, atoms, localized, level, n_virtual)
     embedded, mean_field = found.embedded, found.mean_field
     error = functional_in_itself(field, embedded, mean_field, level) if check else None
+    _check_truncation(found, level.core)
     solution = _solve(field, found, level)
+    if level.core == "MP2":
+        solution = replace(solution, t2_max=found.largest_amplitude)
     truncation = found.mp2_full - found.mp2_kept if is_correlated(level.core) else 0.0
     growth = _grow(field, atoms, found, level) if level.core_growth else None
     if keep is not None:
@@ -262,7 +263,7 @@ def correct_core(
         n_frozen=found.n_frozen,
         growth=None if growth is None else growth[0],
         grown_occupied=None if growth is None else growth[1],
-        warnings=_warnings(localized, solution),
+        warnings=doubts(localized, solution, residual_overlap),
     )
 
 
@@ -281,11 +282,12 @@ def _correlate(
     pairs = to_pairs(field.tensor, orbitals[:, n_frozen:n_core], virtuals)
     occupied = mean_field.energies[n_frozen:n_core]
     full = mp2_energy(pairs, occupied, energies)
+    largest = largest_amplitude(pairs, occupied, energies)
     part = full
     if kept.shape[1] < len(energies):
         inside, turn = np.linalg.eigh(kept.T @ (energies[:, None] * kept))
         part = mp2_energy(pairs @ (kept @ turn), occupied, inside)
-    return _Correlated(embedded, mean_field, kept, n_core, n_frozen, full, part)
+    return _Correlated(embedded, mean_field, kept, n_core, n_frozen, full, part, largest)
 
 
 def _n_kept(ends: list[int], shells: int | None, n_virtual: int | None) -> int:
@@ -324,6 +326,14 @@ def _solve(field: MeanField, found: _Correlated, level: Level) -> Solution:
         return Solution(reference, reference)
     if level.core == "MP2":
         return Solution(reference + found.mp2_kept, reference)
+    n_kept = n + found.kept.shape[1]
+    needed = (n_kept * (n_kept + 1) // 2) ** 2 * 8e-6
+    if needed > level.max_memory_mb:
+        raise InputError(
+            f"the integrals of a core with {n_kept} orbitals need {needed:.0f} MB, max_memory_mb is "
+            f"{level.max_memory_mb}",
+            remedy="raise max_memory_mb, lower virtual_shells, or take a smaller core or basis",
+        )
     orbitals = mean_field.orbitals
     small = np.hstack([orbitals[:, :n], orbitals[:, n:] @ found.kept])
     hamiltonian = EmbeddedHamiltonian(
@@ -353,17 +363,14 @@ def _grow(
     return grown.mp2_correction - found.mp2_correction - dispersion, grown.n_core
 
 
-def _warnings(localized: Localized, solution: Solution) -> tuple[str, ...]:
-    said = []
-    n_core, falls = localized.core.shape[1], localized.falls
-    widest = int(np.argmax(falls[:-1])) + 1 if len(falls) > 1 else n_core
-    if localized.gap < _NARROW_GAP and localized.rest.shape[1]:
-        said.append(
-            f"the gap after the core's {n_core} orbitals is {localized.gap:.3f}, below {_NARROW_GAP}: they "
-            f"mix with the surroundings (the widest is {falls[widest - 1]:.3f}, after {widest})"
+def _check_truncation(found: _Correlated, method: str) -> None:
+    """Refuse to let MP2 stand in for virtual orbitals where it fails and the core's own method does not."""
+    truncated = found.kept.shape[1] < found.n_virtual_full
+    multireference = method == "FCI" or method.endswith("NEVPT2")
+    if truncated and multireference and found.largest_amplitude > LARGE_T2:
+        raise InputError(
+            f"an MP2 amplitude of this core is {found.largest_amplitude:.2f}, above {LARGE_T2}: MP2 cannot "
+            f"stand in for the {found.n_virtual_full - found.kept.shape[1]} virtual orbitals that {method} "
+            "leaves out",
+            remedy="set virtual_shells=None, which keeps them all",
         )
-    if solution.t1 is not None and solution.t1 > _LARGE_T1:
-        said.append(f"T1 is {solution.t1:.3f}, above {_LARGE_T1}: one determinant may not describe the core")
-    if solution.t2_max is not None and solution.t2_max > _LARGE_T2:
-        said.append(f"a double amplitude is {solution.t2_max:.2f}, above {_LARGE_T2}: see T1")
-    return tuple(said)

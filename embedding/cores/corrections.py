@@ -15,6 +15,7 @@ from drupe.embedding.cores.localization import Localized, symmetric_root
 from drupe.embedding.cores.solved import SolvedCore
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
+from drupe.errors import InputError
 
 __all__ = ["correct_cores"]
 
@@ -67,6 +68,7 @@ def correct_cores(
     if admit is not None:
         for number, own in enumerate(split):
             admit(number, own)
+    _check_shared(split, field.occupied.shape[1])
     cores = tuple(
         correct_core(
             field,
@@ -88,13 +90,25 @@ def correct_cores(
         n_both = split[first].core.shape[1] + split[second].core.shape[1]
         union = localize_core(field, atoms, n_both, level, root=root)
         sizes = [n for n in (kept[first], kept[second]) if n is not None]
-        n_virtual = sum(sizes) if sizes else None
+        n_all = len(field.overlap) - field.occupied.shape[1]
+        n_virtual = min(sum(sizes), n_all) if sizes else None
         single = replace(level, core_growth=False)
         joined = correct_core(field, atoms, union, single, n_virtual=n_virtual)
         pairs[f"{both[0].label} + {both[1].label}"] = (
             joined.correction - both[0].correction - both[1].correction
         )
     return cores, pairs
+
+
+def _check_shared(split: list[Localized], n_occupied: int) -> None:
+    """Refuse cores that together have more orbitals than there are: a bond between them is in both."""
+    counts = [own.core.shape[1] for own in split]
+    if sum(counts) > n_occupied:
+        raise InputError(
+            f"the cores have {' + '.join(map(str, counts))} occupied orbitals, the QM region {n_occupied}: "
+            "what they share would be corrected twice",
+            remedy="merge cores that are bonded to each other, or give each its n_occupied",
+        )
 
 
 def _paired(given: tuple[int | tuple[int, int], ...] | None, n_cores: int) -> list[int | None]:

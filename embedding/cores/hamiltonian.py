@@ -156,24 +156,25 @@ def solve(
         If its iterations stop short.
     """
     solver = _solvers()[known_solver(method)]
-    return solver(freeze(hamiltonian, n_frozen), SolverOptions(tolerance, max_cycles, active_space))
+    # Gradients go on from a solver's state in the orbitals that were given: only freezing changes those.
+    active = freeze(hamiltonian, n_frozen) if n_frozen else hamiltonian
+    return solver(active, SolverOptions(tolerance, max_cycles, active_space))
 
 
 def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltonian:
     """Fold the occupied orbitals of the lowest energy into the one-electron part and the constant.
 
     Every solver sees the electrons that are left in the field of the frozen ones, which is the frozen-core
-    approximation of each method: the Fock matrix of the others does not change.
+    approximation of each method: the Fock matrix of the others does not change. The orbitals that are left
+    are canonical, in the order of their energies within the occupied and within the virtual space.
 
     Raises
     ------
     InputError
         If no occupied orbital would be left.
     """
-    if n_frozen == 0:
-        return hamiltonian
     n = hamiltonian.n_occupied
-    if not 0 < n_frozen < n:
+    if not 0 <= n_frozen < n:
         raise InputError(
             f"{n_frozen} frozen orbitals in a core of {n} occupied ones",
             remedy="choose a larger core, or leave frozen_core out",
@@ -183,10 +184,10 @@ def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltoni
     h = orbitals.T @ hamiltonian.h @ orbitals
     dressed = fock(h, rotated, np.eye(len(h))[:, :n_frozen])
     return EmbeddedHamiltonian(
-        dressed[n_frozen:, n_frozen:],
+        dressed[n_frozen:, n_frozen:] if n_frozen else h,
         rotated[:, n_frozen:, n_frozen:],
         hamiltonian.n_electrons - 2 * n_frozen,
-        hamiltonian.constant + determinant_energy(h, rotated, n_frozen),
+        hamiltonian.constant + (determinant_energy(h, rotated, n_frozen) if n_frozen else 0.0),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.cores.core import CoreResult
+from drupe.embedding.cores.doubts import NARROW_GAP, shared_orbitals
 from drupe.embedding.cores.hamiltonian import is_correlated
 from drupe.embedding.cores.open_occupied import LocalizedPair, occupied_pair
 from drupe.embedding.cores.projection import complement_basis
@@ -143,7 +144,9 @@ def correct_open_core(
         spade_gaps=gaps,
         spin_square_low=before,
         spin_square=after,
-        warnings=_warnings(field, atoms, counts, solution.t1, after),
+        warnings=_warnings(field, atoms, counts, solution.t1, after)
+        + shared_orbitals(residual_overlap)
+        + _mixed(localized),
     )
 
 
@@ -276,6 +279,15 @@ def _exactness(field: MeanField, embedded: _Embedded, start: ConvergedPair, leve
             f"scf_tolerance and gradient_tolerance; allowed are {_EXACTNESS:.0e}",
         )
     return error
+
+
+def _mixed(localized: LocalizedPair) -> tuple[str, ...]:
+    return tuple(
+        f"the gap after the core's {own.core.shape[1]} {spin} orbitals is {own.gap:.3f}, below {NARROW_GAP}: "
+        "they mix with the surroundings"
+        for spin, own in zip(("alpha", "beta"), localized, strict=True)
+        if own.gap < NARROW_GAP and own.rest.shape[1]
+    )
 
 
 def _warnings(

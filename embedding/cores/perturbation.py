@@ -6,7 +6,7 @@ Source: Moller and Plesset, Phys. Rev. 46, 618 (1934), spin summed.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mp2_energy"]
+__all__ = ["largest_amplitude", "mp2_energy"]
 
 Matrix = NDArray[np.float64]
 
@@ -35,3 +35,15 @@ def mp2_energy(tensor: Matrix, occupied: NDArray[np.float64], virtual: NDArray[n
             weight = 1.0 if i == j else 2.0
             total += weight * float(np.sum(pair * (2 * pair - pair.T) / (gaps[i][:, None] + gaps[j][None])))
     return total
+
+
+def largest_amplitude(tensor: Matrix, occupied: NDArray[np.float64], virtual: NDArray[np.float64]) -> float:
+    """Largest first-order double amplitude |(ia|jb) / (e_i + e_j - e_a - e_b)|; arguments of `mp2_energy`."""
+    gaps = occupied[:, None] - virtual[None]
+    slices = [np.ascontiguousarray(tensor[:, i]) for i in range(len(occupied))]
+    largest = 0.0
+    for i, left in enumerate(slices):
+        for j in range(i + 1):
+            pair = (left.T @ slices[j]) / (gaps[i][:, None] + gaps[j][None])
+            largest = max(largest, float(np.abs(pair).max(initial=0.0)))
+    return largest

@@ -16,6 +16,8 @@ from drupe.errors import InputError
 
 __all__ = ["build_molecule"]
 
+_NO_CORE = 2  # helium has no core electrons
+_TIGHT = 1.5
 _HEAVIEST = 36  # beyond krypton relativity moves everything: an effective core potential carries it
 
 
@@ -84,14 +86,25 @@ def _core_potential(symbol: str, level: Level) -> str | None:
             f"PySCF has no effective core potential {name!r} for {symbol}",
             remedy=f'name one that it has, such as ecp={{"{symbol}": "{basis}"}}',
         )
-    made_for = _removed_electrons(basis, symbol)
-    if made_for is not None and made_for != given:
+    own = _potential(basis, symbol)
+    if own and name is not None and given and _potential(name, symbol) != own:
         raise InputError(
-            f"the basis {basis!r} of {symbol} is made for a core potential of {made_for} electrons, "
-            f"the level's ecp={level.ecp!r} takes {given}",
-            remedy=f'set ecp={{"{symbol}": "{basis}"}}'
-            if made_for
-            else f"leave {symbol} out of ecp, or take a basis made for it",
+            f"the core potential {name!r} of {symbol} is not the one its basis {basis!r} was made with",
+            remedy=f'set ecp={{"{symbol}": "{basis}"}}',
+        )
+    needs = bool(own) or _is_valence_only(basis, symbol)
+    if needs and not given:
+        raise InputError(
+            f"the basis {basis!r} of {symbol} is made for a core potential, the level's ecp={level.ecp!r} "
+            "takes no electrons from it",
+            remedy=f'set ecp={{"{symbol}": "{basis}"}}, or what that basis was made for (such as "ccecp"), '
+            "or take a basis for all electrons",
+        )
+    if given and not needs:
+        raise InputError(
+            f"the basis {basis!r} of {symbol} is made for all electrons, the level's ecp={level.ecp!r} takes "
+            f"{given}",
+            remedy=f"leave {symbol} out of ecp, or take a basis made for it",
         )
     if number_of(symbol) > _HEAVIEST and not given:
         raise InputError(
@@ -103,13 +116,40 @@ def _core_potential(symbol: str, level: Level) -> str | None:
 
 def _removed_electrons(name: str, symbol: str) -> int | None:
     """Electrons that the core potential ``name`` takes from ``symbol``; None if PySCF does not know it."""
+    found = _potential(name, symbol)
+    return None if found is None else int(found[0]) if found else 0
+
+
+def _potential(name: str, symbol: str) -> list[Any] | None:
+    """Core potential in PySCF's form; empty where it has none for this element, None if it is not known."""
     from pyscf import gto
     from pyscf.lib.exceptions import BasisNotFoundError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unknown name warns, then raises
-            found = gto.basis.load_ecp(name, symbol)
+            return list(gto.basis.load_ecp(name, symbol))
     except (BasisNotFoundError, KeyError, OSError, RuntimeError, TypeError):
         return None
-    return int(found[0]) if found else 0
+
+
+def _is_valence_only(name: str, symbol: str) -> bool:
+    """Whether a basis has no function tight enough for 1s electrons: PySCF knows no mark for such bases.
+
+    The tightest s function of a minimal basis for all electrons has about twice the exponent Z^2.
+    """
+    from pyscf import gto
+    from pyscf.data.elements import charge as number_of
+    from pyscf.lib.exceptions import BasisNotFoundError
+
+    number = number_of(symbol)
+    if number <= _NO_CORE:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shells = gto.basis.load(name, symbol)
+    except (BasisNotFoundError, KeyError, OSError, RuntimeError, TypeError):
+        return False  # an unknown basis is refused where the molecule is built
+    exponents = [row[0] for shell in shells if shell[0] == 0 for row in shell[1:] if isinstance(row, list)]
+    return bool(exponents) and max(exponents) < _TIGHT * number**2

@@ -270,7 +270,7 @@ def check_level(
             (exact, *_), parts = dft.libxc.parse_xc(level.functional)
             if level.auxbasis is not None:
                 df.addons.make_auxmol(mol, level.auxbasis)
-    except (KeyError, ValueError, BasisNotFoundError, RuntimeError) as error:
+    except (KeyError, ValueError, BasisNotFoundError, RuntimeError, NotImplementedError) as error:
         raise InputError(
             f"functional {level.functional!r} with the fitting basis {level.auxbasis!r} "
             f"cannot be used ({error})",

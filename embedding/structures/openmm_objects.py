@@ -236,12 +236,35 @@ def _fixed_charges(system: "openmm.System") -> NDArray[np.float64]:
             f"the force field has {what}",
             remedy="give one NonbondedForce with the fixed charges of all atoms",
         )
+    for force in system.getForces():
+        hidden = _charge_parameters(force)
+        if hidden:
+            raise InputError(
+                f"the force field has charges in a {type(force).__name__} ({', '.join(hidden)})",
+                remedy="give the charges in the NonbondedForce; an alchemical system is no input, "
+                "the physical one it was made from is",
+            )
     return np.array(
         [
             found[0].getParticleParameters(i)[0].value_in_unit(unit.elementary_charge)
             for i in range(system.getNumParticles())
         ]
     )
+
+
+def _charge_parameters(force: "openmm.Force") -> list[str]:
+    """Names of a custom force's own parameters that sound like charges."""
+    import openmm
+
+    if isinstance(force, openmm.CustomNonbondedForce):
+        kind = "Particle"
+    elif isinstance(force, openmm.CustomBondForce):
+        kind = "Bond"
+    else:
+        return []
+    count = getattr(force, f"getNumPer{kind}Parameters")()
+    names = [getattr(force, f"getPer{kind}ParameterName")(i) for i in range(count)]
+    return [name for name in names if name in ("q", "qq") or "charge" in name.lower()]
 
 
 def _residue_number(residue: "openmm.app.topology.Residue") -> int:

@@ -7,7 +7,10 @@ their own headers before MDTraj sees them; XTC and TRR are read frame by frame, 
 
 import hashlib
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +163,8 @@ class Trajectory:
         last = chosen[-1]
         with _opened(self.path, _FORMATS[self.path.suffix.lower()]) as file:
             for index in range(last + 1):
-                raw = file.read(n_frames=1)
+                with _talk_on_stderr():
+                    raw = file.read(n_frames=1)
                 if index in chosen:
                     yield _frame(index, raw, file)
 
@@ -170,11 +174,25 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
+@contextmanager
+def _talk_on_stderr() -> Iterator[None]:
+    """Send to stderr what MDTraj's C code prints on stdout, where programs read our answer."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def _opened(path: Path, kind: str) -> Any:
     import mdtraj.formats
 
     try:
-        return getattr(mdtraj.formats, kind)(str(path))
+        with _talk_on_stderr():
+            return getattr(mdtraj.formats, kind)(str(path))
     except Exception as error:
         raise unreadable(path, "a trajectory", error) from error
 

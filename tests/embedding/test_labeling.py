@@ -237,3 +237,33 @@ def test_the_methyl_core_of_the_complex(t4l):
     net = result.forces_qm.sum(axis=0) + result.forces_mm.sum(axis=0)
     # Grid 1 leaves 4e-5, since its movement is left out; a missing term leaves 1e-2.
     assert net == pytest.approx(np.zeros(3), abs=3e-4)
+
+
+def test_forces_that_the_grid_spoils_are_refused(build):
+    water = build("8 0 0 0; 1 0 0 0.96; 1 0.93 0 -0.24")
+    partition = Partition.select(water, qm=[0, 1, 2], charge=0)
+    with pytest.raises(ConvergenceError, match="add up to"):
+        label(water, partition, Level("SCAN", "sto-3g", grid=1))
+    fine = label(water, partition, Level("PBE", "sto-3g"))
+    assert fine.diagnostics["net_force"] < 1e-3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"scf_tolerance": float("nan")},
+        {"scf_tolerance": 1000.0},
+        {"gradient_tolerance": float("inf")},
+        {"grid": 2.5},
+        {"n_occupied": 5},
+        {"n_occupied": (4.9,)},
+        {"n_virtual": "12"},
+        {"active_space": (2, 2, 2)},
+        {"active_space": (2.9, 2)},
+        {"max_memory_mb": 0},
+        {"pair_terms": True, "active_space": (2, 2)},
+    ],
+)
+def test_a_level_takes_only_sensible_numbers(fields):
+    with pytest.raises(InputError, match="the level has"):
+        Level("PBE", "sto-3g", **fields)

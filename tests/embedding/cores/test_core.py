@@ -124,12 +124,17 @@ def test_two_cores_of_a_dimer_nearly_give_the_full_method(water_dimer):
 
 
 def test_cores_that_leave_atoms_over_report_their_overlap(methanol_in_charges):
-    both = label(methanol_in_charges, regions(methanol_in_charges, [[1, 5], [0, 2]]), level(core="HF"))
+    cores = regions(methanol_in_charges, [[1, 5], [0, 2]])
+    with pytest.raises(InputError, match=r"5 \+ 5 occupied orbitals, the QM region 9"):
+        label(methanol_in_charges, cores, level(core="HF"))
+    both = label(methanol_in_charges, cores, level(core="HF", n_occupied=(5, 4)))
     one = label(methanol_in_charges, regions(methanol_in_charges, [[1, 5]]), level(core="HF"))
     first, second = both.cores
     assert first.residual_overlap == pytest.approx(second.residual_overlap, abs=1e-10)
-    assert first.residual_overlap > 1e-3
-    assert both.diagnostics["residual_overlap_max"] == first.residual_overlap
+    assert first.residual_overlap > 0.1
+    assert any("counted twice" in remark for remark in both.approximations)
+    largest = max(first.residual_overlap, second.residual_overlap)
+    assert both.diagnostics["residual_overlap_max"] == largest
     assert one.cores[0].residual_overlap == 0.0
     # A core's own correction does not know of the other: they add.
     assert first.correction == pytest.approx(one.cores[0].correction, abs=1e-10)
@@ -305,3 +310,21 @@ def test_forces_of_cores_are_for_the_partition_they_were_derived_for(other):
     check_forces(chosen, closed_shell=True)
     with pytest.raises(InputError, match="that gradient is for SPADE"):
         check_forces(dataclasses.replace(chosen, **other), closed_shell=True)
+
+
+def test_mp2_cannot_stand_in_where_it_fails(build):
+    stretched = build("1 0 0 0; 1 0 0 4.0")
+    partition = Partition.select(stretched, qm=[0, 1], charge=0, cores=[[0, 1]])
+    few = level(core="FCI", functional="HF", basis="6-31g", n_virtual=(2,))
+    with pytest.raises(InputError, match="MP2 cannot"):
+        label(stretched, partition, few)
+    doubtful = label(stretched, partition, level(core="MP2", functional="HF", basis="6-31g"))
+    assert any("double amplitude" in warning for warning in doubtful.cores[0].warnings)
+    assert "t1_max" not in doubtful.diagnostics
+
+
+def test_integrals_that_do_not_fit_are_refused(build):
+    molecule = build("1 0 0 0; 1 0 0 0.74")
+    partition = Partition.select(molecule, qm=[0, 1], charge=0, cores=[[0, 1]])
+    with pytest.raises(InputError, match="max_memory_mb"):
+        label(molecule, partition, level(core="CCSD", basis="cc-pvqz", virtual_shells=None, max_memory_mb=1))

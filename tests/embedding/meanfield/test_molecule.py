@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyscf import dft, gto
 
-from drupe.embedding import Level
+from drupe.embedding import Level, Partition, label
 from drupe.embedding.meanfield.molecule import build_molecule
 from drupe.embedding.meanfield.qmmm import run_dft
 from drupe.errors import InputError
@@ -86,3 +86,19 @@ def test_an_element_without_what_it_needs_is_refused(numbers, settings, found):
 def test_settings_without_sense_are_refused(settings, found):
     with pytest.raises(InputError, match=found):
         Level("PBE", **settings)
+
+
+@pytest.mark.parametrize("basis", ["ccecp-cc-pvdz", "gth-dzvp", "bfd-vdz"])
+@pytest.mark.parametrize("ecp", [None, "bfd-vdz"])
+def test_a_basis_without_core_functions_needs_its_potential(build, basis, ecp):
+    water = build("8 0 0 0; 1 0 0 0.96; 1 0.93 0 -0.24")
+    partition = Partition.select(water, qm=[0, 1, 2], charge=0)
+    with pytest.raises(InputError, match="made for a core potential"):
+        label(water, partition, Level("HF", basis, ecp=ecp, forces="none"))
+
+
+def test_a_basis_with_its_potential_is_taken(build):
+    water = build("8 0 0 0; 1 0 0 0.96; 1 0.93 0 -0.24")
+    partition = Partition.select(water, qm=[0, 1, 2], charge=0)
+    found = label(water, partition, Level("HF", "ccecp-cc-pvdz", ecp="ccecp", auxbasis=None, forces="none"))
+    assert -17.5 < found.energy < -16.0  # eight valence electrons

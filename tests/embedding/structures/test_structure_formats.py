@@ -19,6 +19,7 @@ from drupe.embedding.structures.structure import (
     read_structure,
     read_system,
 )
+from drupe.embedding.structures.xyz import read_xyz
 from drupe.errors import InputError
 from drupe.units import angstrom, nanometer
 
@@ -456,3 +457,27 @@ def test_an_xyz_file_is_plain_atoms(tmp_path):
     path.write_text("1\n\nQQ 0 0 0\n")
     with pytest.raises(InputError, match="cannot be read as an xyz file"):
         read_system(path)
+
+
+@pytest.mark.parametrize("column", ["charge", "charges", "q_mm", "initial_charges"])
+def test_xyz_charges_by_any_of_their_names(tmp_path, column):
+    path = tmp_path / "a.xyz"
+    path.write_text(f"2\nProperties=species:S:1:pos:R:3:{column}:R:1\nO 0 0 0 -0.5\nX 0 0 3 0.5\n")
+    assert read_xyz(path).charges.tolist() == [-0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1\n\nCA 0 0 0\n", "calls atoms CA"),
+        ("1\n\nO 0 0 0 0.3\n", "more than four columns"),
+        ("1\nProperties=species:S:1:pos:R:3:REF_charges:R:1\nO 0 0 0 0.3\n", "which one"),
+        ("1\n\nX 0 0 0\n", "point charges"),
+        ("0\n\n", "no atoms"),
+    ],
+)
+def test_xyz_that_would_be_misread_is_refused(tmp_path, text, message):
+    path = tmp_path / "a.xyz"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_xyz(path)

@@ -1,0 +1,37 @@
+"""Signs that a core's number is doubtful: orbitals and amplitudes of a core in, warnings in words out."""
+
+import numpy as np
+
+from drupe.embedding.cores.hamiltonian import Solution
+from drupe.embedding.cores.localization import Localized
+
+__all__ = ["LARGE_T2", "NARROW_GAP", "doubts", "shared_orbitals"]
+
+NARROW_GAP = 0.2  # of SPADE's singular values, which lie between 0 and 1
+_LARGE_T1 = 0.02  # Lee and Taylor, Int. J. Quantum Chem. 36 (S23), 199 (1989)
+LARGE_T2 = 0.2
+_SHARED = 0.1  # largest overlap of orbitals of two cores that passes without a word
+
+
+def shared_orbitals(residual_overlap: float) -> tuple[str, ...]:
+    """Warn of a core whose occupied orbitals overlap with those of another."""
+    if residual_overlap <= _SHARED:
+        return ()
+    return (f"its orbitals overlap with another core's by {residual_overlap:.2f}: part is counted twice",)
+
+
+def doubts(localized: Localized, solution: Solution, residual_overlap: float) -> tuple[str, ...]:
+    """What a reader of a closed-shell core's number must know, in words."""
+    said = list(shared_orbitals(residual_overlap))
+    n_core, falls = localized.core.shape[1], localized.falls
+    widest = int(np.argmax(falls[:-1])) + 1 if len(falls) > 1 else n_core
+    if localized.gap < NARROW_GAP and localized.rest.shape[1]:
+        said.append(
+            f"the gap after the core's {n_core} orbitals is {localized.gap:.3f}, below {NARROW_GAP}: they "
+            f"mix with the surroundings (the widest is {falls[widest - 1]:.3f}, after {widest})"
+        )
+    if solution.t1 is not None and solution.t1 > _LARGE_T1:
+        said.append(f"T1 is {solution.t1:.3f}, above {_LARGE_T1}: one determinant may not describe the core")
+    if solution.t2_max is not None and solution.t2_max > LARGE_T2:
+        said.append(f"a double amplitude is {solution.t2_max:.2f}, above {LARGE_T2}: see T1")
+    return tuple(said)
