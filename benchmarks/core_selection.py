@@ -5,12 +5,12 @@ cucurbit[7]uril, and p-cresol in T4 lysozyme (p-xylene with one methyl turned in
 ligand with tyrosine's side-chain parameters). Snapshots are of seeded OpenMM dynamics in vacuum at 300 K, all
 atoms flexible (cutoff 1 nm in the lysozyme, whose heavy atoms are held near their places by springs).
 
-Brute force: every core on the way from each seed group to the whole ligand by CCSD(T) in PBE, 1s orbitals
-frozen in CCSD(T), all virtual orbitals, one DFT per snapshot. What a core misses is the correction of the
+Brute force: every core on the way from each seed group to the whole ligand by CCSD(T) (B2: CCSD) in
+PBE, 1s orbitals frozen, all virtual orbitals, one DFT per snapshot. What a core misses is the correction of the
 whole ligand less its own, as root mean square difference between two snapshots (kcal/mol). It goes on where
 it stopped: one JSON file per snapshot in --folder.
 
-    python benchmarks/core_selection.py [--folder DIR] [--only xylene-t4l] [--basis STO-3G] [--frames 5]
+    python benchmarks/core_selection.py [--folder DIR] [--only xylene-t4l] [--basis 6-31G] [--frames 5]
 """
 
 import argparse
@@ -27,6 +27,7 @@ SPRING = 1000.0  # kJ/mol/nm^2
 GRID = 1  # of both sides
 # Heavy atoms of the largest core that is offered; the whole ligand is the yardstick all the same.
 LARGEST = {"xylene-t4l": 8, "cresol-t4l": 8, "b2-cb7": 6}
+METHOD = {"xylene-t4l": "CCSD(T)", "cresol-t4l": "CCSD(T)", "b2-cb7": "CCSD"}
 RESIDUE = {"xylene-t4l": "TMP", "cresol-t4l": "CRE", "b2-cb7": "B2"}
 
 # p-cresol with the atom types of tyrosine's side chain; charges of ff14SB, the methyl carbon takes the rest.
@@ -190,7 +191,7 @@ def brute_force(name: str, basis: str, system, frames, folder: Path) -> None:
 
     first = system.with_positions(frames[0])
     region = Partition.select(first, qm=f"resname {RESIDUE[name]}", charge=0)
-    level = Level("PBE", basis, core="CCSD(T)", frozen_core=True, virtual_shells=None, grid=GRID)
+    level = Level("PBE", basis, core=METHOD[name], frozen_core=True, virtual_shells=None, grid=GRID)
     cores = grown_cores(first, region, LARGEST[name])
     counts = [None] * len(cores)
     for number, positions in enumerate(frames):
@@ -242,7 +243,7 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
         qm=f"resname {RESIDUE[name]}",
         charge=0,
         snapshots=list(frames),
-        level=Level("PBE", basis, grid=GRID),
+        level=Level("PBE", basis, core=METHOD[name], grid=GRID),
         largest_core=LARGEST[name],
     )
     seconds = time.perf_counter() - started
@@ -274,6 +275,7 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
     orders = [np.argsort(rank(values, sizes, found.tolerance / kcal_per_mol)) for values in (estimate, truth)]
     return {
         "basis": basis,
+        "method": METHOD[name],
         "frames": len(frames),
         "tau": float(kendalltau(estimate, truth).statistic),
         "tau_mp2": float(kendalltau([row["missing_mp2"] for row in parts], truth).statistic),
@@ -296,7 +298,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("core-selection-work"))
     parser.add_argument("--only", choices=list(LARGEST), nargs="*", default=list(LARGEST))
-    parser.add_argument("--basis", default="STO-3G")
+    parser.add_argument("--basis", default="6-31G")
     parser.add_argument("--frames", type=int, default=5)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 Energies in hartree, lengths in bohr. The functional groups that touch the surroundings are grown group by
 group up to the whole region; each core met on the way gets its correction in every frame, from one DFT
 calculation per frame. What a core misses is the correction of the whole region less its own, as a relative
-energy between frames: constants cancel in free energies. The estimate is CCSD in half of the virtual
+energy between frames: constants cancel in free energies. The estimate is CCSD(T) in half of the virtual
 orbitals: MP2 is cheaper and misleads, see docs/core-selection.md.
 """
 
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST_REGION = 60  # atoms; the yardstick is coupled cluster of the whole region
 _CLOSED_GAP = 0.1  # of the singular values: below, another frame may sort the orbitals otherwise
+_ESTIMATES = {"HF": "HF", "MP2": "MP2", "CCSD": "FNO-CCSD"}
 _DEFAULT_LEVEL = Level("PBE", "def2-SVP")
 
 
@@ -130,7 +131,7 @@ class _Grown:
 def _estimate_level(level: Level) -> Level:
     return dataclasses.replace(
         level,
-        core="FNO-CCSD",
+        core=_ESTIMATES.get(level.core, "FNO-CCSD(T)"),
         frozen_core=True,
         virtual_shells=None,
         n_occupied=None,

@@ -83,7 +83,7 @@ def test_what_a_core_misses_is_what_labels_say(ethanol, shaken, suggestion):
     core = next(core for core in suggestion.candidates if core.name == "methylene, hydroxyl")
     level = dataclasses.replace(
         HF,
-        core="FNO-CCSD",
+        core="FNO-CCSD(T)",
         frozen_core=True,
         virtual_shells=None,
         forces="none",
