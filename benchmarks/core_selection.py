@@ -6,9 +6,9 @@ ligand with tyrosine's side-chain parameters). Snapshots are of seeded OpenMM dy
 atoms flexible (cutoff 1 nm in the lysozyme, whose heavy atoms are held near their places by springs).
 
 Brute force: every core on the way from each seed group to the whole ligand by CCSD(T) (B2: CCSD) in
-PBE, 1s orbitals frozen, all virtual orbitals, one DFT per snapshot. What a core misses is the correction of the
-whole ligand less its own, as root mean square difference between two snapshots (kcal/mol). It goes on where
-it stopped: one JSON file per snapshot in --folder.
+PBE, 1s orbitals frozen, all virtual orbitals, one DFT per snapshot. What a core misses is the correction of
+the whole ligand less its own, as root mean square difference between two snapshots (kcal/mol). It goes on
+where it stopped: one JSON file per snapshot in --folder.
 
     python benchmarks/core_selection.py [--folder DIR] [--only xylene-t4l] [--basis 6-31G] [--frames 5]
 """

@@ -131,7 +131,7 @@ class _Grown:
 def _estimate_level(level: Level) -> Level:
     return dataclasses.replace(
         level,
-        core=_ESTIMATES.get(level.core, "FNO-CCSD(T)"),
+        core=_ESTIMATES.get(level.core or "", "FNO-CCSD(T)"),
         frozen_core=True,
         virtual_shells=None,
         n_occupied=None,
