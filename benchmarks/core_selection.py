@@ -231,7 +231,7 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
     from scipy.stats import kendalltau
 
     from drupe.embedding import Level, Partition
-    from drupe.embedding.suggestions.ranking import rank, relative_spread
+    from drupe.embedding.suggestions.ranking import rank, relative_spread, spread_error
     from drupe.units import kcal_per_mol
 
     files = [folder / f"{name}-{basis}-{number}.json" for number in range(len(frames))]
@@ -272,14 +272,18 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
     parts = [row for row in rows if not row["is_whole"]]
     estimate, truth = [r["missing_estimate"] for r in parts], [r["missing"] for r in parts]
     sizes = [row["n_occupied"] for row in parts]
-    orders = [np.argsort(rank(values, sizes, found.tolerance / kcal_per_mol)) for values in (estimate, truth)]
+    limit = found.tolerance / kcal_per_mol
+
+    def order(values):
+        return np.argsort(rank(values, [spread_error(value, len(frames)) for value in values], sizes, limit))
+
     return {
         "basis": basis,
         "method": METHOD[name],
         "frames": len(frames),
         "tau": float(kendalltau(estimate, truth).statistic),
         "tau_mp2": float(kendalltau([row["missing_mp2"] for row in parts], truth).statistic),
-        "tau_of_order": float(kendalltau(*orders).statistic),
+        "tau_of_order": float(kendalltau(order(estimate), order(truth)).statistic),
         "tau_of_size": float(kendalltau([-size for size in sizes], truth).statistic),
         "picked": rows[0]["name"],
         "picked_misses": rows[0]["missing"],

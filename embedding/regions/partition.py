@@ -204,7 +204,7 @@ class Partition:
         A core *misses* dE(whole region) - dE(core), taken as a relative energy: the root mean square
         difference between two frames, so that constants cancel as
         they do in free energies. A core is good if it misses little for its size: cores that miss at most
-        ``tolerance`` come first, the smallest leading; then the others by what they miss.
+        ``tolerance``, one standard error from the number of frames included, come first, the smallest leading; then the others by what they miss.
 
         Parameters
         ----------
