@@ -202,9 +202,9 @@ class Partition:
         on the way gets its correction dE in every frame, from one DFT calculation per frame and CCSD(T) in
         the better half of the virtual orbitals (natural orbitals of MP2, which also stands in for the rest).
         A core *misses* dE(whole region) - dE(core), taken as a relative energy: the root mean square
-        difference between two frames, so that constants cancel as
-        they do in free energies. A core is good if it misses little for its size: cores that miss at most
-        ``tolerance``, one standard error from the number of frames included, come first, the smallest leading; then the others by what they miss.
+        difference between two frames, so that constants cancel as they do in free energies. A core is good
+        if it misses little for its size: cores that miss at most ``tolerance``, one standard error from the
+        number of snapshots included, come first, the smallest leading; then the others by what they miss.
 
         Parameters
         ----------
