@@ -303,12 +303,13 @@ def truncation() -> dict[str, dict[str, float]]:
 
     Five geometries with random displacements of 0.045 angstrom; 1s frozen; rms difference between two.
     """
-    from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, solve
-    from drupe.embedding.suggestions.ranking import relative_spread
-    from drupe.units import kcal_per_mol
     from pyscf import gto, lib, scf
     from rdkit import Chem
     from rdkit.Chem import AllChem
+
+    from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, solve
+    from drupe.embedding.suggestions.ranking import relative_spread
+    from drupe.units import kcal_per_mol
 
     mol = Chem.AddHs(Chem.MolFromSmiles("C=CC=O"))
     AllChem.EmbedMolecule(mol, randomSeed=2)
