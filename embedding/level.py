@@ -64,8 +64,9 @@ class Level:
         Fitting basis of the one three-index tensor that DFT and all cores share; None takes exact
         four-index integrals, for small molecules.
     core
-        Solver of the quantum cores (``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, ``"HF"``, or one
-        that was registered); None computes no cores.
+        Solver of the quantum cores (``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, ``"HF"``,
+        ``"FNO-CCSD"`` and ``"FNO-CCSD(T)"`` in half of the virtual orbitals, or one that was
+        registered); None computes no cores.
     virtual_shells
         Number of the last concentric shell of virtual orbitals that is kept, from 0; None keeps all.
     n_occupied

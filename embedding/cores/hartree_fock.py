@@ -122,7 +122,7 @@ def canonical(h: Matrix, tensor: Matrix, n_occupied: int) -> tuple[Matrix, NDArr
 
 
 def _blocks(matrix: Matrix, occupied: Matrix) -> tuple[NDArray[np.float64], Matrix]:
-    left, _, _ = np.linalg.svd(occupied, full_matrices=True)
+    left, _ = np.linalg.qr(occupied, mode="complete")  # an SVD of equal singular values may fail
     spaces = (occupied, left[:, occupied.shape[1] :])
     solved = [np.linalg.eigh(space.T @ matrix @ space) for space in spaces]
     energies = np.concatenate([values for values, _ in solved])

@@ -36,7 +36,8 @@ def complement_basis(overlap: Matrix, environment: Matrix) -> Matrix:
     values, vectors = np.linalg.eigh(overlap)
     root = vectors * np.sqrt(values)
     back = vectors / np.sqrt(values)
-    left, _, _ = np.linalg.svd(root.T @ environment, full_matrices=True)
+    # Not an SVD: LAPACK's divide and conquer fails on some matrices whose singular values are all one.
+    left, _ = np.linalg.qr(root.T @ environment, mode="complete")
     basis: Matrix = back @ left[:, environment.shape[1] :]
     return basis
 

@@ -48,13 +48,14 @@ def _ccsd_t(hamiltonian: EmbeddedHamiltonian, options: SolverOptions) -> Solutio
     return _coupled_cluster(hamiltonian, options, triples=True)
 
 
-def _fno_ccsd(hamiltonian: EmbeddedHamiltonian, options: SolverOptions) -> Solution:
-    """CCSD in the better half of the MP2 natural virtual orbitals, and MP2 for the rest."""
+def _natural(solver: Solver, hamiltonian: EmbeddedHamiltonian, options: SolverOptions) -> Solution:
+    """Energy by ``solver`` in the better half of the MP2 natural virtual orbitals, and MP2 for the rest."""
     n = hamiltonian.n_occupied
     orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, n)
     tensor = np.matmul(orbitals[:, :n].T, hamiltonian.tensor) @ orbitals[:, n:]
-    # A count, not an occupation, so that the number of orbitals is the same in every frame.
-    n_kept = (len(energies) - n + 1) // 2
+    # A count, not an occupation, so that it is the same in every frame; the valence shell is never cut.
+    n_virtual = len(energies) - n
+    n_kept = min(max((n_virtual + 1) // 2, n), n_virtual)
     kept = natural_virtuals(tensor, energies[:n], energies[n:])[:, :n_kept]
     inside, turn = np.linalg.eigh(kept.T @ (energies[n:, None] * kept))
     kept = kept @ turn
@@ -65,7 +66,7 @@ def _fno_ccsd(hamiltonian: EmbeddedHamiltonian, options: SolverOptions) -> Solut
         hamiltonian.n_electrons,
         hamiltonian.constant,
     )
-    found = _ccsd(small, options)
+    found = solver(small, options)
     rest = mp2_energy(tensor, energies[:n], energies[n:]) - mp2_energy(tensor @ kept, energies[:n], inside)
     return Solution(found.energy + rest, found.reference, t1=found.t1, d1=found.d1, t2_max=found.t2_max)
 
@@ -123,7 +124,8 @@ BUILT_IN: dict[str, Solver] = {
     "HF": _hf,
     "MP2": _mp2,
     "CCSD": _ccsd,
-    "FNO-CCSD": _fno_ccsd,
+    "FNO-CCSD": lambda hamiltonian, options: _natural(_ccsd, hamiltonian, options),
+    "FNO-CCSD(T)": lambda hamiltonian, options: _natural(_ccsd_t, hamiltonian, options),
     "CCSD(T)": _ccsd_t,
     "FCI": _fci,
     "CASCI": lambda hamiltonian, options: casci(hamiltonian, options, perturbed=False),

@@ -211,7 +211,7 @@ def _commutator(matrix: Matrix, occupied: Matrix) -> Matrix:
 
 
 def _blocks(matrix: Matrix, occupied: Matrix) -> tuple[Matrix, Matrix]:
-    left, _, _ = np.linalg.svd(occupied, full_matrices=True)
+    left, _ = np.linalg.qr(occupied, mode="complete")  # an SVD of equal singular values may fail
     spaces = (occupied, left[:, occupied.shape[1] :])
     solved = [np.linalg.eigh(space.T @ matrix @ space) for space in spaces]
     energies = np.concatenate([values for values, _ in solved])

@@ -199,11 +199,12 @@ class Partition:
 
         The functional groups of the QM region that touch the surroundings are the seeds. Each grows by its
         bonded neighbours until it is the whole region; no group ends inside a pi system. Every core met
-        on the way gets its correction dE in every frame, from one DFT calculation per frame and CCSD in half
-        of the virtual orbitals (with MP2 for the rest). A core *misses* dE(whole region) - dE(core), taken as
-        a relative energy: the root mean square difference between two frames, so that constants cancel as
-        they do in free energies. A core is good if it misses little for its size: cores that miss at most
-        ``tolerance`` come first, the smallest leading; then the others by what they miss.
+        on the way gets its correction dE in every frame, from one DFT calculation per frame and CCSD(T) in
+        the better half of the virtual orbitals (natural orbitals of MP2, which also stands in for the rest).
+        A core *misses* dE(whole region) - dE(core), taken as a relative energy: the root mean square
+        difference between two frames, so that constants cancel as they do in free energies. A core is good
+        if it misses little for its size: cores that miss at most ``tolerance``, one standard error from the
+        number of snapshots included, come first, the smallest leading; then the others by what they miss.
 
         Parameters
         ----------
@@ -214,7 +215,8 @@ class Partition:
             any, the energies compared are those of ``system`` in and out of the field of the MM
             charges.
         level
-            DFT of the estimate, PBE/def2-SVP when left out; its solver and its cores do not matter.
+            PBE/def2-SVP when left out. Its solver, where it is ``"HF"``, ``"MP2"`` or ``"CCSD"``, takes the
+            place of CCSD(T). Minimal bases are too small to leave out half of their virtual orbitals.
         tolerance
             What a core may miss, hartree; half a kcal/mol.
         contact

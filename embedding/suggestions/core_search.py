@@ -3,7 +3,7 @@
 Energies in hartree, lengths in bohr. The functional groups that touch the surroundings are grown group by
 group up to the whole region; each core met on the way gets its correction in every frame, from one DFT
 calculation per frame. What a core misses is the correction of the whole region less its own, as a relative
-energy between frames: constants cancel in free energies. The estimate is CCSD in half of the virtual
+energy between frames: constants cancel in free energies. The estimate is CCSD(T) in half of the virtual
 orbitals: MP2 is cheaper and misleads, see docs/core-selection.md.
 """
 
@@ -24,7 +24,14 @@ from drupe.embedding.meanfield.surroundings import solve_mean_field
 from drupe.embedding.regions.boundary import QuantumRegion, quantum_region
 from drupe.embedding.regions.partition import Partition
 from drupe.embedding.suggestions.groups import Group, find_groups
-from drupe.embedding.suggestions.ranking import electric_field, grow, growth_ladders, rank, relative_spread
+from drupe.embedding.suggestions.ranking import (
+    electric_field,
+    grow,
+    growth_ladders,
+    rank,
+    relative_spread,
+    spread_error,
+)
 from drupe.embedding.suggestions.suggestion import Candidate, Suggestion
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import ConvergenceError, InputError
@@ -36,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST_REGION = 60  # atoms; the yardstick is coupled cluster of the whole region
 _CLOSED_GAP = 0.1  # of the singular values: below, another frame may sort the orbitals otherwise
+_ESTIMATES = {"HF": "HF", "MP2": "MP2", "CCSD": "FNO-CCSD"}
 _DEFAULT_LEVEL = Level("PBE", "def2-SVP")
 
 
@@ -82,6 +90,7 @@ def suggest(
         if made.failure:
             refused.append(f"{made.name}: {made.failure}")
             continue
+        missing = _change(made, cores[everything])
         found.append(
             Candidate(
                 name=made.name,
@@ -92,7 +101,9 @@ def suggest(
                 spade_gap=min(made.gaps),
                 correction=made.corrections[0],
                 growth=None if grown.failure else _change(made, grown),
-                missing=_change(made, cores[everything]),
+                missing=missing,
+                # Two states of one geometry are no sample.
+                missing_error=spread_error(missing, len(geometries)) if geometries else 0.0,
                 reason="",
             )
         )
@@ -102,7 +113,12 @@ def suggest(
             remedy="raise largest_core or contact, or name the core: Partition.select(..., cores=[...])",
         )
     uncorrected = relative_spread(cores[everything].corrections)
-    order = rank([core.missing for core in found], [core.n_occupied for core in found], tolerance)
+    order = rank(
+        [core.missing for core in found],
+        [core.missing_error for core in found],
+        [core.n_occupied for core in found],
+        tolerance,
+    )
     return Suggestion(
         region=whole,
         candidates=_explained([found[number] for number in order], tolerance, uncorrected),
@@ -130,7 +146,7 @@ class _Grown:
 def _estimate_level(level: Level) -> Level:
     return dataclasses.replace(
         level,
-        core="FNO-CCSD",
+        core=_ESTIMATES.get(level.core or "", "FNO-CCSD(T)"),
         frozen_core=True,
         virtual_shells=None,
         n_occupied=None,
@@ -278,8 +294,9 @@ def _explained(ranked: list[Candidate], tolerance: float, uncorrected: float) ->
     allowed = f"{tolerance / kcal_per_mol:.2f}"
     explained = []
     for number, core in enumerate(ranked):
-        misses = f"misses {core.missing / kcal_per_mol:.2f} kcal/mol"
-        if core.missing > tolerance:
+        error = f" +- {core.missing_error / kcal_per_mol:.2f}" if core.missing_error else ""
+        misses = f"misses {core.missing / kcal_per_mol:.2f}{error} kcal/mol"
+        if core.surely_missing > tolerance:
             reason = f"{misses}, more than {allowed}"
             if core.missing >= uncorrected:
                 reason += f" and than DFT without a core ({uncorrected / kcal_per_mol:.2f})"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["electric_field", "grow", "growth_ladders", "rank", "relative_spread"]
+__all__ = ["electric_field", "grow", "growth_ladders", "rank", "relative_spread", "spread_error"]
 
 
 def relative_spread(values: ArrayLike) -> float:
@@ -26,13 +26,20 @@ def relative_spread(values: ArrayLike) -> float:
     return float(np.sqrt(2) * np.std(numbers, ddof=1))
 
 
-def rank(missing: Sequence[float], sizes: Sequence[int], tolerance: float) -> list[int]:
-    """Order of cores: those that miss at most ``tolerance`` by size, then the others by what they miss.
+def spread_error(spread: float, n_frames: int) -> float:
+    """Return the standard error of a `relative_spread` over independent frames, sigma / sqrt(2 (n - 1))."""
+    return spread / float(np.sqrt(2 * (n_frames - 1)))
+
+
+def rank(
+    missing: Sequence[float], errors: Sequence[float], sizes: Sequence[int], tolerance: float
+) -> list[int]:
+    """Order of cores: those that surely miss little by size, then the others by what they miss.
 
     Parameters
     ----------
-    missing
-        What each core misses.
+    missing, errors
+        What each core misses, and the standard error of that; together they may reach ``tolerance``.
     sizes
         Size of each core; what decides its cost.
     tolerance
@@ -40,7 +47,7 @@ def rank(missing: Sequence[float], sizes: Sequence[int], tolerance: float) -> li
     """
 
     def place(core: int) -> tuple[bool, float, float]:
-        beyond = missing[core] > tolerance
+        beyond = missing[core] + errors[core] > tolerance
         return beyond, 0.0 if beyond else float(sizes[core]), missing[core]
 
     return sorted(range(len(missing)), key=place)

@@ -46,10 +46,16 @@ class Candidate:
     correction: float
     growth: float | None
     missing: float
+    missing_error: float
     reason: str
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "atoms", frozen(self.atoms, np.int64))
+
+    @property
+    def surely_missing(self) -> float:
+        """What it misses and one standard error, hartree: this has to be within the tolerance."""
+        return self.missing + self.missing_error
 
 
 @register(version=1)
@@ -62,7 +68,8 @@ class Suggestion:
     region
         The partition without cores.
     candidates
-        Ranked: cores that miss at most ``tolerance`` come first, the smallest of them leading; then
+        Ranked: cores that miss at most ``tolerance``, one standard error included, come first, the
+        smallest of them leading; then
         the others, by what they miss.
     refused
         Groups and cores that were not ranked, with the reason.
@@ -103,11 +110,12 @@ class Suggestion:
             If the best single core misses more than the tolerance, or there are no ``n``.
         """
         best = self.candidates[0]
-        if n == 1 and best.missing > self.tolerance:
+        if n == 1 and best.surely_missing > self.tolerance:
             raise InputError(
-                f"the best core, {best.name}, misses {best.missing / kcal_per_mol:.2f} kcal/mol, "
+                f"the best core, {best.name}, misses {best.missing / kcal_per_mol:.2f} +- "
+                f"{best.missing_error / kcal_per_mol:.2f} kcal/mol, "
                 f"allowed are {self.tolerance / kcal_per_mol:.2f}",
-                remedy="allow larger cores (largest_core), or accept more (tolerance)",
+                remedy="allow larger cores (largest_core), give more snapshots, or accept more (tolerance)",
             )
         for found in combinations(self.candidates, n) if n > 0 else ():
             atoms = np.concatenate([core.atoms for core in found])

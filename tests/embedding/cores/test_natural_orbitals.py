@@ -31,11 +31,12 @@ def test_they_are_the_natural_orbitals_of_the_mp2_density(water):
     assert (occupations > 0).all()
 
 
-def test_half_the_orbitals_give_most_of_ccsd(water):
+@pytest.mark.parametrize("method", ["CCSD", "CCSD(T)"])
+def test_half_the_orbitals_give_most_of_the_energy(water, method):
     field, tensor = water
     h = field.mo_coeff.T @ field.get_hcore() @ field.mo_coeff
     hamiltonian = EmbeddedHamiltonian(h, tensor, 10)
-    exact, half, mp2 = (solve(hamiltonian, name).correlation for name in ("CCSD", "FNO-CCSD", "MP2"))
+    exact, half, mp2 = (solve(hamiltonian, name).correlation for name in (method, f"FNO-{method}", "MP2"))
     assert abs(half - exact) < 0.3 * abs(mp2 - exact)
     assert half != pytest.approx(exact, abs=1e-6)
 

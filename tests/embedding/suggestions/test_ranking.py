@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupe.embedding.suggestions.ranking import electric_field, grow, growth_ladders, rank, relative_spread
+from drupe.embedding.suggestions.ranking import (
+    electric_field,
+    grow,
+    growth_ladders,
+    rank,
+    relative_spread,
+    spread_error,
+)
 
 CHAIN = [[1], [0, 2], [1, 3], [2]]
 
@@ -22,11 +29,22 @@ def test_the_spread_is_the_rms_difference_over_all_pairs():
 
 
 def test_cores_within_the_tolerance_come_first_and_small():
-    assert rank([0.0, 0.4, 0.9, 0.2, 0.7], [50, 10, 5, 20, 30], 0.5) == [1, 3, 0, 4, 2]
+    assert rank([0.0, 0.4, 0.9, 0.2, 0.7], [0] * 5, [50, 10, 5, 20, 30], 0.5) == [1, 3, 0, 4, 2]
+
+
+def test_a_core_must_be_within_the_tolerance_with_its_error():
+    assert rank([0.4, 0.3], [0.15, 0.1], [5, 10], 0.5) == [1, 0]
+
+
+def test_the_error_of_a_spread_is_that_of_a_standard_deviation():
+    random = np.random.default_rng(4)
+    spreads = [relative_spread(random.normal(size=20)) for _ in range(4000)]
+    # 3 %: the formula is for many frames, and 4,000 draws leave 1 %.
+    assert np.std(spreads) == pytest.approx(spread_error(np.sqrt(2), 20), rel=0.03)
 
 
 def test_of_two_equal_sizes_the_one_that_misses_less_wins():
-    assert rank([0.4, 0.3], [10, 10], 0.5) == [1, 0]
+    assert rank([0.4, 0.3], [0, 0], [10, 10], 0.5) == [1, 0]
 
 
 def test_a_core_grows_by_its_neighbours():

@@ -69,10 +69,10 @@ def test_the_whole_region_misses_nothing(suggestion):
 
 
 def test_the_order_is_the_stated_criterion(suggestion):
-    within = [core.missing <= suggestion.tolerance for core in suggestion.candidates]
+    within = [core.surely_missing <= suggestion.tolerance for core in suggestion.candidates]
     assert within == sorted(within, reverse=True)
-    sizes = [core.n_occupied for core in suggestion.candidates if core.missing <= suggestion.tolerance]
-    rest = [core.missing for core in suggestion.candidates if core.missing > suggestion.tolerance]
+    sizes = [core.n_occupied for core in suggestion.candidates if core.surely_missing <= suggestion.tolerance]
+    rest = [core.missing for core in suggestion.candidates if core.surely_missing > suggestion.tolerance]
     assert sizes == sorted(sizes)
     assert rest == sorted(rest)
     assert suggestion.candidates[0].reason.startswith("chosen")
@@ -83,7 +83,7 @@ def test_what_a_core_misses_is_what_labels_say(ethanol, shaken, suggestion):
     core = next(core for core in suggestion.candidates if core.name == "methylene, hydroxyl")
     level = dataclasses.replace(
         HF,
-        core="FNO-CCSD",
+        core="FNO-CCSD(T)",
         frozen_core=True,
         virtual_shells=None,
         forces="none",
@@ -138,6 +138,7 @@ def test_the_order_of_atoms_does_not_matter(ethanol, shaken, suggestion):
 def test_without_snapshots_the_field_is_switched(ethanol):
     found = Partition.suggest(ethanol, qm=range(9), charge=0, level=HF, largest_core=2)
     assert found.compared == "field"
+    assert all(core.missing_error == 0.0 for core in found.candidates)
     assert {core.name for core in found.candidates} >= {"hydroxyl", "methylene, hydroxyl"}
     assert any("3 heavy atoms, at most 2" in text for text in found.refused)
 
