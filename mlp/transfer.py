@@ -219,7 +219,9 @@ class _Transfer:
             self.targets.energy if self.informed else at_high.energy.detach() + self.low_zero + correction
         )
         self.asked = left_over(at_high, self.targets, self.high_zero)
-        self.correction_scale = max(float(correction[self.targets.has_energy > 0].std()), _SMALLEST_ENERGY)
+        # What there is to learn: the correction, or all that the potential misses of whole energies.
+        spread = float(correction[self.targets.has_energy > 0].std())
+        self.energy_scale = max(self.asked.energy if self.informed else spread, _SMALLEST_ENERGY)
         self.rng = np.random.default_rng([spec.seed, member, 7])
 
     def run(self) -> Iterator[Progress]:
@@ -245,7 +247,7 @@ class _Transfer:
             predict_frames(self.moved, old, graph=True),
         )
         missed = (made.energy + self.high_zero - self.wanted[some]) * batch.has_energy
-        energy = (missed**2).sum() / batch.has_energy.sum().clamp(min=1) / self.correction_scale**2
+        energy = (missed**2).sum() / batch.has_energy.sum().clamp(min=1) / self.energy_scale**2
         drift = energy.new_zeros(())
         if not self.tells_qm:
             drift = drift + ((rehearsed.forces - self.before[again]) ** 2).mean() / self.scales.force**2

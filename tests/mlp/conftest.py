@@ -58,7 +58,8 @@ class Ligand:
 class Truth:
     """E = stretched force field + sum q0 phi + sum dq phi - 1/2 sum a |E|^2 - 300; on top a bond term."""
 
-    def __init__(self, ligand: Ligand) -> None:
+    def __init__(self, ligand: Ligand, strength: float = 1.0) -> None:
+        self.strength = strength  # of the bond term
         plain = ligand.force_field
         stretch, weaken = np.array([1.008, 0.95]), np.array([1.0, 0.93])
         self.inner = BaselineEnergy(
@@ -80,7 +81,7 @@ class Truth:
         bare, damped = field_at(qm, mm, charges, 0.0), field_at(qm, mm, charges, 1.5)
         low = self.inner(qm[None])[0] - 300.0 + self.fixed @ bare.potential + self.shift @ damped.potential
         low = low - (self.polarizability * (damped.field**2).sum(-1)).sum() / 2
-        return torch.stack([low, low + self.core(qm[None])[0] - 0.7])
+        return torch.stack([low, low + self.strength * self.core(qm[None])[0] - 0.7])
 
     def label(
         self,
@@ -194,6 +195,17 @@ def exact_labels(ligand: Ligand, truth: Truth, frames: list[NDArray]) -> list[Kn
 def slope_labels(ligand: Ligand, truth: Truth, frames: list[NDArray]) -> list[KnownLabel]:
     """The same with forces of the low level and three slopes of the high one."""
     return forty(ligand, truth, frames, "energy_low", 3)
+
+
+@pytest.fixture(scope="session")
+def strong_labels(ligand: Ligand, frames: list[NDArray]) -> dict[str, list[KnownLabel]]:
+    """Labels whose correction is four times as large as the error of `low_fits`, by what they tell of it."""
+    truth = Truth(ligand, 4.0)
+    return {
+        "energies": forty(ligand, truth, frames, "energy_low"),
+        "slopes": forty(ligand, truth, frames, "energy_low", 3),
+        "forces": forty(ligand, truth, frames, "energy"),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -44,28 +44,29 @@ def test_energies_move_to_the_high_level_and_forces_stay(moved, low_fits, high_d
 
 
 @pytest.fixture(scope="module")
-def informed(low_fits, low_data, labels, exact_labels, slope_labels):
+def informed(low_fits, low_data, strong_labels):
     """The same seven frames, steps and seed with energies only, with three slopes each, with forces."""
-    spec = dataclasses.replace(SPEC, steps=80, learning_rate=3e-3)
+    spec = dataclasses.replace(SPEC, steps=80, learning_rate=4e-3)
     few = low_data.take(range(8))
     made = {}
-    for name, source in (("energies", labels), ("slopes", slope_labels), ("forces", exact_labels)):
+    for name, source in strong_labels.items():
         high = Dataset.from_labels([source[i] for i in (0, 1, 4, 7, 10, 13, 16)])
         made[name] = transfer_member(low_fits[0].potential, high, few, spec)
     return made
 
 
 @pytest.mark.slow
-def test_forces_of_the_high_level_teach_forces(informed, low_fits, exact_labels):
-    unseen = Dataset.from_labels(exact_labels[20:])
+def test_forces_of_the_high_level_teach_forces(informed, low_fits, strong_labels):
+    unseen = Dataset.from_labels(strong_labels["forces"][20:])
     found = {name: accuracy(Committee((fit.stored,)), unseen) for name, fit in informed.items()}
     found["low"] = accuracy(Committee((low_fits[0].stored,)), unseen)
-    # Measured on twenty unseen frames, rms force errors in 1e-3 hartree/bohr: low-level potential 1.31, from
-    # energies 1.27, slopes 1.14, forces 1.01; spread of energy errors in 1e-4 hartree: 2.5, 5.1, 3.5, 1.9.
-    assert found["forces"].force < 0.85 * found["energies"].force
-    assert found["forces"].force < 0.85 * found["low"].force
-    assert found["slopes"].force < 0.95 * found["low"].force
-    assert found["forces"].energy_spread < found["energies"].energy_spread
+    # Measured on twenty unseen frames, rms force errors in 1e-3 hartree/bohr: low-level potential 4.96, from
+    # energies 4.65, slopes 4.17, forces 4.03 (still falling at 80 steps); on MM atoms in 1e-6: 17 from energies,
+    # 4.6 from forces; spread of energy errors in 1e-4 hartree: 9.9 from energies, 6.5 from forces.
+    assert found["forces"].force < 0.9 * found["energies"].force
+    assert found["slopes"].force < 0.95 * found["energies"].force
+    assert found["forces"].mm_force < 0.5 * found["energies"].mm_force
+    assert found["forces"].energy_spread < 0.8 * found["energies"].energy_spread
 
 
 def test_curves_show_the_forces_of_both_levels(informed):
