@@ -248,6 +248,8 @@ def _curve(results: _Results, level: str, member: int) -> LearningCurve | None:
     curve = results[name].curve
     held_out = np.isfinite(curve.force_held_out).any()
     energy, force = (curve.energy_held_out, curve.force_held_out) if held_out else (curve.energy, curve.force)
+    if np.isfinite(curve.force_high).any():  # a transfer that learned forces of its own level
+        force = curve.force_high
     stage = level if held_out else f"{level}, fitted labels"
     return LearningCurve(stage, member, curve.step, energy, force)
 

@@ -226,16 +226,21 @@ def _parity(
             tuple(one.leg for one in labels),
             np.array([p.energy_sigma for p in predictions]),
         ),
-        Parity(
-            level,
-            "force_qm",
-            dataset.forces_qm,
-            np.array([p.forces_qm for p in predictions]),
-            tuple(one.leg for one in labels for _ in range(dataset.forces_qm[0].size)),
-        ),
     ]
+    known = np.flatnonzero(dataset.has_forces_qm).tolist()
+    if known:
+        made.append(
+            Parity(
+                level,
+                "force_qm",
+                dataset.forces_qm[known],
+                np.array([predictions[i].forces_qm for i in known]),
+                tuple(labels[i].leg for i in known for _ in range(dataset.forces_qm[0].size)),
+            )
+        )
     reference, predicted = [], []
-    for index, prediction in enumerate(predictions):
+    for index in np.flatnonzero(dataset.has_forces_mm).tolist():
+        prediction = predictions[index]
         count = int(dataset.mm_counts[index])
         forces = dataset.forces_mm[index, :count]
         strongest = np.argsort(np.linalg.norm(forces, axis=1))[-_SHOWN_MM_ATOMS:]

@@ -8,15 +8,18 @@ if TYPE_CHECKING:
     from drupe.mlp.dataset import Dataset
     from drupe.mlp.training import FitSpec, train
     from drupe.mlp.transfer import TransferSpec
+    from drupe.mlp.validation import Accuracy, accuracy
 
-__all__ = ["Committee", "Dataset", "FitSpec", "TransferSpec", "load", "train"]
+__all__ = ["Accuracy", "Committee", "Dataset", "FitSpec", "TransferSpec", "accuracy", "load", "train"]
 
 # Loaded when first used: torch takes seconds to import.
 _HOMES = {
+    "Accuracy": "drupe.mlp.validation",
     "Committee": "drupe.mlp.committee",
     "Dataset": "drupe.mlp.dataset",
     "FitSpec": "drupe.mlp.training",
     "TransferSpec": "drupe.mlp.transfer",
+    "accuracy": "drupe.mlp.validation",
     "load": "drupe.mlp.committee",
     "train": "drupe.mlp.training",
 }

@@ -4,15 +4,16 @@ Anything a label does not have is masked, never zero; a split is made of whole b
 trajectory), never of single frames.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.mlp.reading import ACCEPTED, LabelLike, check_labels, force_kind, level_of, padded_slopes
 from drupe.records import content_key, frozen, record_key, register
 
 __all__ = ["Dataset", "LabelLike"]
@@ -20,36 +21,28 @@ __all__ = ["Dataset", "LabelLike"]
 _FAR_AWAY = 1e4  # bohr; where padded charges (of zero) are put
 # e; fixed charges of a whole molecule miss a whole number by rounding only (2e-3 in shipped AM1-BCC files)
 _WHOLE = 1e-2
+_UNIT = 1e-8  # of a direction's norm
+_MASKS = ("has_energy", "has_forces_qm", "has_forces_mm", "has_slopes")
 
 
-class LabelLike(Protocol):
-    """The fields of a label that a data set reads (see ``drupe.embedding.Label``)."""
-
-    @property
-    def level(self) -> Any: ...  # noqa: D102
-    @property
-    def energy(self) -> float: ...  # noqa: D102
-    @property
-    def energy_low(self) -> float: ...  # noqa: D102
-    @property
-    def forces_of(self) -> str: ...  # noqa: D102
-    @property
-    def forces_qm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
-    @property
-    def forces_mm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
-    @property
-    def qm_numbers(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def qm_positions(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def qm_fixed_charges(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def mm_positions(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def mm_charges(self) -> NDArray[np.float64]: ...  # noqa: D102
+def _own_forces_only(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had no slopes, and its forces were those of ``energy_low`` whatever ``energy`` was."""
+    frames, atoms = fields["positions"].shape[:2]
+    own = fields["energy"] == fields["energy_low"]
+    on_qm, on_mm = fields["has_forces_qm"] & own, fields["has_forces_mm"] & own
+    return {
+        **fields,
+        "has_forces_qm": on_qm,
+        "has_forces_mm": on_mm,
+        "forces_of": tuple("energy" if there else "nothing" for there in on_qm | on_mm),
+        "directions": np.zeros((frames, 0, atoms, 3)),
+        "slopes": np.zeros((frames, 0)),
+        "slope_errors": np.zeros((frames, 0)),
+        "has_slopes": np.zeros((frames, 0), bool),
+    }
 
 
-@register(version=1)
+@register(version=2, upgrades={1: _own_forces_only})
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames of one molecule in surroundings of point charges.
@@ -72,6 +65,12 @@ class Dataset:
     has_forces_mm    ``(frames,)``           --
     blocks           ``(frames,)``           --             number of the stretch of trajectory
     level            string                  --             name of the level of the energies
+    forces_of        ``(frames,)`` strings   --             ``"energy"`` of this data set, ``"MP2"`` (see
+                                                            `from_labels`) or ``"nothing"``
+    directions       ``(frames, k, qm, 3)``  --             of norm 1; padded, as are the next two
+    slopes           ``(frames, k)``         hartree/bohr   d ``energy`` / ds, where ``has_slopes``
+    slope_errors     ``(frames, k)``         hartree/bohr   of the labels
+    has_slopes       ``(frames, k)``         --
     ===============  ======================  =============  =======================================
     """
 
@@ -90,14 +89,21 @@ class Dataset:
     has_forces_mm: NDArray[np.bool_]
     blocks: NDArray[np.int64]
     level: str
+    forces_of: tuple[str, ...]
+    directions: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    slope_errors: NDArray[np.float64]
+    has_slopes: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         kinds: dict[str, type] = {"numbers": np.int64, "mm_counts": np.int64, "blocks": np.int64}
-        kinds |= dict.fromkeys(("has_energy", "has_forces_qm", "has_forces_mm"), np.bool_)
+        kinds |= dict.fromkeys(_MASKS, np.bool_)
+        object.__setattr__(self, "forces_of", tuple(self.forces_of))
         for name in self.__dataclass_fields__:
-            if name != "level":
+            if name not in ("level", "forces_of"):
                 object.__setattr__(self, name, frozen(getattr(self, name), kinds.get(name, np.float64)))
         frames, qm, mm = len(self.energy), len(self.numbers), self.mm_charges.shape[1]
+        slopes = self.slopes.shape[1]
         shapes = {
             "fixed_charges": (qm,),
             "positions": (frames, qm, 3),
@@ -107,6 +113,10 @@ class Dataset:
             "forces_mm": (frames, mm, 3),
             "energy_low": (frames,),
             "blocks": (frames,),
+            "directions": (frames, slopes, qm, 3),
+            "slopes": (frames, slopes),
+            "slope_errors": (frames, slopes),
+            "has_slopes": (frames, slopes),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
@@ -122,6 +132,7 @@ class Dataset:
         *,
         which: Literal["high", "low"] = "high",
         blocks: Sequence[int] | None = None,
+        accept_forces: Collection[str] = ("energy",),
     ) -> "Dataset":
         """Collect labels.
 
@@ -130,17 +141,21 @@ class Dataset:
         labels
             Labels of the same QM atoms in the same order; their MM atoms may differ in number.
         which
-            ``"high"`` takes ``label.energy`` (with core corrections), ``"low"`` takes
-            ``label.energy_low``; forces are the low-level ones in both.
+            ``"high"`` takes ``label.energy`` (with core corrections) and its slopes, ``"low"`` takes
+            ``label.energy_low``. Forces of the energy that is taken are read, forces of another energy
+            are masked; `summary` says how many of each there are.
         blocks
             One number per label: the stretch of trajectory it was drawn from. Left out, all
             labels count as one stretch, and nothing can be held out.
+        accept_forces
+            With ``"high"``: ``("energy", "MP2")`` also reads forces of ``Level(forces="mp2")``, which stand
+            for those of the cores' method and are not the slope of the energy; ``()`` reads none.
 
         Raises
         ------
         InputError
             If there are fewer than two labels, levels or atoms differ, a number is not finite, a
-            geometry comes twice, or forces belong to the corrected energy.
+            geometry comes twice, or ``accept_forces`` names something else.
         """
         items = list(labels)
         if len(items) < 2:
@@ -153,10 +168,14 @@ class Dataset:
                 f"{len(blocks)} block numbers were given for {len(items)} labels",
                 remedy="give one block number per label, in the same order",
             )
-        _check_boundary(items)
-        _check_forces(items)
-        level = _one_level(items, which)
-        _check_atoms(items)
+        if not set(accept_forces) <= set(ACCEPTED):
+            raise InputError(
+                f"accept_forces={tuple(accept_forces)!r} for core-corrected energies",
+                remedy=f'name some of {ACCEPTED}; low-level forces belong to which="low"',
+            )
+        check_labels(items)
+        level = level_of(items, which)
+        kinds = tuple(force_kind(label, which, accept_forces) for label in items)
         counts = np.array([len(label.mm_charges) for label in items])
         frames, qm, mm = len(items), len(items[0].qm_numbers), int(counts.max())
         data: dict[str, Any] = {
@@ -170,12 +189,13 @@ class Dataset:
             data["positions"][i] = label.qm_positions
             data["mm_positions"][i, : counts[i]] = label.mm_positions
             data["mm_charges"][i, : counts[i]] = label.mm_charges
-            if label.forces_qm is not None:
+            if label.forces_qm is not None and kinds[i] != "nothing":
                 data["forces_qm"][i] = label.forces_qm
-            if label.forces_mm is not None:
+            if label.forces_mm is not None and kinds[i] != "nothing":
                 data["forces_mm"][i, : counts[i]] = label.forces_mm
         energy_low = np.array([label.energy_low for label in items], dtype=np.float64)
         chosen = energy_low if which == "low" else np.array([label.energy for label in items])
+        read = np.array([kind != "nothing" for kind in kinds])
         made = cls(
             numbers=items[0].qm_numbers,
             fixed_charges=items[0].qm_fixed_charges,
@@ -183,10 +203,12 @@ class Dataset:
             energy=chosen,
             energy_low=energy_low,
             has_energy=np.ones(frames, bool),
-            has_forces_qm=np.array([label.forces_qm is not None for label in items]),
-            has_forces_mm=np.array([label.forces_mm is not None for label in items]),
+            has_forces_qm=read & np.array([label.forces_qm is not None for label in items]),
+            has_forces_mm=read & np.array([label.forces_mm is not None for label in items]),
             blocks=np.zeros(frames, np.int64) if blocks is None else np.array(blocks),
             level=level,
+            forces_of=kinds,
+            **padded_slopes(items, which),
             **data,
         )
         made._check_values()
@@ -196,6 +218,14 @@ class Dataset:
     def n_frames(self) -> int:
         """Number of labels."""
         return len(self.energy)
+
+    @property
+    def summary(self) -> str:
+        """What was read, in words."""
+        counts = [int(getattr(self, name).sum()) for name in _MASKS]
+        told = "{} energies, {} QM forces, {} MM forces, {} slopes read".format(*counts)
+        replaced = self.forces_of.count("MP2")
+        return f"{told}; forces of {replaced} labels are MP2's" if replaced else told
 
     @property
     def total_charge(self) -> int:
@@ -225,8 +255,9 @@ class Dataset:
         fields = {
             name: getattr(self, name) if name in whole else getattr(self, name)[chosen]
             for name in self.__dataclass_fields__
+            if name != "forces_of"
         }
-        return Dataset(**fields)
+        return Dataset(**fields, forces_of=tuple(np.array(self.forces_of)[chosen].tolist()))
 
     def split(self, held_out: Sequence[int]) -> tuple["Dataset", "Dataset"]:
         """Split into frames outside and inside the blocks ``held_out``.
@@ -261,6 +292,9 @@ class Dataset:
             "energy_low",
             "forces_qm",
             "forces_mm",
+            "directions",
+            "slopes",
+            "slope_errors",
         ):
             bad = np.argwhere(~np.isfinite(getattr(self, name)))
             if len(bad):
@@ -268,6 +302,12 @@ class Dataset:
                     f"{name} of label {bad[0][0]} is not a finite number (at {tuple(bad[0][1:].tolist())})",
                     remedy="leave this label out, or compute it again",
                 )
+        stretched = np.abs(np.linalg.norm(self.directions, axis=(2, 3)) - 1)[self.has_slopes]
+        if stretched.size and stretched.max() > _UNIT:
+            raise InputError(
+                f"a direction of a slope has a norm that differs from 1 by {stretched.max():.1e}",
+                remedy="divide direction and slope by the norm of the direction",
+            )
         rest = abs(float(self.fixed_charges.sum()) - self.total_charge)
         if rest > _WHOLE:
             raise InputError(
@@ -282,59 +322,3 @@ class Dataset:
                     remedy="give each snapshot once: a copy would make errors look smaller than they are",
                 )
             seen[key] = i
-
-
-def _one_level(items: list[LabelLike], which: str) -> str:
-    names = {_level_name(label.level, which) for label in items}
-    if len(names) > 1:
-        raise InputError(
-            f"the labels are of different levels: {', '.join(sorted(names))}",
-            remedy='use labels of one level, or which="low" to take only the level they share',
-        )
-    return names.pop()
-
-
-def _level_name(level: object, which: str) -> str:
-    """Name of the level; for ``"low"`` without what concerns the cores."""
-    if isinstance(level, str):
-        return level
-    if which == "low":
-        return "/".join(str(getattr(level, part)) for part in ("functional", "basis", "auxbasis", "grid"))
-    return str(getattr(level, "key", level))
-
-
-def _check_boundary(items: list[LabelLike]) -> None:
-    for i, label in enumerate(items):
-        links = len(getattr(label, "links", ()))
-        if links:
-            raise InputError(
-                f"the QM region of label {i} cuts {links} covalent bond(s)",
-                remedy="take whole molecules: potentials with link atoms are not available yet",
-            )
-
-
-def _check_forces(items: list[LabelLike]) -> None:
-    for i, label in enumerate(items):
-        of_the_correction = label.forces_of == "energy" and label.energy != label.energy_low
-        if of_the_correction or label.forces_of == "MP2":
-            raise InputError(
-                f"the forces of label {i} are not those of its low-level energy",
-                remedy='label with forces="low" or "directional": training on forces of the corrected energy '
-                "is not available yet",
-            )
-
-
-def _check_atoms(items: list[LabelLike]) -> None:
-    first = items[0]
-    for i, label in enumerate(items):
-        if not np.array_equal(label.qm_numbers, first.qm_numbers):
-            raise InputError(
-                f"label {i} has the atomic numbers {list(label.qm_numbers)}, "
-                f"label 0 has {list(first.qm_numbers)}",
-                remedy="use labels of one molecule with its atoms in one order",
-            )
-        if not np.allclose(label.qm_fixed_charges, first.qm_fixed_charges, rtol=0, atol=1e-9):
-            raise InputError(
-                f"label {i} has other fixed charges on the QM atoms than label 0",
-                remedy="use labels made with one force field",
-            )

@@ -1,7 +1,7 @@
 """What a fit leaves behind: the potential as plain arrays and its learning curve (hartree, bohr)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,24 @@ if TYPE_CHECKING:
 __all__ = ["FitCurve", "Fitted"]
 
 
-@register(version=1)
+def _without_slopes(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had no slopes and no forces of the high level."""
+    nothing = np.full(len(fields["step"]), np.nan)
+    names = ("slope", "slope_held_out", "force_high", "mm_force_high")
+    return {**fields, **dict.fromkeys(names, nothing)}
+
+
+@register(version=2, upgrades={1: _without_slopes})
 @dataclass(frozen=True, eq=False)
 class FitCurve:
     """Root-mean-square errors along a fit, one value per recorded step, each of shape ``(records,)``.
 
     ``step`` optimiser steps; ``loss`` dimensionless; ``energy``, ``energy_held_out`` hartree; ``force``,
     ``force_held_out`` hartree/bohr; ``mm_force``, ``mm_force_held_out`` as a fraction of what the fixed
-    charges leave over; nan where nothing was held out. In a transfer, energies are those of the high
-    level and forces those of the low level. ``best_step`` is the step that was kept.
+    charges leave over; ``slope``, ``slope_held_out`` hartree/bohr; nan where there is nothing to compare
+    with. In a transfer, energies and slopes are those of the high level, forces those of the low level
+    (second readout), and ``force_high``, ``mm_force_high`` those of the high level. ``best_step`` is the
+    step that was kept.
     """
 
     step: NDArray[np.int64]
@@ -35,6 +44,10 @@ class FitCurve:
     force_held_out: NDArray[np.float64]
     mm_force_held_out: NDArray[np.float64]
     best_step: int
+    slope: NDArray[np.float64]
+    slope_held_out: NDArray[np.float64]
+    force_high: NDArray[np.float64]
+    mm_force_high: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -43,10 +56,21 @@ class FitCurve:
                 object.__setattr__(self, name, frozen(getattr(self, name), kind))
 
     @classmethod
-    def from_rows(cls, rows: "list[tuple[int, float, Errors, Errors]]", best_step: int) -> "FitCurve":
-        """Collect (step, loss, errors on fitted frames, errors on held-out frames)."""
-        kept = np.array([list(row[2]) for row in rows]).reshape(-1, 3)
-        held = np.array([list(row[3]) for row in rows]).reshape(-1, 3)
+    def from_rows(
+        cls,
+        rows: "list[tuple[int, float, Errors, Errors]]",
+        best_step: int,
+        high: "list[Errors] | None" = None,
+    ) -> "FitCurve":
+        """Collect (step, loss, errors on fitted frames, errors on held-out frames).
+
+        ``high`` has the errors of a transfer against the labels of the high level.
+        """
+        kept = np.array([list(row[2]) for row in rows]).reshape(-1, 4)
+        held = np.array([list(row[3]) for row in rows]).reshape(-1, 4)
+        above = np.full((len(rows), 4), np.nan)
+        if high is not None:
+            above = np.array([list(errors) for errors in high]).reshape(-1, 4)
         return cls(
             step=np.array([row[0] for row in rows]),
             loss=np.array([row[1] for row in rows]),
@@ -57,6 +81,10 @@ class FitCurve:
             force_held_out=held[:, 1],
             mm_force_held_out=held[:, 2],
             best_step=best_step,
+            slope=kept[:, 3],
+            slope_held_out=held[:, 3],
+            force_high=above[:, 1],
+            mm_force_high=above[:, 2],
         )
 
 
@@ -68,7 +96,8 @@ class Fitted:
     ``stored`` the potential as plain arrays; ``member`` its number; ``curve`` how the fit went;
     ``held_out`` indices of the frames it did not see, with ``held_out_error`` the energy error there
     (predicted minus label, hartree; nan where the label has no energy); ``force_drift`` in a transfer
-    the rms change of forces against the low-level potential (hartree/bohr), else nan.
+    the rms change of forces against the low-level potential that the labels do not ask for (hartree/bohr,
+    see `drupe.mlp.transfer`), else nan.
     """
 
     stored: "StoredPotential"

@@ -1,7 +1,7 @@
 """Predictions and the dimensionless loss on a `TrainingSet` (hartree, bohr, e); one member at a time."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,19 @@ from drupe.mlp.potential import Potential
 from drupe.mlp.readout import AtomTerms
 from drupe.mlp.training_set import TrainingSet
 
-__all__ = ["Errors", "LossWeights", "Scales", "loss_of", "measure", "predict_frames", "scales_of"]
+__all__ = [
+    "Errors",
+    "LossWeights",
+    "Predicted",
+    "Scales",
+    "left_over",
+    "loss_of",
+    "mean_of",
+    "measure",
+    "predict_frames",
+    "scales_of",
+    "slope_loss",
+]
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,7 @@ class LossWeights:
     mm_forces: float
     charge: float
     polarizability: float
+    slopes: float = 0.0
 
 
 class Scales(NamedTuple):
@@ -31,20 +44,24 @@ class Scales(NamedTuple):
     energy: float
     force: float
     mm_square: float
+    slope: float
 
 
 class Errors(NamedTuple):
-    """Root mean squares: energy hartree, force hartree/bohr, MM force as a fraction of the left-over."""
+    """Root mean squares: energy hartree; force, slope hartree/bohr; MM force a fraction of the left-over."""
 
     energy: float
     force: float
     mm_force: float
+    slope: float = math.nan
 
 
-NO_ERRORS = Errors(math.nan, math.nan, math.nan)
+NO_ERRORS = Errors(math.nan, math.nan, math.nan, math.nan)
 
 
-class _Predicted(NamedTuple):
+class Predicted(NamedTuple):
+    """What the network makes of frames."""
+
     energy: Tensor
     forces: Tensor
     mm_square: Tensor
@@ -53,14 +70,39 @@ class _Predicted(NamedTuple):
 
 
 def scales_of(data: TrainingSet, energy_zero: float) -> Scales:
-    """Root mean squares of what there is to learn, never zero."""
-    energy = _mean((data.energy - energy_zero) ** 2, data.has_energy).sqrt()
-    force = _mean((data.forces**2).mean((1, 2)), data.has_forces).sqrt()
-    square = _mean(data.mm_square, data.has_mm)
-    return Scales(max(float(energy), 1e-5), max(float(force), 1e-5), max(float(square), 1e-12))
+    """Root mean squares of what there is to learn, never zero.
+
+    A direction has norm 1, so slopes along random ones are as large as a component of the force: where
+    there are slopes only, their scale is that of the forces too.
+    """
+    energy = mean_of((data.energy - energy_zero) ** 2, data.has_energy).sqrt()
+    force = mean_of((data.forces**2).mean((1, 2)), data.has_forces).sqrt()
+    square = mean_of(data.mm_square, data.has_mm)
+    slope = mean_of(data.slopes**2, data.has_slopes).sqrt()
+    if not bool(data.has_forces.any()):
+        force = slope
+    return Scales(
+        max(float(energy), 1e-5),
+        max(float(force), 1e-5),
+        max(float(square), 1e-12),
+        max(float(slope), 1e-5),
+    )
 
 
-def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = False) -> _Predicted:
+def slope_miss(forces: Tensor, data: TrainingSet) -> Tensor:
+    """Predicted minus wanted dE/ds, shape ``(frames, k)``, of predicted ``forces (frames, n, 3)``."""
+    return -torch.einsum("fkix,fix->fk", data.directions, forces) - data.slopes
+
+
+def slope_loss(forces: Tensor, data: TrainingSet, scale: float) -> Tensor:
+    """Mean squared miss of the slopes, in units of ``scale`` and of each label's own error."""
+    if not data.slopes.shape[1]:
+        return forces.new_zeros(())
+    relative = slope_miss(forces, data) ** 2 / (scale**2 + data.slope_errors**2)
+    return mean_of(relative, data.has_slopes)
+
+
+def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = False) -> Predicted:
     """Energy, QM forces and squared MM force error that the network makes of the frames.
 
     With ``graph`` the results can be differentiated with respect to the weights.
@@ -76,7 +118,7 @@ def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = Fal
     square = (
         data.mm_square + 2 * (z * data.mm_cross).sum(1) + torch.einsum("fa,fab,fb->f", z, data.mm_gram, z)
     )
-    return _Predicted(energies[0], forces, square, z, terms)
+    return Predicted(energies[0], forces, square, z, terms)
 
 
 def loss_of(
@@ -84,9 +126,10 @@ def loss_of(
 ) -> Tensor:
     """Weighted sum of squared relative errors and of the pulls on charges and polarizabilities."""
     made = predict_frames(potential, data, graph=True)
-    energy = _mean((made.energy + energy_zero - data.energy) ** 2, data.has_energy) / scales.energy**2
-    force = _mean(((made.forces - data.forces) ** 2).mean((1, 2)), data.has_forces) / scales.force**2
-    mm = _mean(made.mm_square, data.has_mm) / scales.mm_square
+    energy = mean_of((made.energy + energy_zero - data.energy) ** 2, data.has_energy) / scales.energy**2
+    force = mean_of(((made.forces - data.forces) ** 2).mean((1, 2)), data.has_forces) / scales.force**2
+    mm = mean_of(made.mm_square, data.has_mm) / scales.mm_square
+    slope = slope_loss(made.forces, data, scales.slope)
     charge = (made.terms.shift**2).mean() / potential.header.charge_scale**2
     polarizability = (made.terms.polarizability**2).mean() / potential.header.polarizability_scale**2
     return (
@@ -95,6 +138,7 @@ def loss_of(
         + weights.mm_forces * mm
         + weights.charge * charge
         + weights.polarizability * polarizability
+        + weights.slopes * slope
     )
 
 
@@ -105,12 +149,26 @@ def measure(potential: Potential, data: TrainingSet, scales: Scales, energy_zero
         energy = _rms((made.energy + energy_zero - data.energy) ** 2, data.has_energy)
         force = _rms(((made.forces - data.forces) ** 2).mean((1, 2)), data.has_forces)
         mm = _rms(made.mm_square.clamp(min=0) / scales.mm_square, data.has_mm)
-    return Errors(energy, force, mm)
+        slope = _rms(slope_miss(made.forces, data) ** 2, data.has_slopes)
+    return Errors(energy, force, mm, slope)
 
 
-def _mean(values: Tensor, present: Tensor) -> Tensor:
+def left_over(made: Predicted, data: TrainingSet, energy_zero: float) -> Scales:
+    """What a potential misses of the labels, never zero: the units of a loss that goes on from there."""
+    rest = replace(
+        data,
+        energy=data.energy - made.energy.detach(),
+        forces=data.forces - made.forces.detach(),
+        mm_square=made.mm_square.detach().clamp(min=0),
+        slopes=-slope_miss(made.forces.detach(), data),
+    )
+    return scales_of(rest, energy_zero)
+
+
+def mean_of(values: Tensor, present: Tensor) -> Tensor:
+    """Mean over what is there; zero where nothing is."""
     return (values * present).sum() / present.sum().clamp(min=1)
 
 
 def _rms(values: Tensor, present: Tensor) -> float:
-    return float(_mean(values, present).sqrt()) if float(present.sum()) > 0 else float("nan")
+    return float(mean_of(values, present).sqrt()) if float(present.sum()) > 0 else float("nan")

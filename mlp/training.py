@@ -7,6 +7,7 @@ specification and the member's number only.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,12 @@ from drupe.records import register
 __all__ = ["FitSpec", "train", "train_member"]
 
 
-@register(version=1)
+def _same(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no slopes; data sets had none."""
+    return fields
+
+
+@register(version=2, upgrades={1: _same})
 @dataclass(frozen=True)
 class FitSpec:
     """Everything that fixes a fit except the data.
@@ -60,7 +66,7 @@ class FitSpec:
         Decay of the moving average of the weights.
     weight_decay
         Decoupled decay of the weights.
-    energy_weight, force_weight, mm_force_weight
+    energy_weight, force_weight, mm_force_weight, slope_weight
         Weights of the dimensionless loss terms.
     charge_pull, polarizability_pull
         Pull of charges towards the fixed ones and of polarizabilities towards zero.
@@ -89,6 +95,7 @@ class FitSpec:
     charge_pull: float = 1e-3
     polarizability_pull: float = 1e-3
     energy_bound: float = 0.1
+    slope_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -120,7 +127,7 @@ def train(
     Parameters
     ----------
     dataset
-        Labels; forces are required.
+        Labels; forces on QM atoms or slopes are required.
     spec
         How to fit.
     baseline
@@ -131,7 +138,7 @@ def train(
     Raises
     ------
     InputError
-        If the labels have no forces or do not fit the baseline.
+        If the labels have neither forces nor slopes, or do not fit the baseline.
     ConvergenceError
         If the loss stops being a number.
     """
@@ -146,10 +153,11 @@ def train_member(
     dataset: Dataset, spec: FitSpec, member: int, baseline: LigandForceField | None = None
 ) -> Fitted:
     """Fit member number ``member`` of the committee; see `train`."""
-    if not dataset.has_forces_qm.any():
+    if not dataset.has_forces_qm.any() and not dataset.has_slopes.any():
         raise InputError(
-            "none of the labels has forces on QM atoms",
-            remedy="compute labels with forces: energies alone do not make a stable potential",
+            f"none of the labels has forces on QM atoms or slopes of its energy ({dataset.summary})",
+            remedy="energies alone do not make a stable potential: label with forces of the energy that is "
+            'learned (Level(forces="exact"), or "low" with which="low"), or transfer from a low level',
         )
     if not 0 <= member < spec.members:
         raise InputError(
@@ -197,6 +205,7 @@ def _fit(
         spec.mm_force_weight,
         spec.charge_pull,
         spec.polarizability_pull,
+        spec.slope_weight,
     )
 
     def loss() -> Tensor:
@@ -222,7 +231,7 @@ def _fit(
         on_kept = measure(averaged, kept, scales, zero)
         on_held = NO_ERRORS if held is None else measure(averaged, held, scales, zero)
         rows.append((now.step, now.loss, on_kept, on_held))
-        score = (on_kept if held is None else on_held).force
+        score = _score(on_kept if held is None else on_held)
         if not best or score < best_score:
             best, best_score, best_step = now.weights, score, now.step
         elif now.step - best_step >= spec.patience:
@@ -235,6 +244,11 @@ def _fit(
         held_out=np.flatnonzero(outside),
         held_out_error=_energy_errors(averaged, held, zero),
     )
+
+
+def _score(errors: Errors) -> float:
+    """What is to become small: the force error, or the next best thing that these frames have."""
+    return next((e for e in (errors.force, errors.slope, errors.energy) if math.isfinite(e)), math.inf)
 
 
 def _fresh(header: PotentialHeader, seed: int) -> Potential:

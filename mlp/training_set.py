@@ -35,7 +35,10 @@ class TrainingSet:
     mm_gram       ``(frames, 4n, 4n)``    G
     mm_cross      ``(frames, 4n)``        b
     mm_square     ``(frames,)``           const: squared MM force the fixed charges leave over
-    has_*         ``(frames,)``           1 where the label has it, else 0
+    directions    ``(frames, k, n, 3)``   unit vectors
+    slopes        ``(frames, k)``         label minus the same terms, derivative along them
+    slope_errors  ``(frames, k)``         of the labels
+    has_*         ``(frames,)``           1 where the label has it, else 0; ``has_slopes (frames, k)``
     ============  ======================  =====================================================
     """
 
@@ -48,9 +51,13 @@ class TrainingSet:
     mm_gram: Tensor
     mm_cross: Tensor
     mm_square: Tensor
+    directions: Tensor
+    slopes: Tensor
+    slope_errors: Tensor
     has_energy: Tensor
     has_forces: Tensor
     has_mm: Tensor
+    has_slopes: Tensor
 
     @property
     def n_frames(self) -> int:
@@ -95,11 +102,14 @@ def _frame(
     fixed_qm, fixed_mm = pull_back(qm, mm, bare, fixed, torch.zeros_like(qm))
     energy = torch.tensor(dataset.energy[i]) - fixed @ bare.potential
     forces = torch.tensor(dataset.forces_qm[i]) + fixed_qm
+    directions = torch.tensor(dataset.directions[i])
+    slopes = torch.tensor(dataset.slopes[i]) - torch.einsum("kix,ix->k", directions, fixed_qm)
     if force_field is not None:
         place = qm[None].clone().requires_grad_()
         base = force_field(place)
         (slope,) = torch.autograd.grad(base.sum(), place)
         energy, forces = energy - base.detach()[0], forces + slope[0]
+        slopes = slopes - torch.einsum("kix,ix->k", directions, slope[0])
     apart = qm[:, None] - mm
     curved = torch.einsum("ij,ijx,ijy->ixy", damped.curve, apart, apart)
     gradient = damped.slope.sum(1)[:, None, None] * torch.eye(3, dtype=torch.float64) + curved
@@ -114,9 +124,13 @@ def _frame(
         "mm_gram": gram,
         "mm_cross": cross,
         "mm_square": square,
+        "directions": directions,
+        "slopes": slopes,
+        "slope_errors": torch.tensor(dataset.slope_errors[i]),
         "has_energy": _flag(dataset.has_energy[i]),
         "has_forces": _flag(dataset.has_forces_qm[i]),
         "has_mm": _flag(dataset.has_forces_mm[i] and count > 0),
+        "has_slopes": torch.tensor(dataset.has_slopes[i], dtype=torch.float64),
     }
 
 

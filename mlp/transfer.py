@@ -1,16 +1,19 @@
-"""Carry a potential from its low level to a few energies of a higher level (hartree, bohr).
+"""Carry a potential from its low level to a few labels of a higher level (hartree, bohr).
 
-1. The energy zero moves by the mean of E_high - E_low. 2. The network is fitted to the high energies (as
-its own low-level energy plus E_high - E_low) with a low learning rate: weights are pulled to where they
-came from, forces to the low-level potential's, and a second readout on the same backbone keeps
-reproducing the low-level labels (replay). 3. The guard measures how far forces moved and refuses beyond
-a bound: energies alone do not say what forces do between the frames.
+1. The energy zero moves by the mean of E_high - E_low. 2. The network is fitted to the high level with a low
+learning rate: weights are pulled to where they came from, and a second readout on the same backbone keeps
+reproducing the low-level labels (replay). Where the high level has energies only, they are fitted as the
+potential's own low-level energy plus E_high - E_low, and forces are pulled to the low-level potential's;
+where it has forces or slopes too, all labels are fitted as they stand and nothing pulls those forces back.
+3. The guard refuses forces that moved too far: from those of the low level where nothing says how they
+should move; else beyond the change that the high-level labels ask for, or away from them.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +24,19 @@ from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import Progress, descend
 from drupe.mlp.fitted import FitCurve, Fitted
-from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, loss_of, measure, predict_frames, scales_of
+from drupe.mlp.loss import (
+    NO_ERRORS,
+    Errors,
+    LossWeights,
+    Predicted,
+    left_over,
+    loss_of,
+    mean_of,
+    measure,
+    predict_frames,
+    scales_of,
+    slope_loss,
+)
 from drupe.mlp.potential import Potential, PotentialHeader
 from drupe.mlp.training_set import TrainingSet, prepare
 from drupe.records import register
@@ -32,7 +47,12 @@ _SMALLEST_ENERGY = 1e-4  # hartree; energies are not fitted more sharply than th
 _REPLAY = LossWeights(energy=0.3, forces=1.0, mm_forces=0.3, charge=1e-3, polarizability=1e-3)
 
 
-@register(version=1)
+def _same(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 read no forces of the high level; its labels had none that it would have taken."""
+    return fields
+
+
+@register(version=2, upgrades={1: _same})
 @dataclass(frozen=True)
 class TransferSpec:
     """Everything that fixes a transfer except the data.
@@ -51,9 +71,14 @@ class TransferSpec:
         Pull of the weights to the pre-trained ones (L2-SP).
     force_pull
         Pull of QM and MM forces to the low-level potential's, relative to the forces it learned. Strong,
-        because a handful of energies says little about forces.
+        because a handful of energies says little about forces. The part on QM atoms is left out where the
+        high level has forces or slopes of its own, the part on MM atoms where it has forces on these.
     max_force_drift
-        hartree/bohr: largest rms change of forces on QM atoms that is accepted.
+        hartree/bohr: largest rms change of forces on QM atoms that is accepted, over what the forces and
+        slopes of the high level ask for.
+    force_weight, mm_force_weight, slope_weight
+        Weights of the high level's forces and slopes, dimensionless as the energy's weight of 1 is. With
+        0 they are not read: a transfer to energies only has 0 in all three.
     """
 
     seed: int = 1
@@ -65,12 +90,19 @@ class TransferSpec:
     weight_pull: float = 1e-2
     force_pull: float = 5.0
     max_force_drift: float = 0.005
+    force_weight: float = 1.0
+    mm_force_weight: float = 0.3
+    slope_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "learning_rate", "batch", "max_force_drift"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} = {value} in the transfer", remedy="give a positive number")
+        for name in ("force_weight", "mm_force_weight", "slope_weight"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{name} = {value} in the transfer", remedy="give a number from 0 on")
 
 
 def transfer(
@@ -87,7 +119,7 @@ def transfer(
     committee
         Members trained on ``low``.
     high
-        Labels with high-level energies.
+        Labels with high-level energies, and forces or slopes where they are there.
     low
         Labels of the low level, for replay and for the guard.
     spec
@@ -100,7 +132,7 @@ def transfer(
     InputError
         If the data sets are of other atoms, or ``high`` lacks energies.
     ConvergenceError
-        If forces move by more than ``spec.max_force_drift``.
+        If forces move by ``spec.max_force_drift`` more than the labels ask for.
     """
     fits = []
     for number, stored in enumerate(committee.members):
@@ -126,18 +158,23 @@ def transfer_member(
         training_set=high.key,
     )
     fit = _Transfer(potential, header, high, low, spec, member)
-    rows = [(now.step, now.loss, fit.errors(now.weights), NO_ERRORS) for now in fit.run()]
+    rows, high_rows = [], []
+    for now in fit.run():
+        on_high, on_low = fit.errors(now.weights)
+        shown = Errors(on_high.energy, on_low.force, on_low.mm_force, on_high.slope)
+        rows.append((now.step, now.loss, shown, NO_ERRORS))
+        high_rows.append(on_high)
     drift = fit.drift()
     if not drift <= spec.max_force_drift:
         raise ConvergenceError(
-            f"transfer moved the forces of member {member} by {drift:.5f} hartree/bohr rms, "
-            f"the bound is {spec.max_force_drift:.5f}",
+            f"transfer moved the forces of member {member} by {drift:.5f} hartree/bohr rms more than "
+            f"its labels ask for, the bound is {spec.max_force_drift:.5f}",
             remedy="raise force_pull or weight_pull, add labels, or raise max_force_drift knowingly",
         )
     return Fitted(
         stored=fit.averaged.stored(),
         member=member,
-        curve=FitCurve.from_rows(rows, spec.steps),
+        curve=FitCurve.from_rows(rows, spec.steps, high_rows),
         held_out=np.zeros(0, np.int64),
         held_out_error=np.zeros(0),
         force_drift=drift,
@@ -165,13 +202,26 @@ class _Transfer:
         self.targets = prepare(high, header.baseline, header.damping)
         self.rehearsal = prepare(low, header.baseline, header.damping)
         self.scales = scales_of(self.rehearsal, self.low_zero)
+        self.tells_qm = bool(
+            (spec.force_weight > 0 and self.targets.has_forces.any())
+            or (spec.slope_weight > 0 and self.targets.has_slopes.any())
+        )
+        self.tells_mm = bool(spec.mm_force_weight > 0 and self.targets.has_mm.any())
+        self.informed = self.tells_qm or self.tells_mm
         first = predict_frames(potential, self.rehearsal)
         self.before, self.response_before = first.forces.detach(), first.response.detach()
-        # What is fitted is the low-level potential plus E_high - E_low of the label: so the few energies
-        # are spent on the correction, not on the low-level potential's own errors.
+        at_high = predict_frames(potential, self.targets)
         correction = torch.tensor(high.energy - high.energy_low)
-        self.wanted = predict_frames(potential, self.targets).energy.detach() + self.low_zero + correction
-        self.correction_scale = max(float(correction[self.targets.has_energy > 0].std()), _SMALLEST_ENERGY)
+        # Energies alone are fitted as the low-level potential plus E_high - E_low of the label: so the few of
+        # them are spent on the correction, not on the low-level potential's own errors. Forces of the high
+        # level are whole, and energies beside them have to be so too, or the two would not belong together.
+        self.wanted = (
+            self.targets.energy if self.informed else at_high.energy.detach() + self.low_zero + correction
+        )
+        self.asked = left_over(at_high, self.targets, self.high_zero)
+        # What there is to learn: the correction, or all that the potential misses of whole energies.
+        spread = float(correction[self.targets.has_energy > 0].std())
+        self.energy_scale = max(self.asked.energy if self.informed else spread, _SMALLEST_ENERGY)
         self.rng = np.random.default_rng([spec.seed, member, 7])
 
     def run(self) -> Iterator[Progress]:
@@ -189,6 +239,7 @@ class _Transfer:
             yield now
 
     def loss(self) -> Tensor:
+        spec = self.spec
         some, again = self._draw(self.targets), self._draw(self.rehearsal)
         batch, old = self.targets.take(some), self.rehearsal.take(again)
         made, rehearsed = (
@@ -196,30 +247,66 @@ class _Transfer:
             predict_frames(self.moved, old, graph=True),
         )
         missed = (made.energy + self.high_zero - self.wanted[some]) * batch.has_energy
-        energy = (missed**2).sum() / batch.has_energy.sum().clamp(min=1) / self.correction_scale**2
-        drift = ((rehearsed.forces - self.before[again]) ** 2).mean() / self.scales.force**2
-        turned = rehearsed.response - self.response_before[again]
-        drift = (
-            drift + torch.einsum("fa,fab,fb->f", turned, old.mm_gram, turned).mean() / self.scales.mm_square
-        )
+        energy = (missed**2).sum() / batch.has_energy.sum().clamp(min=1) / self.energy_scale**2
+        drift = energy.new_zeros(())
+        if not self.tells_qm:
+            drift = drift + ((rehearsed.forces - self.before[again]) ** 2).mean() / self.scales.force**2
+        if not self.tells_mm:
+            turned = rehearsed.response - self.response_before[again]
+            moved = torch.einsum("fa,fab,fb->f", turned, old.mm_gram, turned)
+            drift = drift + moved.mean() / self.scales.mm_square
+        told = self._forces_of_high(made, batch) if self.informed else 0.0
         names = dict(self.moved.named_parameters())
         count = sum(value.numel() for value in self.start.values())
         distance = torch.stack([((names[k] - v) ** 2).sum() for k, v in self.start.items()]).sum() / count
         replay = loss_of(self.replayed, old, self.scales, _REPLAY, self.low_zero)
-        spec = self.spec
-        return energy + spec.replay_weight * replay + spec.force_pull * drift + spec.weight_pull * distance
+        return (
+            energy
+            + spec.replay_weight * replay
+            + spec.force_pull * drift
+            + told
+            + spec.weight_pull * distance
+        )
 
-    def errors(self, weights: Mapping[str, Tensor]) -> Errors:
-        """High-level energy error; low-level force errors through the second readout."""
+    def _forces_of_high(self, made: Predicted, batch: TrainingSet) -> Tensor:
+        """Misses of forces and slopes, in units of what the low-level potential misses of them."""
+        on_qm = mean_of(((made.forces - batch.forces) ** 2).mean((1, 2)), batch.has_forces)
+        on_mm = mean_of(made.mm_square, batch.has_mm)
+        spec = self.spec
+        return (
+            spec.force_weight * on_qm / self.asked.force**2
+            + spec.mm_force_weight * on_mm / self.asked.mm_square
+            + spec.slope_weight * slope_loss(made.forces, batch, self.asked.slope)
+        )
+
+    def errors(self, weights: Mapping[str, Tensor]) -> tuple[Errors, Errors]:
+        """Errors at the high level, and those at the low level through the second readout."""
         self.averaged.load_state_dict(weights)
         on_high = measure(self.averaged, self.targets, self.scales, self.high_zero)
         on_low = measure(self.replayed, self.rehearsal, self.scales, self.low_zero)
-        return Errors(on_high.energy, on_low.force, on_low.mm_force)
+        return on_high, on_low
 
     def drift(self) -> float:
-        """Rms change of the forces on QM atoms over the low-level frames, hartree/bohr."""
+        """Rms change of forces on QM atoms that the labels do not ask for, hartree/bohr.
+
+        Over the low-level frames, less the change that high-level forces or slopes ask for at their own
+        frames; or what the error against these forces grew by, if that is more.
+        """
         after = predict_frames(self.averaged, self.rehearsal).forces.detach()
-        return float(((after - self.before) ** 2).mean().sqrt())
+        moved = float(((after - self.before) ** 2).mean().sqrt())
+        if not self.informed:
+            return moved
+        left = left_over(predict_frames(self.averaged, self.targets), self.targets, self.high_zero)
+        known = [
+            (before, now)
+            for before, now, there, weight in (
+                (self.asked.force, left.force, self.targets.has_forces, self.spec.force_weight),
+                (self.asked.slope, left.slope, self.targets.has_slopes, self.spec.slope_weight),
+            )
+            if weight > 0 and bool(there.any())
+        ]
+        beyond = moved - max((before for before, _ in known), default=0.0)
+        return max(0.0, beyond, *(now - before for before, now in known))
 
     def _draw(self, data: TrainingSet) -> Tensor:
         order = self.rng.permutation(data.n_frames)[: self.spec.batch]

@@ -39,6 +39,9 @@ class KnownLabel:
     mm_positions: NDArray[np.float64]
     mm_charges: NDArray[np.float64]
     forces_of: str = "energy_low"
+    directions: NDArray[np.float64] | None = None
+    slopes: NDArray[np.float64] | None = None
+    slope_errors: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,8 @@ class Ligand:
 class Truth:
     """E = stretched force field + sum q0 phi + sum dq phi - 1/2 sum a |E|^2 - 300; on top a bond term."""
 
-    def __init__(self, ligand: Ligand) -> None:
+    def __init__(self, ligand: Ligand, strength: float = 1.0) -> None:
+        self.strength = strength  # of the bond term
         plain = ligand.force_field
         stretch, weaken = np.array([1.008, 0.95]), np.array([1.0, 0.93])
         self.inner = BaselineEnergy(
@@ -77,14 +81,32 @@ class Truth:
         bare, damped = field_at(qm, mm, charges, 0.0), field_at(qm, mm, charges, 1.5)
         low = self.inner(qm[None])[0] - 300.0 + self.fixed @ bare.potential + self.shift @ damped.potential
         low = low - (self.polarizability * (damped.field**2).sum(-1)).sum() / 2
-        return torch.stack([low, low + self.core(qm[None])[0] - 0.7])
+        return torch.stack([low, low + self.strength * self.core(qm[None])[0] - 0.7])
 
     def label(
-        self, ligand: Ligand, qm: NDArray, mm: NDArray, charges: NDArray, level: str = "toy"
+        self,
+        ligand: Ligand,
+        qm: NDArray,
+        mm: NDArray,
+        charges: NDArray,
+        level: str = "toy",
+        forces_of: str = "energy_low",
+        n_directions: int = 0,
     ) -> KnownLabel:
         at, around = torch.tensor(qm, requires_grad=True), torch.tensor(mm, requires_grad=True)
         low, high = self.energies(at, around, torch.tensor(charges))
-        to_qm, to_mm = torch.autograd.grad(low, (at, around))
+        to_high = torch.autograd.grad(high, (at, around), retain_graph=True)
+        to_low = torch.autograd.grad(low, (at, around))
+        # The stand-in has nine tenths of the correction.
+        share = {"energy_low": 0.0, "MP2": 0.9, "energy": 1.0}[forces_of]
+        to_qm, to_mm = (b + share * (a - b) for a, b in zip(to_high, to_low, strict=True))
+        slopes: dict[str, NDArray] = {}
+        if n_directions:
+            seed = int(abs(qm).sum() * 1e6)
+            vectors = np.random.default_rng(seed).normal(size=(n_directions, *qm.shape))
+            vectors /= np.linalg.norm(vectors, axis=(1, 2), keepdims=True)
+            found = np.einsum("kix,ix->k", vectors, to_high[0].numpy())
+            slopes = {"directions": vectors, "slopes": found, "slope_errors": np.full(n_directions, 1e-6)}
         low, high = low.detach(), high.detach()
         return KnownLabel(
             level=level,
@@ -97,6 +119,8 @@ class Truth:
             qm_fixed_charges=ligand.force_field.charges,
             mm_positions=mm,
             mm_charges=charges,
+            forces_of=forces_of,
+            **slopes,
         )
 
 
@@ -143,15 +167,45 @@ def frames(ligand: Ligand) -> list[NDArray]:
     return found
 
 
-@pytest.fixture(scope="session")
-def labels(ligand: Ligand, truth: Truth, frames: list[NDArray]) -> list[KnownLabel]:
-    """Forty labels: every third without surroundings, the others in sixty charges."""
+def forty(
+    ligand: Ligand, truth: Truth, frames: list[NDArray], forces_of: str, n_directions: int = 0
+) -> list[KnownLabel]:
+    """Label every third frame without surroundings, the others in sixty charges."""
     made = []
     for i, qm in enumerate(frames):
         rng = np.random.default_rng([11, i])
         mm, charges = cloud(rng, qm, 60) if i % 3 else (np.zeros((0, 3)), np.zeros(0))
-        made.append(truth.label(ligand, qm, mm, charges))
+        made.append(truth.label(ligand, qm, mm, charges, forces_of=forces_of, n_directions=n_directions))
     return made
+
+
+@pytest.fixture(scope="session")
+def labels(ligand: Ligand, truth: Truth, frames: list[NDArray]) -> list[KnownLabel]:
+    """Forty labels with forces of the low level."""
+    return forty(ligand, truth, frames, "energy_low")
+
+
+@pytest.fixture(scope="session")
+def exact_labels(ligand: Ligand, truth: Truth, frames: list[NDArray]) -> list[KnownLabel]:
+    """The same with forces of the high level."""
+    return forty(ligand, truth, frames, "energy")
+
+
+@pytest.fixture(scope="session")
+def slope_labels(ligand: Ligand, truth: Truth, frames: list[NDArray]) -> list[KnownLabel]:
+    """The same with forces of the low level and three slopes of the high one."""
+    return forty(ligand, truth, frames, "energy_low", 3)
+
+
+@pytest.fixture(scope="session")
+def strong_labels(ligand: Ligand, frames: list[NDArray]) -> dict[str, list[KnownLabel]]:
+    """Labels whose correction is four times as large as the error of `low_fits`, by what they tell of it."""
+    truth = Truth(ligand, 4.0)
+    return {
+        "energies": forty(ligand, truth, frames, "energy_low"),
+        "slopes": forty(ligand, truth, frames, "energy_low", 3),
+        "forces": forty(ligand, truth, frames, "energy"),
+    }
 
 
 @pytest.fixture(scope="session")

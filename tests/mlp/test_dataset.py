@@ -3,8 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from drupe.embedding import Level
 from drupe.errors import InputError
 from drupe.mlp import Dataset
+from drupe.mlp.dataset import _own_forces_only
 from drupe.records import pack, unpack
 
 
@@ -25,7 +27,7 @@ def test_low_and_high_energies_are_those_of_the_labels(labels):
 
 def test_a_label_without_forces_is_masked_not_zeroed(labels):
     bare = dataclasses.replace(labels[1], forces_qm=None, forces_mm=None)
-    data = Dataset.from_labels([labels[0], bare])
+    data = Dataset.from_labels([labels[0], bare], which="low")
     assert data.has_forces_qm.tolist() == [True, False]
     assert data.has_forces_mm.tolist() == [True, False]
 
@@ -76,9 +78,84 @@ def test_refuses_one_snapshot_and_copies(labels):
         Dataset.from_labels([labels[0], labels[1], labels[0]])
 
 
-@pytest.mark.parametrize("kind", ["energy", "MP2"])
-def test_forces_of_the_corrected_energy_are_no_low_level_forces(labels, kind):
+def test_high_energies_have_forces_that_belong_to_them(labels, exact_labels, slope_labels):
     assert labels[1].energy != labels[1].energy_low
-    mixed = [labels[0], dataclasses.replace(labels[1], forces_of=kind)]
-    with pytest.raises(InputError, match="forces of label 1"):
-        Dataset.from_labels(mixed)
+    mixed = [
+        labels[0],
+        exact_labels[1],
+        slope_labels[2],
+        dataclasses.replace(exact_labels[3], forces_of="MP2"),
+    ]
+    data = Dataset.from_labels(mixed)
+    assert data.has_forces_qm.tolist() == data.has_forces_mm.tolist() == [False, True, False, False]
+    assert data.forces_of == ("nothing", "energy", "nothing", "nothing")
+    assert np.array_equal(data.forces_qm[1], exact_labels[1].forces_qm)
+    assert data.has_slopes.tolist() == [[False] * 3, [False] * 3, [True] * 3, [False] * 3]
+    assert data.summary == "4 energies, 1 QM forces, 1 MM forces, 3 slopes read"
+    with_mp2 = Dataset.from_labels(mixed, accept_forces=("energy", "MP2"))
+    assert with_mp2.forces_of == ("nothing", "energy", "nothing", "MP2")
+    assert (
+        with_mp2.summary
+        == "4 energies, 2 QM forces, 2 MM forces, 3 slopes read; forces of 1 labels are MP2's"
+    )
+    assert Dataset.from_labels(mixed, accept_forces=()).has_forces_qm.tolist() == [False] * 4
+
+
+def test_low_energies_have_forces_that_belong_to_them(labels, exact_labels, slope_labels):
+    data = Dataset.from_labels([labels[0], exact_labels[1], slope_labels[2]], which="low")
+    assert data.has_forces_qm.tolist() == [True, False, True]
+    assert data.slopes.shape == (3, 0)
+
+
+def test_forces_of_a_level_without_cores_belong_to_both_energies(labels):
+    plain = [dataclasses.replace(label, energy=label.energy_low) for label in labels[:2]]
+    for kind in ("energy", "energy_low"):
+        named = [dataclasses.replace(label, forces_of=kind) for label in plain]
+        for which in ("high", "low"):
+            assert Dataset.from_labels(named, which=which).has_forces_qm.all()
+
+
+def test_slopes_are_padded_where_labels_have_fewer(labels, slope_labels):
+    one = slope_labels[1]
+    cut = dataclasses.replace(
+        one, directions=one.directions[:1], slopes=one.slopes[:1], slope_errors=one.slope_errors[:1]
+    )
+    data = Dataset.from_labels([slope_labels[0], cut, labels[2]])
+    assert data.has_slopes.sum(axis=1).tolist() == [3, 1, 0]
+    assert data.slopes[1].tolist() == [one.slopes[0], 0, 0]
+    again = unpack(pack(data))
+    assert again.key == data.key
+    assert again.take([1]).summary == "1 energies, 0 QM forces, 0 MM forces, 1 slopes read"
+
+
+def test_force_modes_of_one_level_mix_and_levels_do_not(labels, exact_labels):
+    low = Level("PBE", "6-31G", core="CCSD(T)", virtual_shells=None)
+    one, other = dataclasses.replace(labels[0], level=low), exact_labels[1]
+    for mode in ("exact", "directional"):
+        mixed = [
+            one,
+            dataclasses.replace(other, level=dataclasses.replace(low, forces=mode, direction_seed=3)),
+        ]
+        assert Dataset.from_labels(mixed).level == low.key
+    with pytest.raises(InputError, match="different levels"):
+        Dataset.from_labels([one, dataclasses.replace(other, level=dataclasses.replace(low, core="CCSD"))])
+
+
+def test_data_sets_of_the_first_version_keep_the_forces_of_their_own_energy(labels):
+    """In version 1 all forces were low-level ones, also beside core-corrected energies."""
+    for which, kept in (("low", True), ("high", False)):
+        data = Dataset.from_labels(labels[:3], which=which)
+        added = ("forces_of", "directions", "slopes", "slope_errors", "has_slopes")
+        old = {n: getattr(data, n) for n in data.__dataclass_fields__ if n not in added}
+        there = np.ones(3, bool)
+        upgraded = Dataset(**_own_forces_only({**old, "has_forces_qm": there, "has_forces_mm": there}))
+        assert upgraded.has_forces_qm.tolist() == [kept] * 3
+        assert upgraded.key == data.key
+
+
+def test_refuses_forces_that_fit_no_energy_and_directions_without_norm(labels, slope_labels):
+    with pytest.raises(InputError, match="accept_forces"):
+        Dataset.from_labels(labels[:2], accept_forces=("energy_low",))
+    long = dataclasses.replace(slope_labels[1], directions=2 * slope_labels[1].directions)
+    with pytest.raises(InputError, match="norm"):
+        Dataset.from_labels([slope_labels[0], long])

@@ -1,0 +1,151 @@
+"""What a data set takes from labels: their fields, one level, and whose slope their forces are (atomic)."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.embedding.level import Level
+from drupe.errors import InputError
+
+__all__ = ["ACCEPTED", "LabelLike", "check_labels", "force_kind", "level_of", "padded_slopes"]
+
+#: Forces that can stand beside core-corrected energies.
+ACCEPTED = ("energy", "MP2")
+
+
+class LabelLike(Protocol):
+    """The fields of a label that a data set reads (see ``drupe.embedding.Label``)."""
+
+    @property
+    def level(self) -> Any: ...  # noqa: D102
+    @property
+    def energy(self) -> float: ...  # noqa: D102
+    @property
+    def energy_low(self) -> float: ...  # noqa: D102
+    @property
+    def forces_of(self) -> str: ...  # noqa: D102
+    @property
+    def forces_qm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def forces_mm(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def qm_numbers(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def qm_positions(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def qm_fixed_charges(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def mm_positions(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def mm_charges(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def directions(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def slopes(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+    @property
+    def slope_errors(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+
+
+def force_kind(label: LabelLike, which: str, accept: Collection[str]) -> str:
+    """Say what the label's forces are to the energy that is learned.
+
+    Parameters
+    ----------
+    label
+        The label.
+    which
+        ``"high"`` or ``"low"``: the energy that is learned.
+    accept
+        Of `ACCEPTED`; used with ``"high"``.
+
+    Returns
+    -------
+    str
+        ``"energy"`` for the slope of that energy, ``"MP2"`` for the accepted stand-in, ``"nothing"`` for
+        forces that are not there or belong to another energy: these are masked.
+    """
+    if label.forces_qm is None and label.forces_mm is None:
+        return "nothing"
+    both = label.energy == label.energy_low and label.forces_of in ("energy", "energy_low")
+    if both or label.forces_of == ("energy" if which == "high" else "energy_low"):
+        found = "energy"
+    else:
+        found = "MP2" if which == "high" and label.forces_of == "MP2" else "nothing"
+    return found if which == "low" or found in accept else "nothing"
+
+
+def padded_slopes(items: Sequence[LabelLike], which: str) -> dict[str, NDArray[Any]]:
+    """Directional derivatives of ``energy``, padded to the longest list; none with ``"low"``."""
+    counts = [0 if which == "low" or label.directions is None else len(label.directions) for label in items]
+    most, atoms = max(counts), len(items[0].qm_numbers)
+    made: dict[str, NDArray[Any]] = {
+        "directions": np.zeros((len(items), most, atoms, 3)),
+        "slopes": np.zeros((len(items), most)),
+        "slope_errors": np.zeros((len(items), most)),
+        "has_slopes": np.arange(most) < np.array(counts)[:, None],
+    }
+    for i, (label, count) in enumerate(zip(items, counts, strict=True)):
+        for name in ("directions", "slopes", "slope_errors") if count else ():
+            made[name][i, :count] = getattr(label, name)
+    return made
+
+
+def level_of(items: Sequence[LabelLike], which: str) -> str:
+    """Name the one level of the labels' energies.
+
+    Raises
+    ------
+    InputError
+        If there are several.
+    """
+    names = {_level_name(label.level, which) for label in items}
+    if len(names) > 1:
+        raise InputError(
+            f"the labels are of different levels: {', '.join(sorted(names))}",
+            remedy='use labels of one level, or which="low" to take only the level they share',
+        )
+    return names.pop()
+
+
+def check_labels(items: Sequence[LabelLike]) -> None:
+    """Refuse cut bonds and labels of different molecules.
+
+    Raises
+    ------
+    InputError
+        With the number of the label that does not fit.
+    """
+    first = items[0]
+    for i, label in enumerate(items):
+        links = len(getattr(label, "links", ()))
+        if links:
+            raise InputError(
+                f"the QM region of label {i} cuts {links} covalent bond(s)",
+                remedy="take whole molecules: potentials with link atoms are not available yet",
+            )
+        if not np.array_equal(label.qm_numbers, first.qm_numbers):
+            raise InputError(
+                f"label {i} has the atomic numbers {list(label.qm_numbers)}, "
+                f"label 0 has {list(first.qm_numbers)}",
+                remedy="use labels of one molecule with its atoms in one order",
+            )
+        if not np.allclose(label.qm_fixed_charges, first.qm_fixed_charges, rtol=0, atol=1e-9):
+            raise InputError(
+                f"label {i} has other fixed charges on the QM atoms than label 0",
+                remedy="use labels made with one force field",
+            )
+
+
+def _level_name(level: object, which: str) -> str:
+    """Name of the level of an energy: the same whatever forces came with it; ``"low"`` knows no cores."""
+    if isinstance(level, str):
+        return level
+    if which == "low":
+        return "/".join(str(getattr(level, part)) for part in ("functional", "basis", "auxbasis", "grid"))
+    if isinstance(level, Level):
+        plain = {name: getattr(Level, name) for name in ("n_directions", "direction_seed", "direction_step")}
+        return replace(level, forces="low", **plain).key
+    return str(getattr(level, "key", level))
