@@ -87,24 +87,18 @@ def _core_potential(symbol: str, level: Level) -> str | None:
             remedy=f'name one that it has, such as ecp={{"{symbol}": "{basis}"}}',
         )
     own = _potential(basis, symbol)
-    if own and name is not None and given and _potential(name, symbol) != own:
+    valence_only = _is_valence_only(basis, symbol)
+    made_for = f"of {own[0]} electrons" if own else "it does not name" if valence_only else "of 0 electrons"
+    fits = bool(given) == (bool(own) or valence_only)
+    if fits and own and name is not None:
+        fits = _potential(name, symbol) == own
+    if not fits:
         raise InputError(
-            f"the core potential {name!r} of {symbol} is not the one its basis {basis!r} was made with",
-            remedy=f'set ecp={{"{symbol}": "{basis}"}}',
-        )
-    needs = bool(own) or _is_valence_only(basis, symbol)
-    if needs and not given:
-        raise InputError(
-            f"the basis {basis!r} of {symbol} is made for a core potential, the level's ecp={level.ecp!r} "
-            "takes no electrons from it",
-            remedy=f'set ecp={{"{symbol}": "{basis}"}}, or what that basis was made for (such as "ccecp"), '
-            "or take a basis for all electrons",
-        )
-    if given and not needs:
-        raise InputError(
-            f"the basis {basis!r} of {symbol} is made for all electrons, the level's ecp={level.ecp!r} takes "
-            f"{given}",
-            remedy=f"leave {symbol} out of ecp, or take a basis made for it",
+            f"the basis {basis!r} of {symbol} is made for a core potential {made_for}, the level's "
+            f"ecp={level.ecp!r} is another and takes {given}",
+            remedy=f'set ecp={{"{symbol}": "{basis}"}}, or the potential it was made for (such as "ccecp")'
+            if own or valence_only
+            else f"leave {symbol} out of ecp, or take a basis made for it",
         )
     if number_of(symbol) > _HEAVIEST and not given:
         raise InputError(

@@ -41,7 +41,9 @@ def read_xyz(path: str | Path) -> MolecularSystem:
     if len(frames) != 1:
         raise InputError(f"{source} holds {len(frames)} frames", remedy="give one frame as the structure")
     (atoms,) = frames
-    charges = _charges(source, atoms.arrays)
+    # ASE keeps a column called charge or charges as the result of a calculation.
+    results = {} if atoms.calc is None else atoms.calc.results
+    charges = _charges(source, {**atoms.arrays, **{k: v for k, v in results.items() if k == "charges"}})
     if charges is None and (atoms.numbers == 0).any():
         raise InputError(
             f"{source} holds point charges (species X) without a column of charges",

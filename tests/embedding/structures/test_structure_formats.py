@@ -454,7 +454,7 @@ def test_an_xyz_file_is_plain_atoms(tmp_path):
     path.write_text("3\nwater\nO 0 0 0\nH 0.76 0 0.59\n")
     with pytest.raises(InputError, match="cannot be read as an xyz file"):
         read_system(path)
-    path.write_text("1\n\nQQ 0 0 0\n")
+    path.write_text("1\n\nQq 0 0 0\n")
     with pytest.raises(InputError, match="cannot be read as an xyz file"):
         read_system(path)
 
