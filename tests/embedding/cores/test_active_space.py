@@ -50,7 +50,8 @@ def test_casci_takes_mp2_natural_orbitals():
     found = solve(hamiltonian_of(mol, mean_field.mo_coeff), "CASCI", active_space=(6, 6))
     assert found.energy == pytest.approx(wanted.e_tot, abs=1e-8)
     with_rest = solve(hamiltonian_of(mol, mean_field.mo_coeff), "CASCI+NEVPT2", active_space=(6, 6))
-    assert with_rest.energy == pytest.approx(wanted.e_tot + mrpt.NEVPT(wanted).kernel(), abs=1e-7)
+    # NEVPT2 is not stationary in the CI vector: 1e-6 is what its convergence leaves.
+    assert with_rest.energy == pytest.approx(wanted.e_tot + mrpt.NEVPT(wanted).kernel(), abs=1e-6)
 
 
 def test_a_full_active_space_is_full_ci():
