@@ -1,4 +1,4 @@
-"""One thread for every engine: the molecules of the tests are small, and threads would wait for each other."""
+"""One thread for every engine: the molecules are small, and threads would wait for each other."""
 
 import os
 
