@@ -38,7 +38,6 @@ def call(tmp_path, monkeypatch, *arguments):
         ('functional = "PBE"', 'functional = "PBE-D3BJ"', "dispersion"),
         ('basis = "def2-SVP"', 'basis = "nobasis"', "nobasis"),
         ('core = "CCSD(T)"', 'core = "CCSDT"', "did you mean 'CCSD'"),
-        ("multiplicity = 1", "multiplicity = 3", "closed shell"),
     ],
 )
 def test_bad_input_is_one_message_exit_2_and_nothing_written(tmp_path, monkeypatch, old, new, says):
