@@ -44,7 +44,7 @@ REGIONS: Mapping[str, Region] = {
 
 @register(version=1)
 @dataclass(frozen=True, eq=False)
-class FrameStage:
+class PocketFrame:
     """Settings of `label_frame`: which frame, at which level; ``solver`` None makes no core correction."""
 
     system: str
@@ -65,7 +65,7 @@ class FrameStage:
 class PocketLabel:
     """A label, where its frame comes from, and how many atoms the cluster it was made in has."""
 
-    stage: FrameStage
+    stage: PocketFrame
     label: Label
     atoms: int
 
@@ -75,7 +75,7 @@ class PocketLabel:
         return {"low": self.label.energy_low, "total": self.label.energy}
 
 
-def label_frame(settings: FrameStage, start: PocketStart, chunk: PocketChunk) -> PocketLabel:
+def label_frame(settings: PocketFrame, start: PocketStart, chunk: PocketChunk) -> PocketLabel:
     """Label one frame of a chunk."""
     system = start.structure.system.with_positions(chunk.positions[settings.place])
     region = REGIONS[settings.system]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pocket_labels import REGIONS, FrameStage
+from pocket_labels import REGIONS, PocketFrame
 from pocket_sampling import SYSTEMS, ChunkStage, StartStage
 
 from drupe.freeenergy.runner import Node
@@ -82,7 +82,7 @@ def _labels(plan: Plan, system: str) -> list[Node]:
             frame = chunk * plan.frames_per_chunk + place
             done = len(nodes)
             with_core = (done + 1) * plan.high // plan.low > done * plan.high // plan.low
-            settings = FrameStage(
+            settings = PocketFrame(
                 system, run, frame, place, "CCSD(T)" if with_core else None,
                 region.n_occupied, region.cluster_bohr,
             )  # fmt: skip
