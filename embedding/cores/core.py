@@ -17,7 +17,7 @@ from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, is_
 from drupe.embedding.cores.hartree_fock import Converged
 from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.occupied import split_occupied
-from drupe.embedding.cores.perturbation import largest_amplitude, mp2_energy
+from drupe.embedding.cores.perturbation import second_order
 from drupe.embedding.cores.solved import SolvedCore
 from drupe.embedding.cores.tensors import to_orbitals, to_pairs
 from drupe.embedding.cores.virtuals import concentric_shells
@@ -281,13 +281,12 @@ def _correlate(
     kept = rotation[:, : _n_kept(ends, level.virtual_shells, n_virtual)]
     pairs = to_pairs(field.tensor, orbitals[:, n_frozen:n_core], virtuals)
     occupied = mean_field.energies[n_frozen:n_core]
-    full = mp2_energy(pairs, occupied, energies)
-    largest = largest_amplitude(pairs, occupied, energies)
-    part = full
+    full = second_order(pairs, occupied, energies)
+    part = full.energy
     if kept.shape[1] < len(energies):
         inside, turn = np.linalg.eigh(kept.T @ (energies[:, None] * kept))
-        part = mp2_energy(pairs @ (kept @ turn), occupied, inside)
-    return _Correlated(embedded, mean_field, kept, n_core, n_frozen, full, part, largest)
+        part = second_order(pairs @ (kept @ turn), occupied, inside).energy
+    return _Correlated(embedded, mean_field, kept, n_core, n_frozen, full.energy, part, full.amplitude)
 
 
 def _n_kept(ends: list[int], shells: int | None, n_virtual: int | None) -> int:

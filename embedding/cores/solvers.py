@@ -11,8 +11,7 @@ import numpy as np
 from drupe.embedding.cores.active_space import casci, casscf, reference_of
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, Solver, SolverOptions
 from drupe.embedding.cores.hartree_fock import canonical, determinant_energy, hartree_fock
-from drupe.embedding.cores.natural_orbitals import natural_virtuals
-from drupe.embedding.cores.perturbation import mp2_energy
+from drupe.embedding.cores.perturbation import natural_virtuals, second_order
 from drupe.errors import ConvergenceError, InputError
 
 __all__ = ["BUILT_IN"]
@@ -36,7 +35,7 @@ def _mp2(hamiltonian: EmbeddedHamiltonian, _options: SolverOptions) -> Solution:
     orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, n)
     half = np.matmul(orbitals[:, :n].T, hamiltonian.tensor)
     reference = determinant_energy(hamiltonian.h, hamiltonian.tensor, n) + hamiltonian.constant
-    correlation = mp2_energy(half @ orbitals[:, n:], energies[:n], energies[n:])
+    correlation = second_order(half @ orbitals[:, n:], energies[:n], energies[n:]).energy
     return Solution(reference + correlation, reference)
 
 
@@ -67,7 +66,8 @@ def _natural(solver: Solver, hamiltonian: EmbeddedHamiltonian, options: SolverOp
         hamiltonian.constant,
     )
     found = solver(small, options)
-    rest = mp2_energy(tensor, energies[:n], energies[n:]) - mp2_energy(tensor @ kept, energies[:n], inside)
+    whole = second_order(tensor, energies[:n], energies[n:]).energy
+    rest = whole - second_order(tensor @ kept, energies[:n], inside).energy
     return Solution(found.energy + rest, found.reference, t1=found.t1, d1=found.d1, t2_max=found.t2_max)
 
 

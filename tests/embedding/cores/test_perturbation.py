@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, solve
-from drupe.embedding.cores.natural_orbitals import natural_virtuals
+from drupe.embedding.cores.perturbation import natural_virtuals
 
 
 @pytest.fixture(scope="module")
