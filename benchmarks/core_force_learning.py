@@ -1,10 +1,10 @@
 """What forces of quantum cores buy: learning curves of methanol in MM water, its OH group the core.
 
-Samples independent runs (each a block), labels their frames at CCSD(T)-in-PBE with all virtual orbitals in
-three force modes, and carries low-level potentials to that level from 25 to 400 labels with energies only,
-with directional slopes, with MP2 forces and with exact forces. Errors in energy and force are against exact
-labels of the last runs, which nothing has seen. The folder is a campaign store: stop it, run it again,
-it goes on.
+Samples independent runs (each a block), labels their frames with DFT/MM and at CCSD(T)-in-PBE with all
+virtual orbitals, fits low-level potentials to all frames of the first runs, and carries these to the high
+level from 25 to 400 labels with energies only, with slopes, with MP2 forces and with exact forces.
+Errors in energy and force are against exact labels of the last runs, which nothing has seen. The folder is a
+campaign store: stop it, run it again, it goes on.
 Prints one JSON object.
 Run: OMP_NUM_THREADS=1 python benchmarks/core_force_learning.py --folder F [--stage sample|label|learn|tell]
 """
@@ -12,19 +12,22 @@ Run: OMP_NUM_THREADS=1 python benchmarks/core_force_learning.py --folder F [--st
 import json
 import os
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+from rich.console import Console
 
 HERE = Path(__file__).resolve().parent
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
 sys.path.insert(0, str(HERE))
 
-from core_force_tasks import MODES, LabelStage, Learned, LearnStage, RunStage  # noqa: E402
+from core_force_tasks import MODES, FitStage, Labelled, LabelStage, Learned, LearnStage, RunStage  # noqa: E402
 
 from drupe.errors import DrupeError  # noqa: E402
+from drupe.freeenergy.progress import Progress  # noqa: E402
 from drupe.freeenergy.runner import Node, read_result, run_graph  # noqa: E402
 from drupe.hardware.engine import LocalEngine  # noqa: E402
 from drupe.mlp import FitSpec, TransferSpec  # noqa: E402
@@ -33,75 +36,61 @@ from drupe.units import angstrom, kcal_per_mol  # noqa: E402
 
 STAGES = ("sample", "label", "learn", "tell")
 TIME_LIMIT_S = 12 * 3600.0
+FRAMES_PER_TASK = 25
 
 
-class Lines:
-    """One line for each finished task, on stderr."""
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything; see the options of `main`."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._left = len(nodes)
+    sizes: tuple[int, ...]
+    held_out: int
+    runs: int
+    held_out_runs: int
+    members: int
+    fit_steps: int
+    transfer_steps: int
+    rate: float
+    basis: str
+    grid: int
+    spacing_ps: float
+    equilibration_ps: float
+    box_nm: float
+    cluster_bohr: float
+    directions: int
+    seed: int
 
-    def started(self, node: Node) -> None:
-        """Say nothing: only what is finished counts."""
 
-    def ended(self, node: Node, row: Row, *, reused: bool) -> None:
-        self._left -= 1
-        if not reused:
-            click.echo(f"{row.state:6s} {node.name:34s} {row.seconds:8.1f} s  {self._left} left", err=True)
-
-
-def graph(
-    sizes: Sequence[int],
-    *,
-    held_out: int,
-    runs: int,
-    held_out_runs: int,
-    members: int,
-    steps: tuple[int, int],
-    rate: float,
-    basis: str,
-    grid: int,
-    spacing_ps: float,
-    equilibration_ps: float,
-    box_nm: float,
-    cluster_bohr: float,
-    n_directions: int,
-    seed: int,
-) -> list[Node]:
-    """All tasks. Frames come from all runs of a side in turn, so that every size spans all its blocks."""
-    per_run = -(-max(sizes) // runs)
-    per_held = -(-held_out // held_out_runs)
+def graph(plan: Plan) -> list[Node]:
+    """All tasks."""
     nodes = []
-    for run in range(runs + held_out_runs):
-        stage = RunStage(run, per_run if run < runs else per_held, spacing_ps, equilibration_ps, box_nm, seed)
+    parts: dict[bool, list[str]] = {False: [], True: []}
+    for run in range(plan.runs + plan.held_out_runs):
+        unseen = run >= plan.runs
+        frames = -(-plan.held_out // plan.held_out_runs) if unseen else -(-max(plan.sizes) // plan.runs)
+        stage = RunStage(run, frames, plan.spacing_ps, plan.equilibration_ps, plan.box_nm, plan.seed)
         nodes.append(Node(f"run-{run}", "sample", "core_force_tasks:sample", stage))
-
-    def labels(first: int, count: int, of_runs: int) -> list[str]:
-        names = []
-        for i in range(count):
-            run, frame = first + i % of_runs, i // of_runs
-            stage = LabelStage(run, frame, basis, grid, cluster_bohr, n_directions)
-            names.append(f"run-{run}/frame-{frame:04d}")
-            nodes.append(Node(names[-1], "label", "core_force_tasks:label_frame", stage, (f"run-{run}",)))
-        return names
-
-    unseen = labels(runs, held_out, held_out_runs)
-    seen = labels(0, max(sizes), runs)
-    for size in sorted(sizes):
-        for member in range(members):
+        for first in range(0, frames, FRAMES_PER_TASK):
+            last = min(first + FRAMES_PER_TASK, frames)
+            part = LabelStage(first, last, plan.basis, plan.grid, plan.cluster_bohr)
+            name = f"run-{run}/frames-{first:03d}"
+            parts[unseen].append(name)
+            nodes.append(Node(name, "label", "core_force_tasks:label_frames", part, (f"run-{run}",)))
+    known = (*parts[False],)
+    for member in range(plan.members):
+        spec = FitSpec(members=plan.members, seed=plan.seed, steps=plan.fit_steps)
+        needs = ("run-0", *known)
+        nodes.append(Node(f"fit/{member}", "learn", "core_force_tasks:fit", FitStage(spec, member), needs))
+    to_high = TransferSpec(
+        seed=plan.seed, steps=plan.transfer_steps, learning_rate=plan.rate, batch=16, max_force_drift=0.05
+    )
+    for size in sorted(plan.sizes):
+        for member in range(plan.members):
             for mode in MODES:
-                stage = LearnStage(
-                    mode,
-                    size,
-                    member,
-                    FitSpec(members=members, seed=seed, steps=steps[0]),
-                    TransferSpec(
-                        seed=seed, steps=steps[1], learning_rate=rate, batch=16, max_force_drift=0.05
-                    ),
-                )
-                needs = ("run-0", *seen[:size], *unseen)
+                how = LearnStage(mode, size, plan.directions, len(parts[True]), member, to_high)
+                needs = (f"fit/{member}", *known, *parts[True])
                 name = f"learn/{size}/{mode}/{member}"
-                nodes.append(Node(name, "learn", "core_force_tasks:learn", stage, needs))
+                nodes.append(Node(name, "learn", "core_force_tasks:learn", how, needs))
     return nodes
 
 
@@ -131,6 +120,12 @@ def tell(store: Store, rows: dict[str, Row]) -> list[dict[str, object]]:
     return points
 
 
+def slope_miss(store: Store, rows: dict[str, Row]) -> float | None:
+    """Largest difference between directional slopes and projected exact forces, hartree/bohr."""
+    parts = [read_result(store, row) for row in rows.values() if row.kind == "label" and row.state == "done"]
+    return max((part.slope_miss for part in parts if isinstance(part, Labelled)), default=None)
+
+
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where results lie.")
 @click.option(
@@ -153,11 +148,9 @@ def tell(store: Store, rows: dict[str, Row]) -> list[dict[str, object]]:
 @click.option("--directions", default=4, show_default=True, help="Slopes of each label.")
 @click.option("--seed", default=2026, show_default=True)
 @click.option("--workers", default=2, show_default=True, help="Tasks at a time, one thread each.")
-def main(folder: Path, stage: str, sizes: str, workers: int, directions: int, **options: object) -> None:
+def main(folder: Path, stage: str, workers: int, sizes: str, **options: Any) -> None:
     """Make the learning curves in FOLDER, or go on with them."""
-    steps = (options.pop("fit_steps"), options.pop("transfer_steps"))
-    counts = [int(size) for size in sizes.split(",")]
-    nodes = graph(counts, steps=steps, n_directions=directions, **options)  # type: ignore[arg-type]
+    nodes = graph(Plan(tuple(int(size) for size in sizes.split(",")), **options))
     last = STAGES.index(stage)
     wanted = [node for node in nodes if STAGES.index(node.stage) <= last]
     try:
@@ -166,13 +159,15 @@ def main(folder: Path, stage: str, sizes: str, workers: int, directions: int, **
                 rows = {row.name: row for row in store.rows()}
             else:
                 engine = LocalEngine(store.scratch, folder / "logs", slots=workers, threads=1)
-                rows = run_graph(wanted, {}, store, engine, Lines(wanted), timeout_s=TIME_LIMIT_S)
+                with Progress(wanted, workers, Console(stderr=True)) as progress:
+                    rows = run_graph(wanted, {}, store, engine, progress, timeout_s=TIME_LIMIT_S)
             seconds = {
                 kind: [row.seconds for row in rows.values() if row.kind == kind] for kind in STAGES[:3]
             }
             report = {
                 "seconds_per_task": {k: float(np.mean(v)) for k, v in seconds.items() if v},
                 "points": tell(store, rows),
+                "slope_miss": slope_miss(store, rows),
                 "failed": {row.name: row.error for row in rows.values() if row.state == "failed"},
             }
     except DrupeError as error:

@@ -6,6 +6,7 @@ and is the baseline that networks learn the difference to.
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from drupe.embedding import Label, Level, MolecularSystem, Partition, label
+from drupe.embedding.gradients.directional import random_directions
+from drupe.embedding.meanfield.restart import Restart
 from drupe.embedding.regions.periodic import cut_cluster
 from drupe.freeenergy.dynamics import advance, read_positions, split_seed
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, accuracy
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.fitted import Fitted
+from drupe.mlp.potential import Potential
 from drupe.mlp.training import train_member
 from drupe.mlp.transfer import transfer_member
 from drupe.mlp.validation import Accuracy
@@ -90,43 +94,60 @@ class MethanolRun:
 @register(version=1)
 @dataclass(frozen=True)
 class LabelStage:
-    """A frame of a run, the basis, the XC grid, the cluster of waters (bohr), directions per label."""
+    """Frames ``first`` to ``last`` (exclusive) of a run, basis, XC grid, radius of the waters (bohr)."""
 
-    run: int
-    frame: int
+    first: int
+    last: int
     basis: str
     grid: int
     cluster_bohr: float
-    n_directions: int
 
 
 @register(version=1)
 @dataclass(frozen=True, eq=False)
-class ThreeLabels:
-    """One frame at CCSD(T)-in-PBE: exact forces, MP2 forces, and slopes beside the forces of DFT/MM."""
+class Labelled:
+    """Frames of a run: at DFT/MM with its forces, at CCSD(T)-in-PBE with exact and with MP2 forces.
+
+    ``slope_miss`` is the largest difference (hartree/bohr) between the slopes that
+    ``Level(forces="directional")`` gives on the first frame and the projections of its exact forces.
+    """
 
     stage: LabelStage
-    exact: Label
-    mp2: Label
-    directional: Label
+    run: int
+    low: tuple[Label, ...]
+    exact: tuple[Label, ...]
+    mp2: tuple[Label, ...]
+    slope_miss: float
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class FitStage:
+    """A low-level fit: its specification, and which member."""
+
+    fit: FitSpec
+    member: int
 
 
 @register(version=1)
 @dataclass(frozen=True)
 class LearnStage:
-    """A fit: how it learns (of `MODES`), from how many labels, as which member; its two specifications."""
+    """A transfer: how it learns (of `MODES`), from how many labels, with how many slopes of each where it
+    learns slopes, how many of the last parts are held out, which member, and its specification.
+    """
 
     mode: str
     labels: int
+    n_directions: int
+    held_out: int
     member: int
-    fit: FitSpec
     transfer: TransferSpec
 
 
 @register(version=1)
 @dataclass(frozen=True)
 class Learned:
-    """Errors against exact labels of the held-out blocks: of the low-level potential, and of the transfer."""
+    """Errors against exact labels of the held-out blocks: before the transfer, and after it."""
 
     stage: LearnStage
     low: Accuracy
@@ -168,11 +189,8 @@ def sample(settings: RunStage) -> MethanolRun:
     )
 
 
-def label_frame(settings: LabelStage, run: MethanolRun) -> ThreeLabels:
-    """Label one frame in the three force modes of one level."""
-    whole = run.system.with_positions(run.positions[settings.frame])
-    system = cut_cluster(whole, np.array(ATOMS), settings.cluster_bohr).system
-    regions = Partition.select(system, qm=ATOMS, charge=0, cores=[list(CORE)])
+def label_frames(settings: LabelStage, run: MethanolRun) -> Labelled:
+    """Label frames at two levels, the higher one in two force modes; all three start from one SCF."""
     level = Level(
         "PBE",
         settings.basis,
@@ -180,38 +198,101 @@ def label_frame(settings: LabelStage, run: MethanolRun) -> ThreeLabels:
         virtual_shells=None,
         n_occupied=N_OCCUPIED,
         grid=settings.grid,
-        n_directions=settings.n_directions,
-        direction_seed=1000 * settings.run + settings.frame,  # other directions at every frame
+        forces="exact",
     )
-    made = {
-        mode: label(system, regions, replace(level, forces=mode)) for mode in ("exact", "mp2", "directional")
-    }
-    return ThreeLabels(settings, **made)
+    low: list[Label] = []
+    exact: list[Label] = []
+    mp2: list[Label] = []
+    miss = 0.0
+    for frame in range(settings.first, settings.last):
+        whole = run.system.with_positions(run.positions[frame])
+        system = cut_cluster(whole, np.array(ATOMS), settings.cluster_bohr).system
+        regions = Partition.select(system, qm=ATOMS, charge=0, cores=[list(CORE)])
+        starts: list[Restart] = []
+        exact.append(label(system, regions, level, on_restart=starts.append))
+        modes = {"low": replace(level, core=None, n_occupied=None, forces="low")}
+        modes["mp2"] = replace(level, forces="mp2")
+        made = {name: label(system, regions, mode, density=starts[0]) for name, mode in modes.items()}
+        low.append(made["low"])
+        mp2.append(made["mp2"])
+        if frame == settings.first:
+            slow = label(system, regions, replace(level, forces="directional"), density=starts[0])
+            assert slow.directions is not None
+            assert slow.slopes is not None
+            miss = float(np.abs(slow.slopes - _projections(exact[-1], slow.directions)).max())
+    return Labelled(settings, run.stage.run, tuple(low), tuple(exact), tuple(mp2), miss)
 
 
-def learn(settings: LearnStage, run: MethanolRun, *labels: ThreeLabels) -> Learned:
-    """Fit the low level, transfer it in the mode, and measure both on the labels that were held out.
-
-    The first ``settings.labels`` are learned from. The low-level potential sees the same frames.
-    """
-    seen, unseen = labels[: settings.labels], labels[settings.labels :]
-    blocks = [one.stage.run for one in seen]
+def fit(settings: FitStage, run: MethanolRun, *labels: Labelled) -> Fitted:
+    """Fit a low-level potential to all labels that may be learned from."""
     baseline = LigandForceField.from_system(openmm.XmlSerializer.deserialize(run.forces), ATOMS)
-    low = Dataset.from_labels([one.directional for one in seen], which="low", blocks=blocks)
-    first = train_member(low, settings.fit, settings.member, baseline)
-    high = {
-        "energies": lambda: Dataset.from_labels([one.exact for one in seen], accept_forces=()),
-        "slopes": lambda: Dataset.from_labels([one.directional for one in seen]),
-        "mp2": lambda: Dataset.from_labels([one.mp2 for one in seen], accept_forces=("energy", "MP2")),
-        "exact": lambda: Dataset.from_labels([one.exact for one in seen]),
-    }[settings.mode]()
-    moved = transfer_member(first.potential, high, low, settings.transfer, settings.member)
-    test = Dataset.from_labels([one.exact for one in unseen])
-    return Learned(settings, _errors(first, test), _errors(moved, test))
+    return train_member(_low(_in_turn(labels)), settings.fit, settings.member, baseline)
 
 
-def _errors(fit: Fitted, test: Dataset) -> Accuracy:
-    return accuracy(Committee((fit.stored,)), test)
+def learn(settings: LearnStage, first: Fitted, *labels: Labelled) -> Learned:
+    """Transfer a low-level fit in the mode, and measure it on the last parts, which nothing has seen.
+
+    It learns from the first ``settings.labels`` of the others, drawn from all runs in turn, and rehearses
+    what the fit has learned from.
+    """
+    known, unseen = _in_turn(labels[: -settings.held_out]), _in_turn(labels[-settings.held_out :])
+    seen = known[: settings.labels]
+    exact, mp2 = [frame.exact for frame in seen], [frame.mp2 for frame in seen]
+    sloped = [_sloped(one, settings.n_directions, seed=i) for i, one in enumerate(exact)]
+    made = {"energies": exact, "slopes": sloped, "mp2": mp2, "exact": exact}[settings.mode]
+    accepted = {"energies": (), "mp2": ("energy", "MP2")}.get(settings.mode, ("energy",))
+    high = Dataset.from_labels(made, blocks=[frame.run for frame in seen], accept_forces=accepted)
+    before = Potential.from_stored(first.stored)
+    after = transfer_member(before, high, _low(known), settings.transfer, settings.member)
+    test = Dataset.from_labels([frame.exact for frame in unseen])
+    return Learned(settings, *(accuracy(Committee((one.stored,)), test) for one in (first, after)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Three labels of one geometry, and the run it is of."""
+
+    run: int
+    low: Label
+    exact: Label
+    mp2: Label
+
+
+def _in_turn(parts: Sequence[Labelled]) -> list[_Frame]:
+    """Frames of all runs: the first of each run, the second of each, and so on."""
+    placed = [
+        (part.stage.first + i, part.run, _Frame(part.run, *three))
+        for part in parts
+        for i, three in enumerate(zip(part.low, part.exact, part.mp2, strict=True))
+    ]
+    return [frame for _, _, frame in sorted(placed, key=lambda one: one[:2])]
+
+
+def _low(frames: Sequence[_Frame]) -> Dataset:
+    return Dataset.from_labels([f.low for f in frames], which="low", blocks=[f.run for f in frames])
+
+
+def _sloped(exact: Label, count: int, seed: int) -> Label:
+    """The label as `Level(forces="directional")` makes it, its slopes projections of the exact forces.
+
+    That is the same number within the error of differences (see `Labelled`), for a sixteenth of the time.
+    """
+    directions = random_directions(count, len(exact.qm_numbers), seed)
+    return replace(
+        exact,
+        level=replace(exact.level, forces="directional", n_directions=count, direction_seed=seed),
+        forces_qm=None,
+        forces_mm=None,
+        force_level="none",
+        directions=directions,
+        slopes=_projections(exact, directions),
+        slope_errors=np.zeros(count),
+    )
+
+
+def _projections(exact: Label, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    assert exact.forces_qm is not None
+    return -np.einsum("kix,ix->k", directions, exact.forces_qm)
 
 
 def _force_field() -> str:

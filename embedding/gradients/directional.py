@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DirectionalSlopes", "directional_slopes"]
+__all__ = ["DirectionalSlopes", "directional_slopes", "random_directions"]
 
 Matrix = NDArray[np.float64]
 
@@ -48,8 +48,7 @@ def directional_slopes(
         ``slopes`` are dE/ds, so ``-(forces * direction).sum()``; ``errors`` are a third of the change
         from step 2h to h, an upper estimate of the error of the smaller step, not of the result.
     """
-    vectors = np.random.default_rng(seed).normal(size=(count, *positions.shape))
-    vectors /= np.linalg.norm(vectors, axis=(1, 2), keepdims=True)
+    vectors = random_directions(count, len(positions), seed)
     found, errors = np.empty(count), np.empty(count)
     for index, vector in enumerate(vectors):
         narrow, wide = (
@@ -59,3 +58,10 @@ def directional_slopes(
         found[index] = narrow + (narrow - wide) / 3
         errors[index] = abs(narrow - wide) / 3
     return DirectionalSlopes(vectors, found, errors)
+
+
+def random_directions(count: int, atoms: int, seed: int) -> Matrix:
+    """Draw vectors of norm 1, uniform on the sphere in ``3 * atoms`` dimensions: ``(count, atoms, 3)``."""
+    vectors = np.random.default_rng(seed).normal(size=(count, atoms, 3))
+    unit: Matrix = vectors / np.linalg.norm(vectors, axis=(1, 2), keepdims=True)
+    return unit

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 HERE = Path(__file__).resolve().parent
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -21,6 +22,7 @@ from pocket_sampling import SYSTEMS  # noqa: E402
 from pocket_tasks import Plan, labelling  # noqa: E402
 
 from drupe.errors import DrupeError  # noqa: E402
+from drupe.freeenergy.progress import Progress  # noqa: E402
 from drupe.freeenergy.runner import Node, run_graph  # noqa: E402
 from drupe.hardware.engine import LocalEngine  # noqa: E402
 from drupe.store import Row, Store  # noqa: E402
@@ -28,28 +30,13 @@ from drupe.store import Row, Store  # noqa: E402
 TIME_LIMIT_S = 6 * 3600.0
 
 
-class Lines:
-    """One line for each finished task."""
-
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._left = len(nodes)
-
-    def started(self, node: Node) -> None:
-        """Say nothing: only what is finished counts."""
-
-    def ended(self, node: Node, row: Row, *, reused: bool) -> None:
-        """Say what is finished, how long it took, and how many tasks are left."""
-        self._left -= 1
-        if not reused:
-            print(f"{row.state:6s} {node.name:34s} {row.seconds:8.1f} s  {self._left} left", flush=True)
-
-
 def make(folder: Path, nodes: Sequence[Node], workers: int) -> dict[str, Row]:
     """Run ``nodes`` in the store of ``folder``; what is finished there is not run again."""
     with Store(folder) as store:
         # Each task has one thread: on a busy machine threads that wait for each other lose most.
         engine = LocalEngine(store.scratch, folder / "logs", slots=workers, threads=1)
-        return run_graph(nodes, {}, store, engine, Lines(nodes), timeout_s=TIME_LIMIT_S)
+        with Progress(nodes, workers, Console()) as progress:
+            return run_graph(nodes, {}, store, engine, progress, timeout_s=TIME_LIMIT_S)
 
 
 @click.command()
