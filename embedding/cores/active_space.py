@@ -23,6 +23,7 @@ __all__ = ["casci", "casscf", "check_active_space", "reference_of"]
 
 Matrix = NDArray[np.float64]
 
+_EQUAL = 1e-5  # occupation; those of symmetric pairs differ by what the SCF leaves, about 1e-8
 _LARGEST = 1_000_000  # determinants; NEVPT2 holds their three-particle density too
 
 
@@ -100,7 +101,7 @@ def reference_of(hamiltonian: EmbeddedHamiltonian) -> Any:
 def _active(
     method: Any, hamiltonian: EmbeddedHamiltonian, options: SolverOptions, *, perturbed: bool
 ) -> Solution:
-    from pyscf import mrpt
+    from pyscf import mcscf, mrpt
 
     n = hamiltonian.n_occupied
     check_active_space(options.active_space, n, len(hamiltonian.h))
@@ -114,7 +115,10 @@ def _active(
     solver.fcisolver.max_cycle = max(options.max_cycles, 200)
     if hasattr(solver, "max_cycle_macro"):
         solver.conv_tol, solver.max_cycle_macro = options.tolerance, options.max_cycles
-    energy = solver.kernel(_natural_orbitals(mean_field, n))[0]
+    start, occupations = _natural_orbitals(mean_field, n)
+    if method is mcscf.CASCI:
+        _check_edges(occupations, n - electrons // 2, n - electrons // 2 + orbitals, options.active_space)
+    energy = solver.kernel(start)[0]
     if not solver.converged or not np.isfinite(energy):
         raise ConvergenceError(
             f"the active space ({electrons}, {orbitals}) of a core did not converge in {options.max_cycles} "
@@ -131,7 +135,7 @@ def _active(
     return Solution(float(energy) + hamiltonian.constant, mean_field.e_tot + hamiltonian.constant)
 
 
-def _natural_orbitals(mean_field: Any, n_occupied: int) -> Matrix:
+def _natural_orbitals(mean_field: Any, n_occupied: int) -> tuple[Matrix, NDArray[np.float64]]:
     """Occupied, then virtual MP2 natural orbitals, each by falling occupation: active ones in the middle."""
     from pyscf import mp
 
@@ -139,8 +143,22 @@ def _natural_orbitals(mean_field: Any, n_occupied: int) -> Matrix:
     perturbation.verbose = 0
     perturbation.kernel()
     density = perturbation.make_rdm1()
-    blocks = []
+    blocks, occupations = [], []
     for part in (slice(None, n_occupied), slice(n_occupied, None)):
-        _, vectors = np.linalg.eigh(density[part, part])
+        values, vectors = np.linalg.eigh(density[part, part])
         blocks.append(mean_field.mo_coeff[:, part] @ vectors[:, ::-1])
-    return np.hstack(blocks)
+        occupations.append(values[::-1])
+    return np.hstack(blocks), np.concatenate(occupations)
+
+
+def _check_edges(
+    occupations: NDArray[np.float64], first: int, end: int, active_space: tuple[int, int]
+) -> None:
+    """Refuse active orbitals that are one part of a set of equal occupation: which part is arbitrary."""
+    for edge in (first, end):
+        if 0 < edge < len(occupations) and abs(occupations[edge - 1] - occupations[edge]) < _EQUAL:
+            raise InputError(
+                f"the active space {active_space} of a core splits natural orbitals of equal occupation "
+                f"({occupations[edge]:.6f}): the CASCI energy would depend on how they happen to be turned",
+                remedy="take all of them in, or none; or optimise the orbitals with CASSCF",
+            )

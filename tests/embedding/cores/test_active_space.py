@@ -54,6 +54,15 @@ def test_casci_takes_mp2_natural_orbitals():
     assert with_rest.energy == pytest.approx(wanted.e_tot + mrpt.NEVPT(wanted).kernel(), abs=1e-6)
 
 
+def test_an_active_space_does_not_split_a_degenerate_pair():
+    mol = gto.M(atom="N 0 0 0; C 0 0 1.16; H 0 0 2.23", basis="6-31g", verbose=0)
+    whole = hamiltonian_of(mol, scf.RHF(mol).run(conv_tol=1e-11).mo_coeff)
+    for split in ((2, 2), (4, 3)):
+        with pytest.raises(InputError, match="splits natural orbitals of equal occupation"):
+            solve(whole, "CASCI", active_space=split)
+    assert solve(whole, "CASCI", active_space=(4, 4)).correlation < -0.02
+
+
 def test_a_full_active_space_is_full_ci():
     mol = gto.M(atom="O 0 0 .117; H 0 .757 -.470; H 0 -.757 -.470", basis="sto-3g", verbose=0)
     mean_field = scf.RHF(mol).run(conv_tol=1e-12)
