@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from drupe.errors import InputError
 from drupe.mlp.reading import ACCEPTED, LabelLike, check_labels, force_kind, level_of, padded_slopes
 from drupe.records import content_key, frozen, record_key, register
+from drupe.units import ev
 
 __all__ = ["Dataset", "LabelLike"]
 
 _FAR_AWAY = 1e4  # bohr; where padded charges (of zero) are put
 # e; fixed charges of a whole molecule miss a whole number by rounding only (2e-3 in shipped AM1-BCC files)
 _WHOLE = 1e-2
+_ABSURD = 20 * ev  # hartree per atom
 _UNIT = 1e-8  # of a direction's norm
-_MASKS = ("has_energy", "has_forces_qm", "has_forces_mm", "has_slopes")
+_MASKS = ("has_energy", "has_energy_low", "has_forces_qm", "has_forces_mm", "has_slopes")
+_COUNTED = ("has_energy", "has_forces_qm", "has_forces_mm", "has_slopes")
 
 
 def _own_forces_only(fields: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +45,12 @@ def _own_forces_only(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@register(version=2, upgrades={1: _own_forces_only})
+def _with_low_energies(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 had both energies of every label."""
+    return {**fields, "has_energy_low": np.ones(len(fields["energy"]), bool)}
+
+
+@register(version=3, upgrades={1: _own_forces_only, 2: _with_low_energies})
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames of one molecule in surroundings of point charges.
@@ -61,6 +69,7 @@ class Dataset:
     forces_qm        ``(frames, qm, 3)``     hartree/bohr   only where ``has_forces_qm``
     forces_mm        ``(frames, mm, 3)``     hartree/bohr   only where ``has_forces_mm``
     has_energy       ``(frames,)``           --             a frame without energy is masked
+    has_energy_low   ``(frames,)``           --
     has_forces_qm    ``(frames,)``           --
     has_forces_mm    ``(frames,)``           --
     blocks           ``(frames,)``           --             number of the stretch of trajectory
@@ -85,6 +94,7 @@ class Dataset:
     forces_qm: NDArray[np.float64]
     forces_mm: NDArray[np.float64]
     has_energy: NDArray[np.bool_]
+    has_energy_low: NDArray[np.bool_]
     has_forces_qm: NDArray[np.bool_]
     has_forces_mm: NDArray[np.bool_]
     blocks: NDArray[np.int64]
@@ -154,8 +164,9 @@ class Dataset:
         Raises
         ------
         InputError
-            If there are fewer than two labels, levels or atoms differ, a number is not finite, a
-            geometry comes twice, or ``accept_forces`` names something else.
+            If there are fewer than two labels, levels or atoms differ, a number is not finite, an energy
+            is more than 20 eV per atom away from the others, a geometry comes twice, or ``accept_forces``
+            names something else.
         """
         items = list(labels)
         if len(items) < 2:
@@ -193,16 +204,19 @@ class Dataset:
                 data["forces_qm"][i] = label.forces_qm
             if label.forces_mm is not None and kinds[i] != "nothing":
                 data["forces_mm"][i, : counts[i]] = label.forces_mm
-        energy_low = np.array([label.energy_low for label in items], dtype=np.float64)
-        chosen = energy_low if which == "low" else np.array([label.energy for label in items])
+        energy_low = _known([label.energy_low for label in items])
+        chosen = energy_low if which == "low" else _known([label.energy for label in items])
+        has_energy = ~np.isnan(chosen)
+        _check_offsets(chosen[has_energy], np.flatnonzero(has_energy), qm)
         read = np.array([kind != "nothing" for kind in kinds])
         made = cls(
             numbers=items[0].qm_numbers,
             fixed_charges=items[0].qm_fixed_charges,
             mm_counts=counts,
-            energy=chosen,
-            energy_low=energy_low,
-            has_energy=np.ones(frames, bool),
+            energy=np.where(has_energy, chosen, 0.0),
+            energy_low=np.where(np.isnan(energy_low), 0.0, energy_low),
+            has_energy=has_energy,
+            has_energy_low=~np.isnan(energy_low),
             has_forces_qm=read & np.array([label.forces_qm is not None for label in items]),
             has_forces_mm=read & np.array([label.forces_mm is not None for label in items]),
             blocks=np.zeros(frames, np.int64) if blocks is None else np.array(blocks),
@@ -212,6 +226,11 @@ class Dataset:
             **data,
         )
         made._check_values()
+        if not any(getattr(made, name).any() for name in _COUNTED):
+            raise InputError(
+                f"none of the {frames} labels has an energy, a force or a slope of the level asked for",
+                remedy='look at which="low" or "high", and at the names of the columns that were read',
+            )
         return made
 
     @property
@@ -222,8 +241,8 @@ class Dataset:
     @property
     def summary(self) -> str:
         """What was read, in words."""
-        counts = [int(getattr(self, name).sum()) for name in _MASKS]
-        told = "{} energies, {} QM forces, {} MM forces, {} slopes read".format(*counts)
+        counts = [int(getattr(self, name).sum()) for name in _COUNTED]
+        told = "{:,} energies, {:,} QM forces, {:,} MM forces, {:,} slopes read".format(*counts)
         replaced = self.forces_of.count("MP2")
         return f"{told}; forces of {replaced} labels are MP2's" if replaced else told
 
@@ -322,3 +341,27 @@ class Dataset:
                     remedy="give each snapshot once: a copy would make errors look smaller than they are",
                 )
             seen[key] = i
+
+
+def _known(energies: Sequence[float | None]) -> NDArray[np.float64]:
+    """Energies with nan for those that a source does not have; one that is not a number is refused."""
+    for i, energy in enumerate(energies):
+        if energy is not None and not np.isfinite(energy):
+            raise InputError(
+                f"energy of label {i} is not a finite number",
+                remedy="leave this label out, or compute it again",
+            )
+    return np.array([np.nan if energy is None else energy for energy in energies], dtype=np.float64)
+
+
+def _check_offsets(energies: NDArray[np.float64], labels: NDArray[np.int64], atoms: int) -> None:
+    """Refuse energies of another zero or unit: one molecule has one composition, so one element baseline."""
+    if not len(energies):
+        return
+    off = np.abs(energies - np.median(energies)) / atoms
+    worst = int(np.argmax(off))
+    if off[worst] > _ABSURD:
+        raise InputError(
+            f"energy of label {labels[worst]} is {off[worst] / ev:.0f} eV per atom away from the others",
+            remedy="look at its units and level: all energies of a data set share one zero, in hartree",
+        )

@@ -22,9 +22,9 @@ class LabelLike(Protocol):
     @property
     def level(self) -> Any: ...  # noqa: D102
     @property
-    def energy(self) -> float: ...  # noqa: D102
+    def energy(self) -> float | None: ...  # noqa: D102
     @property
-    def energy_low(self) -> float: ...  # noqa: D102
+    def energy_low(self) -> float | None: ...  # noqa: D102
     @property
     def forces_of(self) -> str: ...  # noqa: D102
     @property

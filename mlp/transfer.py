@@ -331,3 +331,9 @@ def _check(potential: Potential, high: Dataset, low: Dataset) -> None:
             f"{int(high.has_energy.sum())} high-level energies are too few to transfer to",
             remedy="compute core corrections for at least two snapshots; about seven are a useful start",
         )
+    lost = int((high.has_energy & ~high.has_energy_low).sum())
+    if lost:
+        raise InputError(
+            f"{lost} of the high-level labels do not say their low-level energy",
+            remedy="give both energies of these frames: the difference is what is learned",
+        )

@@ -1,0 +1,276 @@
+"""Frames for a data set from arrays or extended xyz files: in any units named, out hartree, bohr, e.
+
+A frame has the fields of a label that `Dataset.from_labels` reads. What a source does not have is None: it
+is masked, never zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.errors import InputError
+from drupe.records import frozen
+from drupe.units import angstrom, ev
+
+__all__ = ["Frame", "frames_of_arrays", "frames_of_extxyz"]
+
+Matrix = NDArray[np.float64]
+
+_FORCE = ev / angstrom
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One label as plain numbers.
+
+    ====================  ==============  ============  ==========================================
+    field                 shape           unit          note
+    ====================  ==============  ============  ==========================================
+    level                 text                          name of the level of the energies
+    qm_numbers            ``(qm,)``       --            atomic numbers
+    qm_positions          ``(qm, 3)``     bohr
+    energy                scalar          hartree       None if unknown
+    energy_low            scalar          hartree       before core corrections; None if unknown
+    forces_qm             ``(qm, 3)``     hartree/bohr  of that energy; None if unknown
+    qm_fixed_charges      ``(qm,)``       e             MM charges of these atoms
+    mm_positions          ``(mm, 3)``     bohr
+    mm_charges            ``(mm,)``       e
+    forces_mm             ``(mm, 3)``     hartree/bohr  of that energy; None if unknown
+    directions            ``(k, qm, 3)``  --            of norm 1; None without slopes
+    slopes, slope_errors  ``(k,)``        hartree/bohr  d ``energy`` / ds
+    ====================  ==============  ============  ==========================================
+    """
+
+    level: str
+    qm_numbers: NDArray[np.int64]
+    qm_positions: Matrix
+    energy: float | None
+    forces_qm: Matrix | None
+    qm_fixed_charges: Matrix
+    mm_positions: Matrix
+    mm_charges: Matrix
+    forces_mm: Matrix | None = None
+    energy_low: float | None = None
+    directions: Matrix | None = None
+    slopes: Matrix | None = None
+    slope_errors: Matrix | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
+        n_qm, n_mm = len(self.qm_numbers), len(self.mm_charges)
+        n_slopes = 0 if self.directions is None else len(self.directions)
+        shapes = {
+            "qm_positions": (n_qm, 3),
+            "forces_qm": (n_qm, 3),
+            "qm_fixed_charges": (n_qm,),
+            "mm_positions": (n_mm, 3),
+            "mm_charges": (n_mm,),
+            "forces_mm": (n_mm, 3),
+            "directions": (n_slopes, n_qm, 3),
+            "slopes": (n_slopes,),
+            "slope_errors": (n_slopes,),
+        }
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if np.shape(value) != shape:
+                raise InputError(
+                    f"{name} of a frame has shape {np.shape(value)}, wanted {shape}",
+                    remedy="give one row per atom, charge or direction",
+                )
+            object.__setattr__(self, name, frozen(value, np.float64))
+
+    @property
+    def forces_of(self) -> str:
+        """Forces of a frame are those of its energy."""
+        return "nothing" if self.forces_qm is None and self.forces_mm is None else "energy"
+
+
+def frames_of_arrays(
+    numbers: NDArray[np.int64],
+    positions: Matrix,
+    *,
+    level: str,
+    energies: Sequence[float | None] | Matrix | None = None,
+    forces: Sequence[Matrix | None] | Matrix | None = None,
+    fixed_charges: Matrix | None = None,
+    mm_positions: Sequence[Matrix] | None = None,
+    mm_charges: Sequence[Matrix] | None = None,
+    mm_forces: Sequence[Matrix | None] | None = None,
+) -> list[Frame]:
+    """Frames of one molecule from arrays in atomic units.
+
+    Parameters
+    ----------
+    numbers, positions
+        Atomic numbers ``(qm,)`` and ``(frames, qm, 3)`` in bohr.
+    level
+        Name of the level of the energies.
+    energies, forces
+        ``(frames,)`` hartree and ``(frames, qm, 3)`` hartree/bohr; None, or None for a frame, if unknown.
+    fixed_charges
+        MM charges of these atoms, ``(qm,)`` e; None for a molecule without surroundings.
+    mm_positions, mm_charges, mm_forces
+        One entry per frame: ``(mm, 3)`` bohr, ``(mm,)`` e, ``(mm, 3)`` hartree/bohr.
+
+    Raises
+    ------
+    InputError
+        If the numbers of frames differ, or charges surround a molecule without fixed charges.
+    """
+    count = len(positions)
+    given = {
+        "energies": energies,
+        "forces": forces,
+        "mm_positions": mm_positions,
+        "mm_charges": mm_charges,
+        "mm_forces": mm_forces,
+    }
+    for name, value in given.items():
+        if value is not None and len(value) != count:
+            raise InputError(
+                f"{name} has {len(value)} entries for {count} frames", remedy="give one entry per frame"
+            )
+    if (mm_positions is None) != (mm_charges is None) or (mm_charges is not None and fixed_charges is None):
+        raise InputError(
+            "surroundings need positions, charges and the fixed charges of the molecule; some of these are missing",
+            remedy="give mm_positions, mm_charges and fixed_charges together",
+        )
+    own = np.zeros(len(numbers)) if fixed_charges is None else fixed_charges
+
+    def of(values: Any, i: int, otherwise: Any = None) -> Any:
+        return otherwise if values is None else values[i]
+
+    return [
+        Frame(
+            level=level,
+            qm_numbers=np.asarray(numbers),
+            qm_positions=positions[i],
+            energy=None if of(energies, i) is None else float(of(energies, i)),
+            forces_qm=of(forces, i),
+            qm_fixed_charges=own,
+            mm_positions=of(mm_positions, i, np.zeros((0, 3))),
+            mm_charges=of(mm_charges, i, np.zeros(0)),
+            forces_mm=of(mm_forces, i),
+        )
+        for i in range(count)
+    ]
+
+
+def frames_of_extxyz(
+    path: str | Path,
+    *,
+    level: str | None = None,
+    energy: str = "REF_energy",
+    energy_low: str = "LOW_energy",
+    forces: str = "REF_forces",
+    fixed_charges: str = "q_mm",
+    surroundings: str | Path | None = None,
+) -> list[Frame]:
+    """Frames of an extended xyz file in eV and angstrom, such as ``drupe label`` writes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    level
+        Name of the level of the energies; None takes functional, basis and core from the headers.
+    energy, energy_low, forces, fixed_charges
+        Names of the energies in the header (with and before core corrections), and of the columns; what
+        a frame lacks is unknown.
+    surroundings
+        The ``.npz`` beside it with positions, charges and forces of the MM atoms, where there is one; its
+        entries are found by the ``frame`` of the header.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, neither energy nor forces are found in any frame, the level is not known, or
+        surroundings are missing for a frame.
+    """
+    from ase.io import read
+
+    try:
+        found = read(str(path), index=":", format="extxyz")
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise InputError(
+            f"{path} cannot be read as extended xyz ({error})", remedy="give a file of whole frames"
+        ) from error
+    outside = None if surroundings is None else _surroundings(Path(surroundings))
+    names = _Names(energy, energy_low, forces, fixed_charges)
+    frames = [_frame_of(atoms, level, names, outside) for atoms in found]
+    if all(one.energy is None and one.forces_qm is None for one in frames):
+        raise InputError(
+            f"none of the {len(frames)} frames of {path} has {energy} or {forces}",
+            remedy="name the energy and the columns of forces that the file has",
+        )
+    return frames
+
+
+class _Names(NamedTuple):
+    energy: str
+    energy_low: str
+    forces: str
+    fixed_charges: str
+
+
+def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str, Matrix] | None) -> Frame:
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    info, columns = dict(atoms.info), dict(atoms.arrays)
+    if atoms.calc is not None:  # ASE takes the names "energy" and "forces" away into a calculator
+        for name, where in (("energy", info), ("forces", columns)):
+            try:
+                where[name] = atoms.calc.get_property(name, atoms)
+            except PropertyNotImplementedError:
+                continue
+    name = level or ""
+    if not name:
+        parts = [info.get(part) for part in ("functional", "basis", "core")]
+        if None in parts:
+            raise InputError(
+                f"the headers do not name functional, basis and core ({sorted(info)})",
+                remedy="give the level's name",
+            )
+        name = "/".join(str(part) for part in parts)
+    own = columns.get(names.fixed_charges, np.zeros(len(atoms)))
+    points, charges, on_mm = np.zeros((0, 3)), np.zeros(0), None
+    if outside is not None:
+        frame = str(info.get("frame"))
+        if f"{frame}/positions" not in outside:
+            raise InputError(
+                f"the surroundings of frame {frame} are not in the .npz file",
+                remedy="give the file that was written with this one",
+            )
+        points, charges = outside[f"{frame}/positions"] * angstrom, outside[f"{frame}/charges"]
+        on_mm = outside.get(f"{frame}/forces")
+    return Frame(
+        level=name,
+        qm_numbers=atoms.numbers,
+        qm_positions=atoms.positions * angstrom,
+        energy=_hartree(info.get(names.energy)),
+        energy_low=_hartree(info.get(names.energy_low)),
+        forces_qm=columns[names.forces] * _FORCE if names.forces in columns else None,
+        qm_fixed_charges=own,
+        mm_positions=points,
+        mm_charges=charges,
+        # Forces on the charges are of the same energy as those on the atoms.
+        forces_mm=on_mm * _FORCE if on_mm is not None and names.forces in columns else None,
+    )
+
+
+def _hartree(energy: Any) -> float | None:
+    return None if energy is None else float(energy) * ev
+
+
+def _surroundings(path: Path) -> Mapping[str, Matrix]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error})", remedy="give the .npz of MM arrays") from error

@@ -1,0 +1,114 @@
+"""Data sets from arrays and from the files that labels are exported to."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from drupe.embedding import Level, MolecularSystem, Partition, label
+from drupe.embedding.export import write_extxyz, write_mm_arrays
+from drupe.errors import InputError
+from drupe.mlp import Dataset, TransferSpec
+from drupe.mlp.potential import Potential
+from drupe.mlp.sources import frames_of_arrays, frames_of_extxyz
+from drupe.mlp.transfer import transfer_member
+from drupe.units import angstrom, ev
+
+
+@pytest.fixture(scope="module")
+def water_labels():
+    """Three labels of water with a core and its exact forces, beside one charge."""
+    level = Level("LDA,VWN", "STO-3G", grid=0, core="MP2", virtual_shells=None, forces="exact")
+    made = []
+    for i in range(3):
+        places = angstrom * np.array(
+            [[0, 0, 0.12], [0, 0.76 + 0.01 * i, -0.47], [0, -0.76, -0.47], [0.4, 2.6, 0.3]]
+        )
+        charges = np.array([-0.8, 0.4, 0.4, 1.0])
+        system = MolecularSystem.from_atoms(np.array([8, 1, 1, 11]), places, charges, [(0, 1), (0, 2)])
+        regions = Partition.select(system, qm=[0, 1, 2], charge=0, cores=[[0, 1, 2]])
+        made.append(label(system, regions, level))
+    return made
+
+
+NUMBERS = np.array([8, 1, 1])
+PLACES = np.random.default_rng(3).normal(size=(4, 3, 3))
+
+
+def test_what_an_array_lacks_is_masked():
+    forces = [None, *np.ones((3, 3, 3))]
+    frames = frames_of_arrays(
+        NUMBERS, PLACES, level="known", energies=[-1.0, None, -1.1, -1.2], forces=forces
+    )
+    data = Dataset.from_labels(frames)
+    assert data.has_energy.tolist() == [True, False, True, True]
+    assert data.has_forces_qm.tolist() == [False, True, True, True]
+    assert not data.has_energy_low.any()
+    assert data.summary == "3 energies, 3 QM forces, 0 MM forces, 0 slopes read"
+    assert (data.mm_counts == 0).all()
+
+
+def test_an_exported_label_comes_back(water_labels, tmp_path):
+    named = [(f"frame-{i}", one) for i, one in enumerate(water_labels)]
+    write_extxyz(tmp_path / "labels.extxyz", named)
+    write_mm_arrays(tmp_path / "labels-mm.npz", named)
+    frames = frames_of_extxyz(tmp_path / "labels.extxyz", surroundings=tmp_path / "labels-mm.npz")
+    found, wanted = Dataset.from_labels(frames), Dataset.from_labels(water_labels)
+    # 1e-7: an extended xyz file has eight decimals.
+    for name in ("positions", "mm_positions", "mm_charges", "energy", "energy_low", "forces_qm", "forces_mm"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), atol=1e-7)
+    assert found.fixed_charges == pytest.approx(wanted.fixed_charges)
+    assert found.has_forces_mm.all()
+    low = frames_of_extxyz(tmp_path / "labels.extxyz", energy="LOW_energy", forces="LOW_forces", level="PBE")
+    assert [one.forces_qm for one in low] == [None] * len(low)
+    assert low[0].energy == pytest.approx(water_labels[0].energy_low, abs=1e-7)
+
+
+def test_files_that_lack_something_are_refused(water_labels, tmp_path):
+    named = [(f"frame-{i}", one) for i, one in enumerate(water_labels)]
+    path = tmp_path / "labels.extxyz"
+    write_extxyz(path, named)
+    with pytest.raises(InputError, match="has energy_of_nothing or forces_of_nothing"):
+        frames_of_extxyz(path, energy="energy_of_nothing", forces="forces_of_nothing")
+    write_mm_arrays(tmp_path / "other.npz", named[:1])
+    with pytest.raises(InputError, match="surroundings of frame frame-1"):
+        frames_of_extxyz(path, surroundings=tmp_path / "other.npz")
+    path.write_text("3\nno header\n")
+    with pytest.raises(InputError, match="cannot be read as extended xyz"):
+        frames_of_extxyz(path)
+    bare = tmp_path / "bare.extxyz"
+    bare.write_text("2\nProperties=species:S:1:pos:R:3 energy=-1.0\nH 0 0 0\nH 0 0 0.7\n")
+    with pytest.raises(InputError, match="do not name functional, basis and core"):
+        frames_of_extxyz(bare)
+    (one,) = frames_of_extxyz(bare, level="known", energy="energy")
+    assert one.energy == pytest.approx(-1.0 * ev)
+    assert one.qm_positions[1, 2] == pytest.approx(0.7 * angstrom)
+
+
+@pytest.mark.parametrize(("unit", "allowed"), [(1.0, True), (1 / ev, False)])
+def test_an_energy_in_another_unit_is_refused(unit, allowed):
+    energies = [-76.1, -76.2, -76.15, -76.12 * unit]
+    frames = frames_of_arrays(NUMBERS, PLACES, level="known", energies=energies)
+    if allowed:
+        assert Dataset.from_labels(frames).has_energy.all()
+    else:
+        with pytest.raises(InputError, match="energy of label 3 is .* eV per atom away"):
+            Dataset.from_labels(frames)
+
+
+def test_nothing_to_learn_is_refused():
+    with pytest.raises(InputError, match="none of the 4 labels has an energy"):
+        Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, level="known"))
+
+
+def test_a_transfer_needs_both_energies(low_data, low_fits):
+    high = dataclasses.replace(low_data, has_energy_low=np.zeros(low_data.n_frames, bool))
+    with pytest.raises(InputError, match="do not say their low-level energy"):
+        transfer_member(Potential.from_stored(low_fits[0].stored), high, low_data, TransferSpec(steps=2))
+
+
+def test_charges_need_fixed_charges():
+    with pytest.raises(InputError, match="need positions, charges and the fixed"):
+        frames_of_arrays(NUMBERS, PLACES, level="known", mm_charges=[np.zeros(1)] * 4)
+    with pytest.raises(InputError, match="3 entries for 4 frames"):
+        frames_of_arrays(NUMBERS, PLACES, level="known", energies=[0.0] * 3)
