@@ -138,7 +138,7 @@ def frames_of_arrays(
             )
     if (mm_positions is None) != (mm_charges is None) or (mm_charges is not None and fixed_charges is None):
         raise InputError(
-            "surroundings need positions, charges and the fixed charges of the molecule; some of these are missing",
+            "surroundings need positions, charges and the fixed charges of the molecule; some are missing",
             remedy="give mm_positions, mm_charges and fixed_charges together",
         )
     own = np.zeros(len(numbers)) if fixed_charges is None else fixed_charges
