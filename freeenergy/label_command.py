@@ -13,6 +13,7 @@ from drupe.embedding.labeling import Label
 from drupe.errors import MachineError
 from drupe.freeenergy.label_config import LabelConfig
 from drupe.freeenergy.label_run import Job, prepare_labels
+from drupe.freeenergy.label_structure import keep_built
 from drupe.freeenergy.progress import Progress
 from drupe.freeenergy.runner import read_result, run_graph
 from drupe.freeenergy.workflow import engine_for, slots_for
@@ -46,12 +47,14 @@ def run_labels(config: LabelConfig, input_file: Path, folder: Path, console: Con
     InputError, MachineError
         Before anything is written, if the input or the machine cannot do it.
     """
-    job = prepare_labels(config, input_file.resolve().parent)
+    job = prepare_labels(config, input_file.resolve().parent, folder)
     slots_for(config)
     with Store(folder) as store:
         shutil.copyfile(input_file, store.scratch / "campaign.toml")
         (store.scratch / "campaign.toml").replace(folder / "campaign.toml")
         store.keep_fact("trajectories", _files(job))
+        if job.built is not None:
+            keep_built(job.built, job.subject.system, store)
         engine, placed = engine_for(config, store)
         console.print(
             f"labels {config.name}: {len(job.nodes)} frames, {placed}, folder {folder}", soft_wrap=True

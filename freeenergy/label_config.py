@@ -31,7 +31,10 @@ DIMENSIONLESS: Final = frozenset({"gradient_tolerance"})
 
 
 class StructureTable(Table):
-    """Files of the structure, as `drupe.embedding.structures.structure.read_structure` takes them."""
+    """Files of the structure, as `drupe.embedding.structures.structure.read_structure` takes them.
+
+    ``solvent``, ``ph`` and ``padding`` say how a PDB file and its ``ligand`` (SDF) become a complex.
+    """
 
     topology: str
     coordinates: str | None = None
@@ -40,6 +43,22 @@ class StructureTable(Table):
     ligand: str | None = None
     include: str | None = None
     box: Annotated[list[Bohr], Field(min_length=3, max_length=3)] | None = None
+    solvent: Literal["none", "box"] = "none"
+    ph: Annotated[float, Field(ge=0.0, le=14.0, strict=True)] | None = None
+    padding: Bohr | None = None
+
+    @model_validator(mode="after")
+    def _belongs_to_a_complex(self) -> "StructureTable":
+        asked = [name for name in ("ph", "padding") if getattr(self, name) is not None]
+        asked += ["solvent"] if self.solvent != "none" else []
+        if asked and self.ligand is None:
+            raise ValueError(
+                f"{', '.join(sorted(asked))} belongs to a complex that is built: give its protein (.pdb) as "
+                "topology and its ligand (.sdf)"
+            )
+        if self.padding is not None and self.solvent != "box":
+            raise ValueError('padding is the room around the complex in water: set solvent = "box"')
+        return self
 
 
 class TrajectoryTable(Table):
@@ -141,6 +160,18 @@ class LabelConfig(Table):
     level: LevelTable  # type: ignore[valid-type]
     export: ExportTable = ExportTable()
     engine: EngineTable = EngineTable()
+
+    @model_validator(mode="after")
+    def _charges_end(self) -> "LabelConfig":
+        """Refuse here what would be refused after minutes of building the complex."""
+        surroundings = self.level.environment  # type: ignore[attr-defined]
+        if self.structure.ligand is not None and (self.structure.solvent == "box") == (surroundings == "all"):
+            raise ValueError(
+                f"structure.solvent = {self.structure.solvent!r} with level.environment = {surroundings!r}: "
+                'a box of water takes environment = "cluster" with a cluster_radius, or "ewald"; '
+                'a complex without a box takes "all"'
+            )
+        return self
 
     def make_level(self) -> Level:
         """The level of theory asked for.

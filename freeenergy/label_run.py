@@ -8,7 +8,6 @@ that all frames are comparable.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 from drupe.embedding.labeling import Label, check_request
 from drupe.embedding.level import Level
 from drupe.embedding.regions.partition import CoreSpec, Partition
-from drupe.embedding.structures.structure import locate, read_system
+from drupe.embedding.structures.structure import locate
 from drupe.embedding.structures.trajectory import Trajectory
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.label_config import CoreTable, LabelConfig, TrajectoryTable
+from drupe.freeenergy.label_structure import built_key, read_labelled
 from drupe.freeenergy.runner import Node
 from drupe.records import frozen, register
 
@@ -73,14 +73,18 @@ class LabelledFrame:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A labelling run that was found to be possible: its subject, its tasks and its trajectory files."""
+    """A labelling run that was found to be possible: its subject, its tasks and its trajectory files.
+
+    ``built`` names the complex that was built for it; None if the structure was read as it is.
+    """
 
     subject: Subject
     nodes: tuple[Node, ...]
     trajectories: tuple[Trajectory, ...]
+    built: str | None = None
 
 
-def prepare_labels(config: LabelConfig, base: Path) -> Job:
+def prepare_labels(config: LabelConfig, base: Path, folder: Path | None = None) -> Job:
     """Read structure, regions and frames; all that bad input can break, before any writing.
 
     Parameters
@@ -89,6 +93,8 @@ def prepare_labels(config: LabelConfig, base: Path) -> Job:
         The input.
     base
         Folder that relative paths start from.
+    folder
+        Labels folder of an earlier run: a complex that was built there is taken again.
 
     Raises
     ------
@@ -96,7 +102,7 @@ def prepare_labels(config: LabelConfig, base: Path) -> Job:
         If a file, a selection, the level, or a charge and multiplicity is wrong.
     """
     level = config.make_level()
-    system = _read_structure(config, base)
+    system = read_labelled(config.structure, base, folder)
     partition = _select(config, system)
     check_request(system, partition, level)
     if config.trajectory is None:
@@ -109,7 +115,7 @@ def prepare_labels(config: LabelConfig, base: Path) -> Job:
     subject = Subject(system, partition)
     for stage, name in zip(stages, names, strict=True):
         _check_frame(subject, stage, name)
-    return Job(subject, tuple(label_graph(stages, names)), trajectories)
+    return Job(subject, tuple(label_graph(stages, names)), trajectories, built_key(config.structure, base))
 
 
 def label_graph(stages: Sequence[FrameStage], names: Sequence[str]) -> list[Node]:
@@ -143,22 +149,6 @@ def _check_frame(subject: Subject, stage: FrameStage, name: str) -> None:
         subject.partition.check_fits(_put(subject.system, stage))
     except InputError as error:
         raise InputError(f"{name}: {error.found}", remedy=error.remedy) from error
-
-
-def _read_structure(config: LabelConfig, base: Path) -> MolecularSystem:
-    given = config.structure
-
-    def place(path: str | None) -> Path | None:
-        return None if path is None else locate(path, base)
-
-    others: dict[str, Any] = {
-        "parameters": [locate(path, base) for path in given.parameters],
-        "system": place(given.system),
-        "ligand": place(given.ligand),
-        "include": None if given.include is None else base / given.include,
-        "box": None if given.box is None else np.diag(given.box),
-    }
-    return read_system(locate(given.topology, base), place(given.coordinates), **others)
 
 
 def _select(config: LabelConfig, system: MolecularSystem) -> Partition:

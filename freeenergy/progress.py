@@ -1,5 +1,6 @@
 """What is running, how far it is, how long is left: a live table on a terminal, plain lines elsewhere."""
 
+import json
 import threading
 import time
 from collections import defaultdict
@@ -88,8 +89,10 @@ class Progress:
             self._running.pop(node.name, None)
             self._rows[node.name] = row
             self._reused += reused
-        if row.state == "failed":
-            self._console.print(f"failed: {node.name}: {row.error}", style="yellow", markup=False)
+        if row.error is not None:
+            said = json.loads(row.error)
+            line = f"failed: {node.name}: {said['found']} -> {said['remedy']}"
+            self._console.print(line, style="yellow", markup=False, soft_wrap=True)
 
     def seconds_left(self) -> float:
         """About how long the rest takes: measured means of each stage, shared among the slots."""

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from drupe.embedding.structures.charmm_checks import check_parameters, check_psf
 from drupe.embedding.structures.input_files import existing_file, read_text, unreadable
 from drupe.embedding.structures.mechanics import Structure
 from drupe.embedding.structures.openmm_objects import box_of, check_box, nonbonded, read_openmm
 from drupe.embedding.structures.pdb import read_pdb
 from drupe.errors import InputError
+from drupe.units import nanometer
 
 __all__ = ["read_charmm"]
 
@@ -26,6 +29,9 @@ def read_charmm(
 ) -> Structure:
     """Read a CHARMM structure file with parameters: flexible bonds; no cutoff, or PME in a box.
 
+    Urey-Bradley terms, impropers, CMAP, NBFIX, 1-4 parameters and lone pairs are kept. In a box Lennard-Jones
+    ends at the cutoff of PME, without the switching functions of CHARMM.
+
     Parameters
     ----------
     psf
@@ -40,9 +46,11 @@ def read_charmm(
     Raises
     ------
     InputError
-        If a file is missing or unreadable, atom counts differ, a parameter is missing, the field is
-        polarizable, or the box is too small.
+        If a file is missing, cut off or unreadable, atom counts differ, a parameter is missing, the field
+        is polarizable, the box is too small, or the files hold what OpenMM does not carry: see
+        `drupe.embedding.structures.charmm_checks`.
     """
+    import openmm
     from openmm import app, unit
 
     psf_path, crd_path = existing_file(psf), existing_file(coordinates)
@@ -53,44 +61,63 @@ def read_charmm(
             f"the CHARMM parameters are {', '.join(strange) if strange else 'missing'}",
             remedy=f"give the parameter files of {psf_path.name}: {', '.join(sorted(_KINDS))}",
         )
+    check_psf(psf_path)
     try:
-        topology = app.CharmmPsfFile(str(psf_path))
+        molecules = app.CharmmPsfFile(str(psf_path))
     except Exception as error:
         raise unreadable(psf_path, "a CHARMM structure file", error) from error
     try:
         known = app.CharmmParameterSet(*(str(path) for path in files))
     except Exception as error:
         raise unreadable(files[0], "CHARMM parameters (or a file after it)", error) from error
-    if crd_path.suffix.lower() == ".pdb":
-        from_pdb, table = read_pdb(crd_path, elements="optional")
-        vectors = box_of(from_pdb)
-    else:
-        read_text(crd_path, "CHARMM coordinates")
-        try:
-            table = np.asarray(
-                app.CharmmCrdFile(str(crd_path)).positions.value_in_unit(unit.nanometer), float
-            )
-        except Exception as error:
-            raise unreadable(crd_path, "CHARMM coordinates", error) from error
-        vectors = None
+    table, vectors = _coordinates(crd_path)
     if box is not None:
         vectors = _given_box(box)
-    if len(table) != topology.topology.getNumAtoms():
+    if len(table) != len(molecules.atom_list):
         raise InputError(
-            f"{crd_path.name} has {len(table)} atoms, {psf_path.name} has {topology.topology.getNumAtoms()}",
+            f"{crd_path.name} has {len(table)} atoms, {psf_path.name} has {len(molecules.atom_list)}",
             remedy="give the coordinates that belong to this structure file",
         )
     settings = nonbonded(vectors)
     if vectors is not None:
-        topology.setBox(*(unit.Quantity(v, unit.bohr) for v in np.diag(vectors)), *_angles(vectors))
+        molecules.box_vectors = unit.Quantity(
+            [openmm.Vec3(*row) for row in vectors / nanometer], unit.nanometer
+        )
     try:
-        forces = topology.createSystem(known, **settings)
+        forces = molecules.createSystem(known, **settings)
     except Exception as error:
         raise InputError(
             f"{psf_path} does not go with its parameters ({type(error).__name__}: {error})",
             remedy="give all parameter files that the structure was built with",
         ) from error
-    return read_openmm(topology.topology, forces, table, box=vectors)
+    check_parameters(files, known, {atom.type.name for atom in molecules.atom_list})
+    return read_openmm(_topology(molecules), forces, table, box=vectors)
+
+
+def _coordinates(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Positions in nm, and the box (rows, bohr) where the file has one."""
+    from openmm import app, unit
+
+    if path.suffix.lower() == ".pdb":
+        from_pdb, table = read_pdb(path, elements="optional")
+        return table, box_of(from_pdb)
+    read_text(path, "CHARMM coordinates")
+    try:
+        positions = app.CharmmCrdFile(str(path)).positions
+    except Exception as error:
+        raise unreadable(path, "CHARMM coordinates", error) from error
+    return np.asarray(positions.value_in_unit(unit.nanometer), float), None
+
+
+def _topology(molecules: Any) -> Any:
+    """OpenMM's topology with the elements of the atom types: a lone pair has none, not its neighbour's."""
+    from openmm import app
+
+    topology = molecules.topology
+    for atom, given in zip(topology.atoms(), molecules.atom_list, strict=True):
+        number = given.type.atomic_number
+        atom.element = app.Element.getByAtomicNumber(number) if number else None
+    return topology
 
 
 def _given_box(box: ArrayLike) -> NDArray[np.float64]:
@@ -99,12 +126,3 @@ def _given_box(box: ArrayLike) -> NDArray[np.float64]:
         raise InputError(f"the box has shape {vectors.shape}", remedy="pass three row vectors, in bohr")
     check_box(vectors)
     return vectors
-
-
-def _angles(box: NDArray[np.float64]) -> list[object]:
-    """Angles alpha, beta, gamma between the vectors (b, c), (a, c), (a, b)."""
-    from openmm import unit
-
-    unit_rows = box / np.linalg.norm(box, axis=1)[:, None]
-    cosines = [unit_rows[i] @ unit_rows[j] for i, j in ((1, 2), (0, 2), (0, 1))]
-    return [float(np.degrees(np.arccos(c))) * unit.degrees for c in cosines]

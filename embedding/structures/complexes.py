@@ -6,6 +6,9 @@ PDBFixer completes side chains, Modeller adds hydrogens and water.
 
 import io
 import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,7 +80,8 @@ def read_complex(
     if solvent not in (None, "OBC2", "box"):
         raise InputError(f"the solvent {solvent!r} is not known", remedy='use None, "OBC2" or "box"')
     molecule = read_ligand(ligand_sdf)
-    modeller, field = _protein(existing_file(pdb), ph)
+    with _fixed_seed():
+        modeller, field = _protein(existing_file(pdb), ph)
     _refuse_overlap(modeller, molecule)
     ligand = parametrise(molecule, time_limit_s=time_limit_s)
     field.loadFile(io.StringIO(_template(ligand)))
@@ -85,7 +89,8 @@ def read_complex(
     positions = ligand.system.positions / nanometer * unit.nanometer
     modeller.add(openmm_topology(ligand.system), positions)
     if solvent == "box":
-        modeller.addSolvent(field, model="tip3p", padding=padding_nm * unit.nanometer)
+        with _fixed_seed():
+            modeller.addSolvent(field, model="tip3p", padding=padding_nm * unit.nanometer)
     box = box_of(modeller.topology) if solvent == "box" else None
     if box is None:
         modeller.topology.setPeriodicBoxVectors(None)
@@ -96,6 +101,17 @@ def read_complex(
     table = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=np.float64)
     name = "OBC2" if solvent == "OBC2" else None
     return read_openmm(modeller.topology, forces, table, implicit_solvent=name, box=box)
+
+
+@contextmanager
+def _fixed_seed() -> Iterator[None]:
+    """Modeller starts hydrogens and chooses waters for ions by Python's own random numbers."""
+    before = random.getstate()
+    random.seed(1)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def _protein(path: Path, ph: float) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.structures.gromacs_includes import check_topology
 from drupe.embedding.structures.input_files import existing_file, read_text, unreadable
 from drupe.embedding.structures.mechanics import Structure
 from drupe.embedding.structures.openmm_objects import box_of, nonbonded, read_openmm
@@ -26,7 +27,7 @@ def read_gromacs(top: str | Path, gro: str | Path, *, include: str | Path | None
     Parameters
     ----------
     top
-        Topology file; ``#include`` looks in its folder first.
+        Topology file. ``#include`` looks in its folder, in ``include``, and beside the including file.
     gro
         Coordinates of the same atoms; the last line is the box, zeros for none.
     include
@@ -35,8 +36,8 @@ def read_gromacs(top: str | Path, gro: str | Path, *, include: str | Path | None
     Raises
     ------
     InputError
-        If a file is missing, cut off or unreadable, the atom counts differ, an element does not fit
-        its mass, or the box is too small.
+        If a file is missing (also an included one), cut off or unreadable, the atom counts differ, an element
+        does not fit its mass, a section holds terms that OpenMM does not know, or the box is too small.
     """
     from openmm import app, unit
 
@@ -69,13 +70,28 @@ def _parse_topology(path: Path, vectors: Any, include: str | Path | None) -> Any
     """OpenMM's reader; it leaves its files to be closed by the garbage collector, which warns."""
     from openmm import app
 
-    folder = None if include is None else str(include)
+    folder = _include_folder(include)
+    check_topology(path, folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         try:
-            return app.GromacsTopFile(str(path), periodicBoxVectors=vectors, includeDir=folder)
+            return app.GromacsTopFile(str(path), periodicBoxVectors=vectors, includeDir=str(folder))
         except Exception as error:
             raise unreadable(path, "a GROMACS topology", error.with_traceback(None)) from None
+
+
+def _include_folder(given: str | Path | None) -> Path:
+    """The folder of force fields: the one given, or where GROMACS says or usually has it."""
+    if given is None:
+        from openmm.app import gromacstopfile
+
+        return Path(gromacstopfile._defaultGromacsIncludeDir())
+    if not Path(given).is_dir():
+        raise InputError(
+            f"there is no folder {given} for the includes of GROMACS",
+            remedy="give the folder that holds the force fields, such as share/gromacs/top",
+        )
+    return Path(given)
 
 
 def _check_gro(path: Path) -> None:

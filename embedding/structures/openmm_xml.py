@@ -38,7 +38,7 @@ HARMLESS_FORCES = frozenset(
         "RBTorsionForce",
     }
 )
-_TABLES = frozenset({f"{kind}{dim}D" for kind in ("Continuous", "Discrete") for dim in (1, 2, 3)})
+_TABLES = frozenset({f"{kind}{dim}DFunction" for kind in ("Continuous", "Discrete") for dim in (1, 2, 3)})
 
 
 def load_system(text: str, source: str = "the stored force field") -> "openmm.System":

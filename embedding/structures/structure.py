@@ -40,6 +40,9 @@ def read_structure(
     implicit_solvent: str | None = None,
     include: str | Path | None = None,
     box: ArrayLike | None = None,
+    solvent: Literal["box"] | None = None,
+    ph: float | None = None,
+    padding_nm: float | None = None,
 ) -> Structure:
     """Read a structure with its force field, whatever program it comes from.
 
@@ -50,9 +53,11 @@ def read_structure(
     .top                 coordinates (.gro)       GROMACS; ``include`` its force fields
     .psf                 coordinates, parameters  CHARMM; ``box`` (3, 3) in bohr or None
     .pdb                 system (.xml)            any serialised OpenMM System
-    .pdb                 ligand (.sdf)            ff14SB and GAFF2; ``implicit_solvent`` OBC2 or None
+    .pdb                 ligand (.sdf)            ff14SB and GAFF2; ``implicit_solvent`` OBC2 or None,
+                                                  or ``solvent`` "box", ``ph``, ``padding_nm``
     ===================  =======================  ==========================================
 
+    ``solvent``, ``ph`` and ``padding_nm`` are those of `drupe.embedding.structures.complexes.read_complex`.
     A ``.top`` file that starts like an Amber topology is read as one.
 
     Raises
@@ -70,6 +75,9 @@ def read_structure(
         "implicit_solvent": implicit_solvent is not None,
         "include": include is not None,
         "box": box is not None,
+        "solvent": solvent is not None,
+        "ph": ph is not None,
+        "padding_nm": padding_nm is not None,
     }
     _check_given(path, kind, given)
     if kind == "Amber":
@@ -85,7 +93,15 @@ def read_structure(
     if kind == "complex":
         from drupe.embedding.structures.complexes import read_complex
 
-        return read_complex(path, str(ligand), solvent=_solvent(implicit_solvent))
+        if implicit_solvent is not None and solvent is not None:
+            raise InputError(
+                f"solvent={solvent!r} and implicit_solvent={implicit_solvent!r} exclude each other",
+                remedy="give one of them, or neither for vacuum",
+            )
+        chosen = {
+            name: value for name, value in (("ph", ph), ("padding_nm", padding_nm)) if value is not None
+        }
+        return read_complex(path, str(ligand), solvent=solvent or _solvent(implicit_solvent), **chosen)
     from drupe.embedding.structures.pdb import read_pdb_with_system
 
     return read_pdb_with_system(path, str(system))
@@ -120,7 +136,7 @@ _NEEDS = {
     "GROMACS": ({"coordinates"}, {"include"}),
     "CHARMM": ({"coordinates", "parameters"}, {"box"}),
     "PDB": ({"system"}, set()),
-    "complex": ({"ligand"}, {"implicit_solvent"}),
+    "complex": ({"ligand"}, {"implicit_solvent", "solvent", "ph", "padding_nm"}),
 }
 
 

@@ -79,6 +79,9 @@ def test_frames_become_labels_and_exports_and_are_never_computed_twice(folder):
     assert (said["frames"], said["done"]) == (3, 2)
     assert list(said["failures"]) == ["run/4"]
     assert said["failures"]["run/4"]["error"] == "ConvergenceError"
+    told = next(line for line in result.stderr.splitlines() if line.startswith("failed: run/4: "))
+    assert f"{said['failures']['run/4']['found']} -> {said['failures']['run/4']['remedy']}" in told
+    assert '{"' not in result.stderr
     assert said["trajectories"][0]["frames"] == 5
     system = read_system(folder / "waters.xyz")
     assert system.charges == pytest.approx(CHARGES)
