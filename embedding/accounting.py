@@ -92,7 +92,7 @@ def approximations(level: Level, cores: Sequence[CoreResult], region: QuantumReg
             found.append(f"virtuals of core {number}: {kept}, the others {rest}")
         if core.n_frozen:
             found.append(f"correlation of core {number}: without {core.n_frozen} chemical core orbital(s)")
-        found += [f"core {number}: {warning}" for warning in core.warnings]
+        found += [f"core {number}: {said}" for said in (*core.approximations, *core.warnings)]
     if region.n_links:
         found.append(f"boundary: {region.n_links} link atom(s), charges of the MM hosts by {level.boundary}")
         found.extend(region.caveats)

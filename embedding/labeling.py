@@ -13,7 +13,7 @@ from drupe.embedding.accounting import approximations, diagnose, energy_terms, n
 from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.cores.core_state import check_core_electrons, check_core_spins, occupations
 from drupe.embedding.cores.corrections import correct_cores
-from drupe.embedding.cores.hamiltonian import known_solver
+from drupe.embedding.cores.hamiltonian import is_local, known_solver
 from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.open_cores import check_open_level, correct_open_cores
 from drupe.embedding.cores.solved import SolvedCore
@@ -145,7 +145,7 @@ def label(
         mm_positions=system.positions[mm],
         mm_charges=system.charges[mm],
         seconds=time.perf_counter() - started,
-        versions={name: version(name) for name in ("drupe", "pyscf", "numpy")},
+        versions={name: version(name) for name in _packages(level)},
         terms=energy_terms(field.terms, cores),
         approximations=remarks,
         links=region.link_hosts,
@@ -211,6 +211,12 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
         raise InputError(
             f"{level.core} needs an active space", remedy="give Level.active_space=(electrons, orbitals)"
         )
+
+
+def _packages(level: Level) -> tuple[str, ...]:
+    """Packages whose versions belong to the number."""
+    local = level.core is not None and is_local(level.core)
+    return ("drupe", "pyscf", "numpy", *(("pyscf-forge",) if local else ()))
 
 
 def _admit(

@@ -65,7 +65,8 @@ class Level:
         four-index integrals, for small molecules.
     core
         Solver of the quantum cores (``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, ``"HF"``,
-        ``"FNO-CCSD"`` and ``"FNO-CCSD(T)"`` in half of the virtual orbitals, or one that was
+        ``"FNO-CCSD"`` and ``"FNO-CCSD(T)"`` in half of the virtual orbitals, ``"LNO-CCSD"`` and
+        ``"LNO-CCSD(T)"`` in local natural orbitals where pyscf-forge is installed, or one that was
         registered); None computes no cores.
     virtual_shells
         Number of the last concentric shell of virtual orbitals that is kept, from 0; None keeps all.
@@ -133,6 +134,9 @@ class Level:
         Also report how far the corrections of each two cores are from additive.
     core_growth
         Also report the MP2 correction of each core grown by its neighbours, less its own.
+    lno_thresholds
+        Of LNO-CCSD and LNO-CCSD(T): smallest occupations of the MP2 natural orbitals around a localised
+        orbital that are kept, (of holes in the occupied, of electrons in the virtual ones).
     """
 
     functional: str
@@ -166,6 +170,7 @@ class Level:
     pair_terms: bool = False
     core_growth: bool = False
     scf: str = "diis"
+    lno_thresholds: tuple[float, float] = (1e-5, 1e-6)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "basis", names_by_element("basis", self.basis))
@@ -177,6 +182,7 @@ class Level:
             object.__setattr__(self, name, _each_core(name, getattr(self, name)))
         if self.active_space is not None:
             object.__setattr__(self, "active_space", _active_space(self.active_space))
+        object.__setattr__(self, "lno_thresholds", _thresholds(self.lno_thresholds))
         wrong = [
             *_wrong_cores(self),
             (self.forces not in _FORCES, f"forces={self.forces!r}", f"use one of {', '.join(_FORCES)}"),
@@ -283,6 +289,17 @@ def _active_space(given: Any) -> tuple[int, int]:
     return electrons, orbitals
 
 
+def _thresholds(given: Any) -> tuple[float, float]:
+    try:
+        occupied, virtual = (float(value) for value in given)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the level has lno_thresholds={given!r}",
+            remedy="give (occupied, virtual) occupations, such as (1e-5, 1e-6)",
+        ) from error
+    return occupied, virtual
+
+
 def _each_spin(counts: tuple[int | tuple[int, int], ...] | None) -> list[tuple[int, ...]]:
     return [n if isinstance(n, tuple) else (n,) for n in counts or ()]
 
@@ -315,6 +332,11 @@ def _wrong_cores(level: Level) -> list[tuple[bool, str, str]]:
             not 0 < electrons <= 2 * orbitals or electrons % 2 == 1,
             f"active_space={level.active_space}",
             "give an even number of electrons that fits into the orbitals, such as (6, 6)",
+        ),
+        (
+            not all(0 < threshold <= 1e-2 for threshold in level.lno_thresholds),
+            f"lno_thresholds={level.lno_thresholds}",
+            "give occupations up to 0.01, such as (1e-5, 1e-6)",
         ),
         (
             level.pair_terms and level.active_space is not None,

@@ -76,9 +76,12 @@ def check_active_space(active_space: tuple[int, int] | None, n_occupied: int, n_
         )
 
 
-def reference_of(hamiltonian: EmbeddedHamiltonian) -> Any:
-    """PySCF mean field that holds these integrals and canonical orbitals; its energy lacks the constant."""
-    from pyscf import gto, scf
+def reference_of(hamiltonian: EmbeddedHamiltonian, *, fitted: bool = False) -> Any:
+    """PySCF mean field that holds these integrals and canonical orbitals; its energy lacks the constant.
+
+    Where ``fitted`` it holds the three-index tensor, for methods that never need all four-index integrals.
+    """
+    from pyscf import df, gto, scf
 
     mol = gto.M(verbose=0)
     mol.nelectron = hamiltonian.n_electrons
@@ -89,7 +92,11 @@ def reference_of(hamiltonian: EmbeddedHamiltonian) -> Any:
     one_electron = np.array(hamiltonian.h)
     mean_field.get_hcore = lambda *_args: one_electron
     mean_field.get_ovlp = lambda *_args: np.eye(len(one_electron))
-    mean_field._eri = hamiltonian.repulsion()
+    if fitted:
+        mean_field.with_df = df.DF(mol)
+        mean_field.with_df._cderi = hamiltonian.packed()
+    else:
+        mean_field._eri = hamiltonian.repulsion()
     orbitals, energies = canonical(hamiltonian.h, hamiltonian.tensor, hamiltonian.n_occupied)
     mean_field.mo_coeff, mean_field.mo_energy = orbitals, energies
     mean_field.mo_occ = np.where(np.arange(len(energies)) < hamiltonian.n_occupied, 2.0, 0.0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drupe.embedding.cores.doubts import LARGE_T2, doubts
 from drupe.embedding.cores.embedded import EmbeddedCore, embed, embedded_hartree_fock, functional_in_itself
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, is_correlated, solve
+from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, is_correlated, is_local, solve
 from drupe.embedding.cores.hartree_fock import Converged
 from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.occupied import split_occupied
@@ -88,6 +88,8 @@ class CoreResult:
         restricted core.
     ``warnings``
         What a reader of the number must know, in words.
+    approximations
+        What its method left out of this core, in words.
     """
 
     label: str
@@ -112,9 +114,11 @@ class CoreResult:
     spade_gaps: tuple[float, ...] = ()
     spin_square_low: float | None = None
     spin_square: float | None = None
+    approximations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "warnings", tuple(self.warnings))
+        object.__setattr__(self, "approximations", tuple(self.approximations))
         if not np.isfinite([self.correction, self.e_hf, self.e_corr, self.mp2_truncation]).all():
             raise ConvergenceError(
                 f"the correction of {self.label!r} is not a finite number", remedy="look at its geometry"
@@ -264,6 +268,7 @@ def correct_core(
         growth=None if growth is None else growth[0],
         grown_occupied=None if growth is None else growth[1],
         warnings=doubts(localized, solution, residual_overlap),
+        approximations=solution.approximations,
     )
 
 
@@ -327,7 +332,7 @@ def _solve(field: MeanField, found: _Correlated, level: Level) -> Solution:
         return Solution(reference + found.mp2_kept, reference)
     n_kept = n + found.kept.shape[1]
     needed = (n_kept * (n_kept + 1) // 2) ** 2 * 8e-6
-    if needed > level.max_memory_mb:
+    if needed > level.max_memory_mb and not is_local(level.core):
         raise InputError(
             f"the integrals of a core with {n_kept} orbitals need {needed:.0f} MB, max_memory_mb is "
             f"{level.max_memory_mb}",
@@ -344,6 +349,8 @@ def _solve(field: MeanField, found: _Correlated, level: Level) -> Solution:
         tolerance=level.cc_tolerance,
         max_cycles=level.max_cycles,
         active_space=level.active_space,
+        lno_thresholds=level.lno_thresholds,
+        max_memory_mb=level.max_memory_mb,
         n_frozen=found.n_frozen,
     )
 

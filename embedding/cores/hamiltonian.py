@@ -21,6 +21,7 @@ __all__ = [
     "SolverOptions",
     "freeze",
     "is_correlated",
+    "is_local",
     "known_solver",
     "register_solver",
     "solve",
@@ -70,10 +71,14 @@ class EmbeddedHamiltonian:
         """Doubly occupied orbitals of the reference determinant."""
         return self.n_electrons // 2
 
+    def packed(self) -> NDArray[np.float64]:
+        """Three-index tensor, shape ``(aux, n (n + 1) / 2)`` over pairs i >= j."""
+        low = np.tril_indices(len(self.h))
+        return np.ascontiguousarray(self.tensor[:, low[0], low[1]])
+
     def repulsion(self) -> NDArray[np.float64]:
         """Two-electron integrals (ij|kl), shape ``(n (n + 1) / 2,) * 2`` over pairs i >= j."""
-        low = np.tril_indices(len(self.h))
-        packed = np.ascontiguousarray(self.tensor[:, low[0], low[1]])
+        packed = self.packed()
         return packed.T @ packed
 
 
@@ -84,7 +89,7 @@ class Solution:
     Fields: ``energy`` total with the constant; ``reference`` energy of the determinant, with the constant;
     ``t1`` and ``d1`` diagnostics and ``t2_max``, the largest double amplitude, or None where the method has
     no such amplitudes; ``state`` what a gradient starts from: of coupled cluster, PySCF's converged solver
-    and its integrals.
+    and its integrals; ``approximations`` what the method left out of this core, in words.
     """
 
     energy: float
@@ -93,6 +98,7 @@ class Solution:
     d1: float | None = None
     t2_max: float | None = None
     state: Any = field(default=None, repr=False, compare=False)
+    approximations: tuple[str, ...] = ()
 
     @property
     def correlation(self) -> float:
@@ -105,12 +111,15 @@ class SolverOptions:
     """What a solver is told beside the Hamiltonian.
 
     Fields: ``tolerance`` energy change in hartree that ends iterations; ``max_cycles`` iterations before it
-    counts as not converged; ``active_space`` (electrons, orbitals) or None.
+    counts as not converged; ``active_space`` (electrons, orbitals) or None; ``lno_thresholds`` smallest
+    occupations of local natural orbitals (occupied, virtual); ``max_memory_mb`` what its integrals may take.
     """
 
     tolerance: float = 1e-8
     max_cycles: int = 100
     active_space: tuple[int, int] | None = None
+    lno_thresholds: tuple[float, float] = (1e-5, 1e-6)
+    max_memory_mb: float = 2000
 
 
 Solver = Callable[[EmbeddedHamiltonian, SolverOptions], Solution]
@@ -127,6 +136,8 @@ def solve(
     tolerance: float = 1e-8,
     max_cycles: int = 100,
     active_space: tuple[int, int] | None = None,
+    lno_thresholds: tuple[float, float] = (1e-5, 1e-6),
+    max_memory_mb: float = 2000,
     n_frozen: int = 0,
 ) -> Solution:
     """Energy of ``hamiltonian`` by the solver called ``method``.
@@ -137,28 +148,34 @@ def solve(
         Its first ``n_occupied`` orbitals span a converged mean-field determinant (``"HF"`` and ``"FCI"``
         do not need that).
     method
-        ``"HF"``, ``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, ``"FCI"``, ``"CASCI"``, ``"CASSCF"``, the
-        last two also with ``"+NEVPT2"``, or a registered name.
+        ``"HF"``, ``"MP2"``, ``"CCSD"``, ``"CCSD(T)"``, the latter two also with ``"FNO-"`` or ``"LNO-"``
+        before them, ``"FCI"``, ``"CASCI"``, ``"CASSCF"``, these two also with ``"+NEVPT2"``, or a
+        registered name.
     tolerance
         Energy change in hartree that ends iterations.
     max_cycles
         Iterations before it counts as not converged.
     active_space
         (electrons, orbitals) for the methods that need one.
+    lno_thresholds
+        For ``"LNO-..."``: smallest occupations of the natural orbitals that the space of a localised orbital
+        takes in, of holes in the occupied and of electrons in the virtual orbitals.
+    max_memory_mb
+        For ``"LNO-..."``: what the integrals of one such space may take.
     n_frozen
         Occupied orbitals of the lowest energy that stay doubly occupied and are not correlated, see `freeze`.
 
     Raises
     ------
     InputError
-        If nobody registered ``method``, or the options do not fit it.
+        If nobody registered ``method``, a package it needs is missing, or the options do not fit it.
     ConvergenceError
         If its iterations stop short.
     """
     solver = _solvers()[known_solver(method)]
     # Gradients go on from a solver's state in the orbitals that were given: only freezing changes those.
     active = freeze(hamiltonian, n_frozen) if n_frozen else hamiltonian
-    return solver(active, SolverOptions(tolerance, max_cycles, active_space))
+    return solver(active, SolverOptions(tolerance, max_cycles, active_space, lno_thresholds, max_memory_mb))
 
 
 def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltonian:
@@ -192,19 +209,18 @@ def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltoni
 
 
 def known_solver(method: str) -> str:
-    """Return ``method`` if there is such a solver, else raise `InputError`."""
+    """Return ``method`` if there is such a solver and what it needs is installed, else raise `InputError`."""
+    from drupe.embedding.cores.local_correlation import check_installed  # it needs the records of this module
+
     solvers = _solvers()
-    if method.upper().startswith("LNO"):
-        raise InputError(
-            f"{method} needs pyscf-forge, which has no wheels: it is not available in this version",
-            remedy="use CCSD(T) with virtual_shells and frozen_core, or register_solver with one of your own",
-        )
     if method not in solvers:
         close = difflib.get_close_matches(method.upper(), solvers, n=1)
         raise InputError(
             f"no core solver is called {method!r}",
             remedy=(f"did you mean {close[0]!r}? " if close else "") + f"solvers: {', '.join(solvers)}",
         )
+    if is_local(method):
+        check_installed(method)
     return method
 
 
@@ -235,6 +251,11 @@ def register_solver(name: str, solver: Solver, *, correlated: bool = True) -> No
 def is_correlated(method: str) -> bool:
     """Whether ``method`` has dynamic correlation."""
     return method not in _uncorrelated
+
+
+def is_local(method: str) -> bool:
+    """Whether ``method`` correlates localised orbitals one by one and never holds all integrals."""
+    return method in ("LNO-CCSD", "LNO-CCSD(T)")
 
 
 def _solvers() -> dict[str, Solver]:

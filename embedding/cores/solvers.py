@@ -11,6 +11,7 @@ import numpy as np
 from drupe.embedding.cores.active_space import casci, casscf, reference_of
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, Solver, SolverOptions
 from drupe.embedding.cores.hartree_fock import canonical, determinant_energy, hartree_fock
+from drupe.embedding.cores.local_correlation import solve_local
 from drupe.embedding.cores.perturbation import natural_virtuals, second_order
 from drupe.errors import ConvergenceError, InputError
 
@@ -127,6 +128,8 @@ BUILT_IN: dict[str, Solver] = {
     "FNO-CCSD": lambda hamiltonian, options: _natural(_ccsd, hamiltonian, options),
     "FNO-CCSD(T)": lambda hamiltonian, options: _natural(_ccsd_t, hamiltonian, options),
     "CCSD(T)": _ccsd_t,
+    "LNO-CCSD": lambda hamiltonian, options: solve_local(hamiltonian, options, triples=False),
+    "LNO-CCSD(T)": lambda hamiltonian, options: solve_local(hamiltonian, options, triples=True),
     "FCI": _fci,
     "CASCI": lambda hamiltonian, options: casci(hamiltonian, options, perturbed=False),
     "CASCI+NEVPT2": lambda hamiltonian, options: casci(hamiltonian, options, perturbed=True),

@@ -262,6 +262,9 @@ def test_forces_that_the_grid_spoils_are_refused(build):
         {"active_space": (2.9, 2)},
         {"max_memory_mb": 0},
         {"pair_terms": True, "active_space": (2, 2)},
+        {"lno_thresholds": 1e-6},
+        {"lno_thresholds": (1e-5, 0.0)},
+        {"lno_thresholds": (1e-5, float("nan"))},
     ],
 )
 def test_a_level_takes_only_sensible_numbers(fields):

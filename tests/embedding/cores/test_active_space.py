@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pyscf import ao2mo, cc, fci, gto, mcscf, mp, mrpt, scf
 
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, freeze, is_correlated, known_solver, solve
+from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, freeze, is_correlated, solve
 from drupe.errors import ConvergenceError, InputError
 
 
@@ -131,8 +131,3 @@ def test_the_solver_of_the_documentation_is_ten_lines_and_right():
     # Frozen orbitals outside the window are in it already: they change nothing.
     assert solve(system, "window", active_space=(6, 6), n_frozen=2).energy == pytest.approx(wanted, abs=1e-8)
     assert not is_correlated("window")
-
-
-def test_local_natural_orbitals_are_refused_by_name():
-    with pytest.raises(InputError, match="pyscf-forge"):
-        known_solver("LNO-CCSD(T)")
