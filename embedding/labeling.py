@@ -15,8 +15,9 @@ from drupe.embedding.cores.core_state import check_core_electrons, check_core_sp
 from drupe.embedding.cores.corrections import correct_cores
 from drupe.embedding.cores.hamiltonian import known_solver
 from drupe.embedding.cores.localization import Localized
-from drupe.embedding.cores.open_cores import check_open_level, correct_open_cores
+from drupe.embedding.cores.open_cores import correct_open_cores
 from drupe.embedding.cores.solved import SolvedCore
+from drupe.embedding.cores.spin_solvers import known_unrestricted_solver
 from drupe.embedding.gradients.directional import DirectionalSlopes, directional_slopes
 from drupe.embedding.gradients.forces import (
     check_forces,
@@ -105,7 +106,7 @@ def label(
                 field, places, names, level, check=check, keep=keep, admit=lambda n, own: admit(n, (own, own))
             )
         else:
-            cores = correct_open_cores(field, places, partition.cores, level, check=check, admit=admit)
+            cores, pairs = correct_open_cores(field, places, partition.cores, level, check=check, admit=admit)
     after_cores = time.perf_counter()
     forces = region_forces(field, solved, level)
     forces_qm, forces_mm = (None, None) if forces is None else region.scatter(*forces)
@@ -193,7 +194,7 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
     if partition.multiplicity == 1:
         known_solver(level.core)
     else:
-        check_open_level(level)
+        known_unrestricted_solver(level.core)
     if not partition.cores:
         raise InputError(
             f"the level asks for {level.core} cores, the partition has none",

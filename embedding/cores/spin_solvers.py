@@ -16,13 +16,21 @@ from drupe.embedding.cores.hamiltonian import Solution, SolverOptions
 from drupe.embedding.cores.unrestricted import (
     canonical_pair,
     determinant_energy,
+    first_orbitals,
+    fock_pair,
     pair_correlation,
     unrestricted_hartree_fock,
 )
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import frozen
 
-__all__ = ["UnrestrictedHamiltonian", "register_unrestricted_solver", "solve_unrestricted"]
+__all__ = [
+    "UnrestrictedHamiltonian",
+    "freeze_pair",
+    "known_unrestricted_solver",
+    "register_unrestricted_solver",
+    "solve_unrestricted",
+]
 
 Matrix = NDArray[np.float64]
 Pair = tuple[Matrix, Matrix]
@@ -103,7 +111,13 @@ UnrestrictedSolver = Callable[[UnrestrictedHamiltonian, SolverOptions], Solution
 
 
 def solve_unrestricted(
-    hamiltonian: UnrestrictedHamiltonian, method: str, *, tolerance: float = 1e-8, max_cycles: int = 100
+    hamiltonian: UnrestrictedHamiltonian,
+    method: str,
+    *,
+    tolerance: float = 1e-8,
+    max_cycles: int = 100,
+    active_space: tuple[int, int] | None = None,
+    n_frozen: int = 0,
 ) -> Solution:
     """Energy of ``hamiltonian`` by the unrestricted solver called ``method``.
 
@@ -118,6 +132,10 @@ def solve_unrestricted(
         Energy change in hartree that ends iterations.
     max_cycles
         Iterations before it counts as not converged.
+    active_space
+        (electrons, orbitals) for the methods that need one.
+    n_frozen
+        Occupied orbitals of each spin that stay occupied and are not correlated, see `freeze_pair`.
 
     Returns
     -------
@@ -132,7 +150,37 @@ def solve_unrestricted(
     ConvergenceError
         If its iterations stop short.
     """
-    return _SOLVERS[known_unrestricted_solver(method)](hamiltonian, SolverOptions(tolerance, max_cycles))
+    solver = _SOLVERS[known_unrestricted_solver(method)]
+    active = freeze_pair(hamiltonian, n_frozen) if n_frozen else hamiltonian
+    return solver(active, SolverOptions(tolerance, max_cycles, active_space))
+
+
+def freeze_pair(hamiltonian: UnrestrictedHamiltonian, n_frozen: int) -> UnrestrictedHamiltonian:
+    """Fold the ``n_frozen`` occupied orbitals of the lowest energy of each spin into the rest.
+
+    See `drupe.embedding.cores.hamiltonian.freeze`; the orbitals that are left are canonical.
+
+    Raises
+    ------
+    InputError
+        If no occupied orbital would be left, or a spin has fewer.
+    """
+    if not 0 <= n_frozen <= hamiltonian.n_beta or n_frozen == hamiltonian.n_alpha:
+        raise InputError(
+            f"{n_frozen} frozen orbitals in a core of {hamiltonian.n_alpha} alpha and {hamiltonian.n_beta} "
+            "beta ones",
+            remedy="choose a larger core, or leave frozen_core out",
+        )
+    turned, _ = hamiltonian.canonical()
+    frozen_counts = (n_frozen, n_frozen)
+    dressed = fock_pair(turned.h, turned.tensor, first_orbitals(turned.h, frozen_counts))
+    return UnrestrictedHamiltonian(
+        (dressed[0][n_frozen:, n_frozen:], dressed[1][n_frozen:, n_frozen:]),
+        (turned.tensor[0][:, n_frozen:, n_frozen:], turned.tensor[1][:, n_frozen:, n_frozen:]),
+        hamiltonian.n_alpha - n_frozen,
+        hamiltonian.n_beta - n_frozen,
+        hamiltonian.constant + determinant_energy(turned.h, turned.tensor, frozen_counts),
+    )
 
 
 def known_unrestricted_solver(method: str) -> str:
@@ -197,7 +245,7 @@ def _coupled_cluster(
     engine, integrals = coupled_cluster_engine(
         turned.tensor, energies, turned.counts, tolerance=options.tolerance, max_cycles=options.max_cycles
     )
-    correlation, singles, _doubles = engine.kernel(eris=integrals)
+    correlation, singles, doubles = engine.kernel(eris=integrals)
     if not engine.converged or not np.isfinite(correlation):
         raise ConvergenceError(
             f"UCCSD of a core with {electrons} electrons in {hamiltonian.sizes[0]} orbitals "
@@ -207,7 +255,13 @@ def _coupled_cluster(
     if triples and electrons > 2:
         correlation += engine.ccsd_t(eris=integrals)
     t1 = float(np.sqrt(sum(np.vdot(t, t) for t in singles) / (2 * electrons)))
-    return Solution(reference + float(correlation), reference, t1)
+    return Solution(
+        reference + float(correlation),
+        reference,
+        t1=t1,
+        d1=max(float(np.linalg.norm(t, 2)) if t.size else 0.0 for t in singles),
+        t2_max=float(np.abs(doubles[1]).max(initial=0.0)),  # of an alpha and a beta electron
+    )
 
 
 def _fci(hamiltonian: UnrestrictedHamiltonian, options: SolverOptions) -> Solution:

@@ -16,7 +16,9 @@ __all__ = [
     "ConvergedPair",
     "canonical_pair",
     "determinant_energy",
+    "first_orbitals",
     "fock_pair",
+    "largest_opposite_amplitude",
     "pair_correlation",
     "self_consistent_pair",
     "spin_square",
@@ -121,9 +123,14 @@ def fock_pair(h: Pair, tensor: Pair, occupied: Pair) -> Pair:
     return built[0], built[1]
 
 
+def first_orbitals(h: Pair, counts: tuple[int, int]) -> Pair:
+    """First ``counts`` unit vectors of each spin, ``(n, count)``: orbitals in their own basis."""
+    return np.eye(len(h[0]))[:, : counts[0]], np.eye(len(h[1]))[:, : counts[1]]
+
+
 def determinant_energy(h: Pair, tensor: Pair, counts: tuple[int, int]) -> float:
     """Energy of the determinant of the first ``counts`` orbitals of each spin, hartree."""
-    matrices = fock_pair(h, tensor, _first(h, counts))
+    matrices = fock_pair(h, tensor, first_orbitals(h, counts))
     halves = [
         float(np.trace((one + matrix)[:n, :n])) / 2
         for one, matrix, n in zip(h, matrices, counts, strict=True)
@@ -139,7 +146,7 @@ def canonical_pair(h: Pair, tensor: Pair, counts: tuple[int, int]) -> tuple[Pair
     orbitals, energies
         Per spin ``(n, n)`` and ``(n,)`` hartree; the first ``counts`` span the same spaces as before.
     """
-    occupied = _first(h, counts)
+    occupied = first_orbitals(h, counts)
     matrices = fock_pair(h, tensor, occupied)
     up, down = (_blocks(m, c) for m, c in zip(matrices, occupied, strict=True))
     return (up[1], down[1]), (up[0], down[0])
@@ -180,6 +187,20 @@ def pair_correlation(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> f
     return total
 
 
+def largest_opposite_amplitude(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> float:
+    """Largest first-order amplitude |(ia|jb) / (e_i + e_j - e_a - e_b)| of an alpha and a beta electron.
+
+    Arguments of `pair_correlation`. In a closed shell these are its spatial amplitudes.
+    """
+    gaps = [e[:n, None] - e[None, n:] for e, n in zip(energies, counts, strict=True)]
+    largest = 0.0
+    for i in range(len(gaps[0])):
+        for j in range(len(gaps[1])):
+            pair = (tensor[0][:, i].T @ tensor[1][:, j]) / (gaps[0][i][:, None] + gaps[1][j][None])
+            largest = max(largest, float(np.abs(pair).max(initial=0.0)))
+    return largest
+
+
 def spin_square(overlap: Matrix, alpha: Matrix, beta: Matrix) -> float:
     """Expectation value <S^2> of one determinant.
 
@@ -198,10 +219,6 @@ def spin_square(overlap: Matrix, alpha: Matrix, beta: Matrix) -> float:
     s = (alpha.shape[1] - beta.shape[1]) / 2
     shared = float(np.sum((alpha.T @ overlap @ beta) ** 2))
     return float(s * (s + 1) + beta.shape[1] - shared)
-
-
-def _first(h: Pair, counts: tuple[int, int]) -> Pair:
-    return np.eye(len(h[0]))[:, : counts[0]], np.eye(len(h[1]))[:, : counts[1]]
 
 
 def _commutator(matrix: Matrix, occupied: Matrix) -> Matrix:

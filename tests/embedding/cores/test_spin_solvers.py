@@ -69,6 +69,21 @@ def test_they_are_pyscf_s_for_a_radical_in_any_orbitals(hydroxyl, monkeypatch, i
         assert found.reference == pytest.approx(mean_field.e_tot, abs=1e-9)
 
 
+@pytest.mark.parametrize("in_core", [True, False])
+def test_the_memory_of_the_integrals_is_known_before_they_are_made(hydroxyl, monkeypatch, in_core):
+    if not in_core:
+        monkeypatch.setattr(spin_integrals, "_IN_CORE", 0)
+    turned, energies = hydroxyl[2].canonical()
+    _, made = spin_integrals.coupled_cluster_engine(
+        turned.tensor, energies, turned.counts, tolerance=1e-8, max_cycles=9
+    )
+    names = (*spin_integrals._FULL, *spin_integrals._HALF_PACKED)
+    names += ("vvvv", "vvVV", "VVVV") if in_core else ("vvL", "VVL")
+    held = sum(getattr(made, name).nbytes for name in names)
+    n_aux = len(turned.tensor[0])
+    assert spin_integrals.coupled_cluster_bytes(turned.sizes, turned.counts, n_aux) == held
+
+
 def test_a_closed_shell_gives_the_restricted_solution():
     mol = gto.M(atom="O 0 0 .117; H 0 .757 -.470; H 0 -.757 -.470", basis="6-31g", verbose=0)
     c = scf.RHF(mol).run(conv_tol=1e-13).mo_coeff
