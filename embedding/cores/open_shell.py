@@ -27,8 +27,7 @@ from drupe.embedding.cores.spin_solvers import UnrestrictedHamiltonian, solve_un
 from drupe.embedding.cores.tensors import to_orbitals, to_pairs
 from drupe.embedding.cores.unrestricted import (
     ConvergedPair,
-    largest_opposite_amplitude,
-    pair_correlation,
+    pair_second_order,
     spin_square,
 )
 from drupe.embedding.cores.virtuals import concentric_shells
@@ -176,7 +175,7 @@ def _correlate(
         whole.append((pairs, energies[n_frozen:]))
         part.append((pairs @ (rotation @ mixed), np.concatenate([energies[n_frozen:n], inside])))
     correlated = (counts[0] - n_frozen, counts[1] - n_frozen)
-    full = pair_correlation(*_by_spin(whole), correlated)
+    full = pair_second_order(*_by_spin(whole), correlated)
     truncated = any(k.shape[1] < len(k) for k in kept)
     return _Correlated(
         embedded=embedded,
@@ -185,9 +184,9 @@ def _correlate(
         kept=(kept[0], kept[1]),
         counts=counts,
         n_frozen=n_frozen,
-        mp2_full=full,
-        mp2_kept=pair_correlation(*_by_spin(part), correlated) if truncated else full,
-        largest_amplitude=largest_opposite_amplitude(*_by_spin(whole), correlated),
+        mp2_full=full.energy,
+        mp2_kept=pair_second_order(*_by_spin(part), correlated).energy if truncated else full.energy,
+        largest_amplitude=full.amplitude,
     )
 
 

@@ -18,7 +18,7 @@ from drupe.embedding.cores.unrestricted import (
     determinant_energy,
     first_orbitals,
     fock_pair,
-    pair_correlation,
+    pair_second_order,
     unrestricted_hartree_fock,
 )
 from drupe.errors import ConvergenceError, InputError
@@ -219,7 +219,8 @@ def _mp2(hamiltonian: UnrestrictedHamiltonian, _options: SolverOptions) -> Solut
     turned, energies = hamiltonian.canonical()
     mixed = [t[:, :n, n:] for t, n in zip(turned.tensor, turned.counts, strict=True)]
     reference = turned.reference_energy
-    return Solution(reference + pair_correlation((mixed[0], mixed[1]), energies, turned.counts), reference)
+    found = pair_second_order((mixed[0], mixed[1]), energies, turned.counts)
+    return Solution(reference + found.energy, reference, t2_max=found.amplitude)
 
 
 def _ccsd(hamiltonian: UnrestrictedHamiltonian, options: SolverOptions) -> Solution:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.cores.perturbation import SecondOrder
 from drupe.errors import ConvergenceError
 
 __all__ = [
@@ -18,8 +19,7 @@ __all__ = [
     "determinant_energy",
     "first_orbitals",
     "fock_pair",
-    "largest_opposite_amplitude",
-    "pair_correlation",
+    "pair_second_order",
     "self_consistent_pair",
     "spin_square",
     "unrestricted_hartree_fock",
@@ -152,8 +152,8 @@ def canonical_pair(h: Pair, tensor: Pair, counts: tuple[int, int]) -> tuple[Pair
     return (up[1], down[1]), (up[0], down[0])
 
 
-def pair_correlation(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> float:
-    """UMP2 correlation energy of canonical orbitals, hartree.
+def pair_second_order(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> SecondOrder:
+    """UMP2 of canonical orbitals.
 
     Source: Pople, Binkley and Seeger, Int. J. Quantum Chem. Symp. 10, 1 (1976).
 
@@ -168,12 +168,13 @@ def pair_correlation(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> f
 
     Returns
     -------
-    float
-        1/4 sum |<ij||ab>|^2 / (e_i + e_j - e_a - e_b) for equal spins, and sum (ia|jb)^2 / (...) for
-        opposite ones.
+    SecondOrder
+        Its energy is 1/4 sum |<ij||ab>|^2 / (e_i + e_j - e_a - e_b) for equal spins, and sum
+        (ia|jb)^2 / (...) for opposite ones; its amplitude the largest one of opposite spins, which in a
+        closed shell are the spatial amplitudes.
     """
     gaps = [e[:n, None] - e[None, n:] for e, n in zip(energies, counts, strict=True)]
-    total = 0.0
+    total, largest = 0.0, 0.0
     for three, gap in zip(tensor, gaps, strict=True):
         for i in range(len(gap)):
             for j in range(i):  # i = j vanishes by antisymmetry
@@ -183,22 +184,10 @@ def pair_correlation(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> f
     for i in range(len(gaps[0])):
         for j in range(len(gaps[1])):
             pair = tensor[0][:, i].T @ tensor[1][:, j]
-            total += float(np.sum(pair**2 / (gaps[0][i][:, None] + gaps[1][j][None])))
-    return total
-
-
-def largest_opposite_amplitude(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> float:
-    """Largest first-order amplitude |(ia|jb) / (e_i + e_j - e_a - e_b)| of an alpha and a beta electron.
-
-    Arguments of `pair_correlation`. In a closed shell these are its spatial amplitudes.
-    """
-    gaps = [e[:n, None] - e[None, n:] for e, n in zip(energies, counts, strict=True)]
-    largest = 0.0
-    for i in range(len(gaps[0])):
-        for j in range(len(gaps[1])):
-            pair = (tensor[0][:, i].T @ tensor[1][:, j]) / (gaps[0][i][:, None] + gaps[1][j][None])
-            largest = max(largest, float(np.abs(pair).max(initial=0.0)))
-    return largest
+            amplitudes = pair / (gaps[0][i][:, None] + gaps[1][j][None])
+            total += float(np.vdot(pair, amplitudes))
+            largest = max(largest, float(np.abs(amplitudes).max(initial=0.0)))
+    return SecondOrder(total, largest)
 
 
 def spin_square(overlap: Matrix, alpha: Matrix, beta: Matrix) -> float:
