@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from drupe.embedding.accounting import approximations, diagnose, energy_terms, net_force
 from drupe.embedding.cores.core import CoreResult
-from drupe.embedding.cores.core_state import check_core_electrons, check_core_spins, occupations
+from drupe.embedding.cores.core_state import (
+    check_active_electrons,
+    check_core_electrons,
+    check_core_spins,
+    occupations,
+)
 from drupe.embedding.cores.corrections import correct_cores
 from drupe.embedding.cores.hamiltonian import known_solver
 from drupe.embedding.cores.localization import Localized
@@ -208,10 +213,7 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
                 remedy="give one number per core, or None",
             )
     occupations(partition.cores, level)
-    if level.core.startswith(("CASCI", "CASSCF")) and level.active_space is None:
-        raise InputError(
-            f"{level.core} needs an active space", remedy="give Level.active_space=(electrons, orbitals)"
-        )
+    check_active_electrons(partition.cores, level)
 
 
 def _admit(

@@ -22,8 +22,9 @@ from drupe.embedding.cores.open_embedded import (
     functional_in_itself_pair,
 )
 from drupe.embedding.cores.open_occupied import LocalizedPair, localize_grown_core
+from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian
 from drupe.embedding.cores.spin_memory import check_integrals
-from drupe.embedding.cores.spin_solvers import UnrestrictedHamiltonian, solve_unrestricted
+from drupe.embedding.cores.spin_solvers import solve_unrestricted
 from drupe.embedding.cores.tensors import to_orbitals, to_pairs
 from drupe.embedding.cores.unrestricted import (
     ConvergedPair,

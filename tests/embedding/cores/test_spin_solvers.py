@@ -6,8 +6,8 @@ from pyscf import cc, fci, gto, mp, scf
 
 from drupe.embedding.cores import spin_integrals
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, solve
+from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian
 from drupe.embedding.cores.spin_solvers import (
-    UnrestrictedHamiltonian,
     register_unrestricted_solver,
     solve_unrestricted,
 )
