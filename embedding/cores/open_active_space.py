@@ -140,11 +140,12 @@ def _reference(hamiltonian: UnrestrictedHamiltonian) -> tuple[Any, Pair]:
     n = max(hamiltonian.sizes)
     turned, energies = padded(hamiltonian, (n, n)).canonical()
     one_electron = np.zeros((2 * n, 2 * n))
-    tensor = np.zeros((len(turned.tensor[0]), 2 * n, 2 * n))
-    for block, h, three in zip((slice(0, n), slice(n, None)), turned.h, turned.tensor, strict=True):
-        one_electron[block, block] = h
-        tensor[:, block, block] = three
-    packed = lib.pack_tril(tensor)
+    one_electron[:n, :n], one_electron[n:, n:] = turned.h
+    row, column = np.tril_indices(2 * n)
+    of_one_spin = np.flatnonzero((row < n) == (column < n))
+    packed = np.hstack([lib.pack_tril(np.ascontiguousarray(three)) for three in turned.tensor])
+    repulsion = np.zeros((len(row), len(row)))
+    repulsion[np.ix_(of_one_spin, of_one_spin)] = packed.T @ packed
     mol = gto.M(verbose=0)
     mol.nelectron, mol.spin = sum(hamiltonian.counts), hamiltonian.n_alpha - hamiltonian.n_beta
     mol.incore_anyway = True
@@ -153,7 +154,7 @@ def _reference(hamiltonian: UnrestrictedHamiltonian) -> tuple[Any, Pair]:
     mean_field.chkfile = None
     mean_field.get_hcore = lambda *_args: one_electron
     mean_field.get_ovlp = lambda *_args: np.eye(2 * n)
-    mean_field._eri = packed.T @ packed
+    mean_field._eri = repulsion
     both = np.eye(2 * n)
     mean_field.mo_coeff = np.array([both[:, :n], both[:, n:]])
     mean_field.mo_energy = np.array(energies)

@@ -44,6 +44,8 @@ def _four_index(method: str, sizes: tuple[int, int], counts: tuple[int, int], n_
         return coupled_cluster_bytes(sizes, counts, n_aux)
     if method == "FCI":
         return 24.0 * max(sizes) ** 4  # three spin blocks, unpacked
-    # Packed pairs of all spin orbitals: what CASSCF holds, and a bound for a solver of one's own.
-    n = 2 * max(sizes)
-    return 8.0 * (n * (n + 1) / 2) ** 2
+    # What an active space holds, and a bound for a solver of one's own: integrals over packed pairs of the
+    # orbitals of both spins together, and their part without pairs of unequal spin while they are made.
+    n = max(sizes)
+    pairs, of_one_spin = n * (2 * n + 1), n * (n + 1)
+    return 8.0 * (pairs**2 + of_one_spin**2)
