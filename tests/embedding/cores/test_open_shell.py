@@ -146,7 +146,7 @@ def test_pair_terms_are_what_one_core_of_both_would_add(build):
 
 def test_growth_is_the_mp2_correction_of_the_larger_core(radical):
     everything = regions(radical, [[0, 1, 2, 3, 4]])
-    chosen = level(core="MP2", core_growth=True, **SMALL)
+    chosen = level("HF", core="MP2", core_growth=True, **SMALL)
     large = label(radical, everything, chosen).cores[0]
     assert large.growth is None  # there is nothing left to take in
     # The closed-shell hydroxyl core takes in the carbon, and the unpaired electron with it.
@@ -161,7 +161,7 @@ def test_growth_is_the_mp2_correction_of_the_larger_core(radical):
 def test_a_core_grows_by_the_widest_gaps(build):
     """Amidogen beside two waters takes in the nearer one, not the spin of anything else."""
     system = build(f"{RADICAL_WATER}; 8 -2.9 0 0; 1 -3.3 .5 .6; 1 -3.2 .4 -.8")
-    chosen = level(core="MP2", core_growth=True, **SMALL)
+    chosen = level("HF", core="MP2", core_growth=True, **SMALL)
     small = label(system, regions(system, [[0, 1, 2]]), chosen).cores[0]
     nearer = label(system, regions(system, [[0, 1, 2, 3, 4, 5]]), chosen).cores[0]
     assert small.grown_occupied == nearer.n_occupied == (10, 9)
@@ -329,7 +329,8 @@ def test_a_doubtful_determinant_is_named(build):
         (2, 0, (None, 2), {"n_occupied": ((4, 4),)}, r"n_occupied=\(4, 4\) for the core"),
         (2, 0, (None, 2), {"n_occupied": ((10, 9),)}, "10 alpha orbitals, the QM region has 9"),
         (2, 0, (None, 2), {"n_virtual": ((99, 9),)}, "99 virtual orbitals of one spin, it has"),
-        (2, 0, (None, 2), {"core": "CASSCF"}, "no core solver for open shells is called 'CASSCF'"),
+        (2, 0, (None, 2), {"core": "FNO-CCSD"}, "no core solver for open shells is called 'FNO-CCSD'"),
+        (2, 0, (None, 2), {"core": "CASSCF+NEVPT2", "active_space": (3, 3)}, "NEVPT2 needs one set of"),
     ],
 )
 def test_a_state_the_core_cannot_have_is_refused(radical, multiplicity, charge, state, changes, found):

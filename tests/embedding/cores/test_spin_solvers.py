@@ -157,8 +157,8 @@ def test_hartree_fock_finds_the_determinant_itself(hydroxyl):
 
 def test_solvers_are_a_table_with_hints(hydroxyl):
     system = hydroxyl[2]
-    with pytest.raises(InputError, match="CASSCF"):
-        solve_unrestricted(system, "CASSCF")
+    with pytest.raises(InputError, match="called 'FNO-CCSD'"):
+        solve_unrestricted(system, "FNO-CCSD")
     with pytest.raises(InputError, match="did you mean 'CCSD"):
         solve_unrestricted(system, "CCSDT")
     register_unrestricted_solver("nothing open", lambda given, _options: Solution(given.constant, 0.0))
