@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 
 from drupe.embedding.accounting import approximations, diagnose, energy_terms, net_force
 from drupe.embedding.cores.core import CoreResult
-from drupe.embedding.cores.core_state import check_core_electrons, check_core_spins, occupations
+from drupe.embedding.cores.core_state import (
+    check_active_electrons,
+    check_core_electrons,
+    check_core_spins,
+    occupations,
+)
 from drupe.embedding.cores.corrections import correct_cores
 from drupe.embedding.cores.hamiltonian import is_local, known_solver
 from drupe.embedding.cores.localization import Localized
-from drupe.embedding.cores.open_cores import check_open_level, correct_open_cores
+from drupe.embedding.cores.open_cores import correct_open_cores
 from drupe.embedding.cores.solved import SolvedCore
+from drupe.embedding.cores.spin_solvers import known_unrestricted_solver
 from drupe.embedding.gradients.directional import DirectionalSlopes, directional_slopes
 from drupe.embedding.gradients.forces import (
     check_forces,
@@ -105,7 +111,7 @@ def label(
                 field, places, names, level, check=check, keep=keep, admit=lambda n, own: admit(n, (own, own))
             )
         else:
-            cores = correct_open_cores(field, places, partition.cores, level, check=check, admit=admit)
+            cores, pairs = correct_open_cores(field, places, partition.cores, level, check=check, admit=admit)
     after_cores = time.perf_counter()
     forces = region_forces(field, solved, level)
     forces_qm, forces_mm = (None, None) if forces is None else region.scatter(*forces)
@@ -193,7 +199,7 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
     if partition.multiplicity == 1:
         known_solver(level.core)
     else:
-        check_open_level(level)
+        known_unrestricted_solver(level.core)
     if not partition.cores:
         raise InputError(
             f"the level asks for {level.core} cores, the partition has none",
@@ -207,10 +213,7 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
                 remedy="give one number per core, or None",
             )
     occupations(partition.cores, level)
-    if level.core.startswith(("CASCI", "CASSCF")) and level.active_space is None:
-        raise InputError(
-            f"{level.core} needs an active space", remedy="give Level.active_space=(electrons, orbitals)"
-        )
+    check_active_electrons(partition.cores, level)
 
 
 def _packages(level: Level) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class Level:
     frozen_core
         Leave the chemical core orbitals of the core's atoms (1s of C, N, O) out of the correlation.
     active_space
-        (electrons, orbitals) of CASCI and CASSCF.
+        (electrons, orbitals) of CASCI and CASSCF; the electrons include all unpaired ones.
     pair_terms
         Also report how far the corrections of each two cores are from additive.
     core_growth
@@ -329,9 +329,9 @@ def _wrong_cores(level: Level) -> list[tuple[bool, str, str]]:
             "give every core at least one virtual orbital",
         ),
         (
-            not 0 < electrons <= 2 * orbitals or electrons % 2 == 1,
+            not 0 < electrons <= 2 * orbitals,
             f"active_space={level.active_space}",
-            "give an even number of electrons that fits into the orbitals, such as (6, 6)",
+            "give a number of electrons that fits into the orbitals, such as (6, 6)",
         ),
         (
             not all(0 < threshold <= 1e-2 for threshold in level.lno_thresholds),

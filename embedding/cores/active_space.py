@@ -19,12 +19,13 @@ from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, Sol
 from drupe.embedding.cores.hartree_fock import canonical, determinant_energy
 from drupe.errors import ConvergenceError, InputError
 
-__all__ = ["casci", "casscf", "check_active_space", "reference_of"]
+__all__ = ["LARGEST_SPACE", "casci", "casscf", "check_active_space", "check_edges", "reference_of"]
 
 Matrix = NDArray[np.float64]
 
 _EQUAL = 1e-5  # occupation; those of symmetric pairs differ by what the SCF leaves, about 1e-8
-_LARGEST = 1_000_000  # determinants; NEVPT2 holds their three-particle density too
+#: Determinants; NEVPT2 holds their three-particle density too.
+LARGEST_SPACE = 1_000_000
 
 
 def casci(hamiltonian: EmbeddedHamiltonian, options: SolverOptions, *, perturbed: bool) -> Solution:
@@ -69,10 +70,10 @@ def check_active_space(active_space: tuple[int, int] | None, n_occupied: int, n_
             f"occupied and {n_orbitals - n_occupied} virtual orbitals that may be correlated",
             remedy="choose an even number of electrons and orbitals that fit, or a larger core",
         )
-    if comb(orbitals, electrons // 2) ** 2 > _LARGEST:
+    if comb(orbitals, electrons // 2) ** 2 > LARGEST_SPACE:
         raise InputError(
             f"an active space of {comb(orbitals, electrons // 2) ** 2} determinants",
-            remedy=f"choose one of at most {_LARGEST}, such as (12, 12)",
+            remedy=f"choose one of at most {LARGEST_SPACE}, such as (12, 12)",
         )
 
 
@@ -124,7 +125,7 @@ def _active(
         solver.conv_tol, solver.max_cycle_macro = options.tolerance, options.max_cycles
     start, occupations = _natural_orbitals(mean_field, n)
     if method is mcscf.CASCI:
-        _check_edges(occupations, n - electrons // 2, n - electrons // 2 + orbitals, options.active_space)
+        check_edges(occupations, n - electrons // 2, n - electrons // 2 + orbitals, options.active_space)
     energy = solver.kernel(start)[0]
     if not solver.converged or not np.isfinite(energy):
         raise ConvergenceError(
@@ -158,7 +159,7 @@ def _natural_orbitals(mean_field: Any, n_occupied: int) -> tuple[Matrix, NDArray
     return np.hstack(blocks), np.concatenate(occupations)
 
 
-def _check_edges(
+def check_edges(
     occupations: NDArray[np.float64], first: int, end: int, active_space: tuple[int, int]
 ) -> None:
     """Refuse active orbitals that are one part of a set of equal occupation: which part is arbitrary."""

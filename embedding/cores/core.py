@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.doubts import LARGE_T2, doubts
+from drupe.embedding.cores.chemical_core import chemical_core
+from drupe.embedding.cores.doubts import check_stand_in, doubts
 from drupe.embedding.cores.embedded import EmbeddedCore, embed, embedded_hartree_fock, functional_in_itself
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, is_correlated, is_local, solve
 from drupe.embedding.cores.hartree_fock import Converged
@@ -80,7 +81,7 @@ class CoreResult:
         has none. One value says little: its spread over snapshots is the estimate of what a larger core
         would change.
     grown_occupied
-        Occupied orbitals of that grown core, which its largest gap decides.
+        Occupied orbitals of that grown core, which its largest gap decides; a pair for an open shell.
     spade_gaps
         Alpha and beta gap of an unrestricted core, ``spade_gap`` the smaller one; else empty.
     spin_square_low, spin_square
@@ -109,7 +110,7 @@ class CoreResult:
     t2_max: float | None = None
     n_frozen: int = 0
     growth: float | None = None
-    grown_occupied: int | None = None
+    grown_occupied: Counts | None = None
     warnings: tuple[str, ...] = ()
     spade_gaps: tuple[float, ...] = ()
     spin_square_low: float | None = None
@@ -226,7 +227,8 @@ def correct_core(
     found = _correlate(field, atoms, localized, level, n_virtual)
     embedded, mean_field = found.embedded, found.mean_field
     error = functional_in_itself(field, embedded, mean_field, level) if check else None
-    _check_truncation(found, level.core)
+    left_out = found.n_virtual_full - found.kept.shape[1]
+    check_stand_in(level.core, left_out, found.largest_amplitude)
     solution = _solve(field, found, level)
     if level.core == "MP2":
         solution = replace(solution, t2_max=found.largest_amplitude)
@@ -279,7 +281,7 @@ def _correlate(
     embedded = embed(field, localized, level)
     mean_field = embedded_hartree_fock(field, embedded, level)
     n_core = localized.core.shape[1]
-    n_frozen = _chemical_core(field, atoms, n_core) if level.frozen_core else 0
+    n_frozen = chemical_core(field, atoms, (n_core,)) if level.frozen_core else 0
     orbitals = embedded.basis @ mean_field.orbitals
     virtuals, energies = orbitals[:, n_core:], mean_field.energies[n_core:]
     rotation, ends = concentric_shells(field.overlap, virtuals, energies, field.core_rows(atoms))
@@ -303,22 +305,6 @@ def _n_kept(ends: list[int], shells: int | None, n_virtual: int | None) -> int:
             f"the level gives a core {n_virtual} virtual orbitals, it has {n_full}", remedy="lower n_virtual"
         )
     return n_virtual
-
-
-def _chemical_core(field: MeanField, atoms: NDArray[np.int64], n_core: int) -> int:
-    """Core orbitals of the core's atoms, counted by element, less those in an effective core potential."""
-    from pyscf.data.elements import charge, chemcore_atm
-
-    mol, count = field.engine.mol, 0
-    for atom in atoms.tolist():
-        number = charge(mol.atom_pure_symbol(atom))
-        count += max(chemcore_atm[number] - (number - int(mol.atom_charge(atom))) // 2, 0)
-    if count >= n_core:
-        raise InputError(
-            f"frozen_core leaves a core of {n_core} occupied orbitals without one: {count} are frozen",
-            remedy="choose a larger core, or set frozen_core=False",
-        )
-    return count
 
 
 def _solve(field: MeanField, found: _Correlated, level: Level) -> Solution:
@@ -367,16 +353,3 @@ def _grow(
     grown = _correlate(field, larger, localized, replace(level, core="MP2"), None)
     dispersion = field.core_dispersion(larger) - field.core_dispersion(atoms)
     return grown.mp2_correction - found.mp2_correction - dispersion, grown.n_core
-
-
-def _check_truncation(found: _Correlated, method: str) -> None:
-    """Refuse to let MP2 stand in for virtual orbitals where it fails and the core's own method does not."""
-    truncated = found.kept.shape[1] < found.n_virtual_full
-    multireference = method == "FCI" or method.endswith("NEVPT2")
-    if truncated and multireference and found.largest_amplitude > LARGE_T2:
-        raise InputError(
-            f"an MP2 amplitude of this core is {found.largest_amplitude:.2f}, above {LARGE_T2}: MP2 cannot "
-            f"stand in for the {found.n_virtual_full - found.kept.shape[1]} virtual orbitals that {method} "
-            "leaves out",
-            remedy="set virtual_shells=None, which keeps them all",
-        )

@@ -14,7 +14,7 @@ from drupe.embedding.regions.partition import Core, Partition
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 
-__all__ = ["check_core_electrons", "check_core_spins", "occupations"]
+__all__ = ["check_active_electrons", "check_core_electrons", "check_core_spins", "occupations"]
 
 
 def check_core_spins(partition: Partition) -> None:
@@ -65,6 +65,32 @@ def occupations(cores: Sequence[Core], level: Level) -> list[tuple[int, int] | N
             )
         found.append(pair)
     return found
+
+
+def check_active_electrons(cores: Sequence[Core], level: Level) -> None:
+    """Refuse an active space that is missing, or that no core of these multiplicities can have.
+
+    Raises
+    ------
+    InputError
+        If active orbitals hold another number of unpaired electrons than a core has.
+    """
+    if level.core is None or not level.core.startswith(("CASCI", "CASSCF")):
+        return
+    if level.active_space is None:
+        raise InputError(
+            f"{level.core} needs an active space", remedy="give Level.active_space=(electrons, orbitals)"
+        )
+    electrons, _ = level.active_space
+    for core in cores:
+        unpaired = core.multiplicity - 1
+        if electrons < unpaired or (electrons - unpaired) % 2:
+            raise InputError(
+                f"active_space={level.active_space} for the core {core.label!r} of multiplicity "
+                f"{core.multiplicity}",
+                remedy=f"give it {unpaired} active electrons, or an even number more; cores of different "
+                "multiplicity may need a label each",
+            )
 
 
 def check_core_electrons(

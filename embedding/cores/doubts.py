@@ -4,8 +4,9 @@ import numpy as np
 
 from drupe.embedding.cores.hamiltonian import Solution
 from drupe.embedding.cores.localization import Localized
+from drupe.errors import InputError
 
-__all__ = ["LARGE_T2", "NARROW_GAP", "doubts", "shared_orbitals"]
+__all__ = ["LARGE_T2", "NARROW_GAP", "check_stand_in", "doubts", "shared_orbitals"]
 
 NARROW_GAP = 0.2  # of SPADE's singular values, which lie between 0 and 1
 _LARGE_T1 = 0.02  # Lee and Taylor, Int. J. Quantum Chem. 36 (S23), 199 (1989)
@@ -35,3 +36,24 @@ def doubts(localized: Localized, solution: Solution, residual_overlap: float) ->
     if solution.t2_max is not None and solution.t2_max > LARGE_T2:
         said.append(f"a double amplitude is {solution.t2_max:.2f}, above {LARGE_T2}: see T1")
     return tuple(said)
+
+
+def check_stand_in(method: str, left_out: int, largest_amplitude: float) -> None:
+    """Refuse to let MP2 stand in for virtual orbitals where it fails and the core's own method does not.
+
+    Parameters
+    ----------
+    method
+        The core's solver.
+    left_out
+        Virtual orbitals it does not see.
+    largest_amplitude
+        Of the MP2 doubles in all virtual orbitals.
+    """
+    multireference = method == "FCI" or method.endswith("NEVPT2")
+    if left_out and multireference and largest_amplitude > LARGE_T2:
+        raise InputError(
+            f"an MP2 amplitude of this core is {largest_amplitude:.2f}, above {LARGE_T2}: MP2 cannot "
+            f"stand in for the {left_out} virtual orbitals that {method} leaves out",
+            remedy="set virtual_shells=None, which keeps them all",
+        )

@@ -1,6 +1,8 @@
-"""All cores of an open-shell QM region: mean field and cores in, one correction each out (hartree)."""
+"""All cores of an open-shell QM region: mean field and cores in, corrections out (hartree)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,38 +11,15 @@ from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.cores.core_state import occupations
 from drupe.embedding.cores.open_occupied import LocalizedPair, localize_open_core
 from drupe.embedding.cores.open_shell import correct_open_core
-from drupe.embedding.cores.spin_solvers import known_unrestricted_solver
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.newton import check_stable
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.embedding.regions.partition import Core
 from drupe.errors import InputError
 
-__all__ = ["check_open_level", "correct_open_cores"]
+__all__ = ["correct_open_cores"]
 
-
-def check_open_level(level: Level) -> None:
-    """Refuse what unrestricted cores do not have.
-
-    Raises
-    ------
-    InputError
-        If the solver, the projector or an option is for closed shells only.
-    """
-    assert level.core is not None
-    known_unrestricted_solver(level.core)
-    closed_only = {
-        "projector": level.projector != "projected",
-        "frozen_core": level.frozen_core,
-        "pair_terms": level.pair_terms,
-        "core_growth": level.core_growth,
-    }
-    for name, asked in closed_only.items():
-        if asked:
-            raise InputError(
-                f"{name}={getattr(level, name)!r} with cores in an open-shell QM region",
-                remedy=f"leave {name} out: it is available for closed shells only",
-            )
+Counts = tuple[int, int]
 
 
 def correct_open_cores(
@@ -51,8 +30,8 @@ def correct_open_cores(
     *,
     check: bool = False,
     admit: Callable[[int, LocalizedPair], None] | None = None,
-) -> tuple[CoreResult, ...]:
-    """Correction of each core.
+) -> tuple[tuple[CoreResult, ...], Mapping[str, float]]:
+    """Correction of each core, and on request how far those of each two are from additive.
 
     Parameters
     ----------
@@ -61,11 +40,17 @@ def correct_open_cores(
     places, cores
         Atoms of each core, counted in the QM region, and its state.
     level
-        Level of theory.
+        Level of theory; ``pair_terms`` asks for the pair terms.
     check
         Also prove that the functional embedded in itself gives the DFT energy.
     admit
         Called with the number of a core and its orbitals before anything expensive; raises to refuse them.
+
+    Returns
+    -------
+    cores, pairs
+        As in `drupe.embedding.cores.corrections`. Two cores together have the alpha and the beta orbitals of
+        both: their unpaired electrons are parallel.
 
     Raises
     ------
@@ -82,9 +67,10 @@ def correct_open_cores(
     if admit is not None:
         for number, own in enumerate(split):
             admit(number, own)
+    _check_shared(split)
     check_stable(field.engine, level)
     kept = [(n, n) if isinstance(n, int) else n for n in level.n_virtual or (None,) * len(cores)]
-    return tuple(
+    found = tuple(
         correct_open_core(
             field,
             atoms,
@@ -97,6 +83,52 @@ def correct_open_cores(
         )
         for core, atoms, own, n_virtual in zip(cores, places, split, kept, strict=True)
     )
+    pairs = {}
+    for first, second in combinations(range(len(found)), 2) if level.pair_terms else ():
+        both = (found[first], found[second])
+        atoms = np.sort(np.concatenate([places[first], places[second]]))
+        union = localize_open_core(field, atoms, _added(_sizes(split[first]), _sizes(split[second])), level)
+        joined = correct_open_core(
+            field,
+            atoms,
+            union,
+            replace(level, core_growth=False),
+            n_virtual=_virtual_of_both(union, kept[first], kept[second]),
+        )
+        pairs[f"{both[0].label} + {both[1].label}"] = (
+            joined.correction - both[0].correction - both[1].correction
+        )
+    return found, pairs
+
+
+def _sizes(own: LocalizedPair) -> Counts:
+    return own[0].core.shape[1], own[1].core.shape[1]
+
+
+def _added(one: Counts, other: Counts) -> Counts:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _virtual_of_both(union: LocalizedPair, one: Counts | None, other: Counts | None) -> Counts | None:
+    """Virtual orbitals of two cores together, no more than there are."""
+    if one is None or other is None:
+        return None
+    full = [len(u.core) - u.core.shape[1] - u.rest.shape[1] for u in union]
+    alpha, beta = (min(n, most) for n, most in zip(_added(one, other), full, strict=True))
+    return alpha, beta
+
+
+def _check_shared(split: Sequence[LocalizedPair]) -> None:
+    """Refuse cores that together have more orbitals of a spin than there are: a bond is in both."""
+    for spin, number in (("alpha", 0), ("beta", 1)):
+        counts = [own[number].core.shape[1] for own in split]
+        whole = split[0][number].core.shape[1] + split[0][number].rest.shape[1]
+        if sum(counts) > whole:
+            raise InputError(
+                f"the cores have {' + '.join(map(str, counts))} occupied {spin} orbitals, the QM region "
+                f"{whole}: what they share would be corrected twice",
+                remedy="merge cores that are bonded to each other, or give each its n_occupied",
+            )
 
 
 def _residual(field: MeanField, own: LocalizedPair, split: Sequence[LocalizedPair]) -> float:

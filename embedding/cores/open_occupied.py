@@ -9,7 +9,7 @@ from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.errors import InputError
 
-__all__ = ["LocalizedPair", "localize_open_core", "occupied_pair"]
+__all__ = ["LocalizedPair", "localize_grown_core", "localize_open_core", "occupied_pair"]
 
 Matrix = NDArray[np.float64]
 Pair = tuple[Matrix, Matrix]
@@ -66,6 +66,23 @@ def localize_open_core(
     return _take(alpha, counts[0]), _take(beta, counts[1])
 
 
+def localize_grown_core(
+    field: MeanField, atoms: NDArray[np.int64], level: Level, *, unpaired: int
+) -> LocalizedPair:
+    """Orbitals of a larger core around one with ``unpaired`` electrons, whose own state nobody declared.
+
+    It has the two gaps with the largest sum among all states with at least the unpaired electrons of the
+    core in it and at most those of the region. Other arguments and the result as in `localize_open_core`.
+    """
+    alpha, beta = (_sorted_orbitals(field, c, atoms, level.localization) for c in occupied_pair(field))
+    counts = alpha.core.shape[1], beta.core.shape[1]
+    if len(atoms) < field.engine.mol.natm:
+        states = range(unpaired, field.engine.mol.spin + 1)
+        gaps = {pair: gap for extra in states for pair, gap in _legal_gaps(alpha, beta, extra).items()}
+        counts = max(gaps, key=lambda pair: sum(gaps[pair]))
+    return _take(alpha, counts[0]), _take(beta, counts[1])
+
+
 def occupied_pair(field: MeanField) -> Pair:
     """Occupied orbitals of an unrestricted mean field, ``(n_ao, n)`` for alpha and for beta."""
     engine = field.engine
@@ -98,13 +115,11 @@ def _choose_counts(
     n_alpha, n_beta = alpha.core.shape[1], beta.core.shape[1]
     if everything:
         return n_alpha, n_beta  # there is no gap to look for
-    # The last fall ends at nothing, not at the surroundings: no gap, unless there is but one orbital.
-    falls = [f if len(f) <= 2 else f[:-1] for f in (_falls(alpha), _falls(beta))]
+    falls = _inner_falls(alpha), _inner_falls(beta)
     free = int(np.argmax(falls[0])), int(np.argmax(falls[1]))
     if free[0] - free[1] == unpaired:
         return free
-    legal = [(n + unpaired, n) for n in range(len(falls[1])) if n + unpaired < len(falls[0])]
-    gaps = {pair: (float(falls[0][pair[0]]), float(falls[1][pair[1]])) for pair in legal if sum(pair)}
+    gaps = _legal_gaps(alpha, beta, unpaired)
     best = max(gaps, key=lambda pair: sum(gaps[pair]), default=None)
     largest = falls[0].max(), falls[1].max()
     if best and all(g >= _CLEAR * most for g, most in zip(gaps[best], largest, strict=True)):
@@ -116,6 +131,21 @@ def _choose_counts(
         remedy="declare the multiplicity the core has, choose atoms that hold the unpaired electrons, or "
         f"force numbers with n_occupied=({best or (n_alpha, n_beta)},)",
     )
+
+
+def _inner_falls(whole: Localized) -> NDArray[np.float64]:
+    """Falls without the last, which ends at nothing, not at the surroundings: unless there is but one."""
+    falls = _falls(whole)
+    return falls if len(falls) <= 2 else falls[:-1]
+
+
+def _legal_gaps(
+    alpha: Localized, beta: Localized, unpaired: int
+) -> dict[tuple[int, int], tuple[float, float]]:
+    """Both gaps of every core with ``unpaired`` more alpha than beta orbitals."""
+    up, down = _inner_falls(alpha), _inner_falls(beta)
+    legal = [(n + unpaired, n) for n in range(len(down)) if n + unpaired < len(up)]
+    return {pair: (float(up[pair[0]]), float(down[pair[1]])) for pair in legal if sum(pair)}
 
 
 def _words(gaps: tuple[float, float]) -> str:

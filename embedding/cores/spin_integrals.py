@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["coupled_cluster_engine"]
+__all__ = ["coupled_cluster_bytes", "coupled_cluster_engine"]
 
 Matrix = NDArray[np.float64]
 Pair = tuple[Matrix, Matrix]
@@ -61,6 +61,28 @@ def coupled_cluster_engine(
     engine.conv_tol, engine.conv_tol_normt, engine.max_cycle = tolerance, 100 * tolerance, max_cycles
     engine.verbose = 0
     return engine, _integrals(engine, tensor, energies, counts)
+
+
+def coupled_cluster_bytes(sizes: tuple[int, int], counts: tuple[int, int], n_aux: int) -> float:
+    """Memory that the integrals of `coupled_cluster_engine` take.
+
+    Parameters
+    ----------
+    sizes, counts
+        Orbitals and occupied orbitals per spin.
+    n_aux
+        Auxiliary functions.
+    """
+    long: dict[str, float] = {}
+    for size, n, (o, v) in zip(sizes, counts, (("o", "v"), ("O", "V")), strict=True):
+        long[o], long[v] = n, size - n
+    packed = {v + v: long[v] * (long[v] + 1) / 2 for v in "vV"}
+    numbers = float(sum(np.prod([long[one] for one in name]) for name in _FULL))
+    numbers += sum(long[name[0]] * long[name[1]] * packed[name[2:]] for name in _HALF_PACKED)
+    four = packed["vv"] ** 2 + packed["vv"] * packed["VV"] + packed["VV"] ** 2
+    # Kept, or made from the three-index integrals of packed pairs when needed.
+    numbers += four if 8 * four <= _IN_CORE else n_aux * sum(packed.values())
+    return 8 * numbers
 
 
 def _integrals(engine: Any, tensor: Pair, energies: Pair, counts: tuple[int, int]) -> Any:

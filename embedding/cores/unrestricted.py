@@ -10,14 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.cores.perturbation import SecondOrder
 from drupe.errors import ConvergenceError
 
 __all__ = [
     "ConvergedPair",
     "canonical_pair",
     "determinant_energy",
+    "first_orbitals",
     "fock_pair",
-    "pair_correlation",
+    "pair_second_order",
     "self_consistent_pair",
     "spin_square",
     "unrestricted_hartree_fock",
@@ -121,9 +123,14 @@ def fock_pair(h: Pair, tensor: Pair, occupied: Pair) -> Pair:
     return built[0], built[1]
 
 
+def first_orbitals(h: Pair, counts: tuple[int, int]) -> Pair:
+    """First ``counts`` unit vectors of each spin, ``(n, count)``: orbitals in their own basis."""
+    return np.eye(len(h[0]))[:, : counts[0]], np.eye(len(h[1]))[:, : counts[1]]
+
+
 def determinant_energy(h: Pair, tensor: Pair, counts: tuple[int, int]) -> float:
     """Energy of the determinant of the first ``counts`` orbitals of each spin, hartree."""
-    matrices = fock_pair(h, tensor, _first(h, counts))
+    matrices = fock_pair(h, tensor, first_orbitals(h, counts))
     halves = [
         float(np.trace((one + matrix)[:n, :n])) / 2
         for one, matrix, n in zip(h, matrices, counts, strict=True)
@@ -139,14 +146,14 @@ def canonical_pair(h: Pair, tensor: Pair, counts: tuple[int, int]) -> tuple[Pair
     orbitals, energies
         Per spin ``(n, n)`` and ``(n,)`` hartree; the first ``counts`` span the same spaces as before.
     """
-    occupied = _first(h, counts)
+    occupied = first_orbitals(h, counts)
     matrices = fock_pair(h, tensor, occupied)
     up, down = (_blocks(m, c) for m, c in zip(matrices, occupied, strict=True))
     return (up[1], down[1]), (up[0], down[0])
 
 
-def pair_correlation(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> float:
-    """UMP2 correlation energy of canonical orbitals, hartree.
+def pair_second_order(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> SecondOrder:
+    """UMP2 of canonical orbitals.
 
     Source: Pople, Binkley and Seeger, Int. J. Quantum Chem. Symp. 10, 1 (1976).
 
@@ -161,12 +168,13 @@ def pair_correlation(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> f
 
     Returns
     -------
-    float
-        1/4 sum |<ij||ab>|^2 / (e_i + e_j - e_a - e_b) for equal spins, and sum (ia|jb)^2 / (...) for
-        opposite ones.
+    SecondOrder
+        Its energy is 1/4 sum |<ij||ab>|^2 / (e_i + e_j - e_a - e_b) for equal spins, and sum
+        (ia|jb)^2 / (...) for opposite ones; its amplitude the largest one of opposite spins, which in a
+        closed shell are the spatial amplitudes.
     """
     gaps = [e[:n, None] - e[None, n:] for e, n in zip(energies, counts, strict=True)]
-    total = 0.0
+    total, largest = 0.0, 0.0
     for three, gap in zip(tensor, gaps, strict=True):
         for i in range(len(gap)):
             for j in range(i):  # i = j vanishes by antisymmetry
@@ -176,8 +184,10 @@ def pair_correlation(tensor: Pair, energies: Pair, counts: tuple[int, int]) -> f
     for i in range(len(gaps[0])):
         for j in range(len(gaps[1])):
             pair = tensor[0][:, i].T @ tensor[1][:, j]
-            total += float(np.sum(pair**2 / (gaps[0][i][:, None] + gaps[1][j][None])))
-    return total
+            amplitudes = pair / (gaps[0][i][:, None] + gaps[1][j][None])
+            total += float(np.vdot(pair, amplitudes))
+            largest = max(largest, float(np.abs(amplitudes).max(initial=0.0)))
+    return SecondOrder(total, largest)
 
 
 def spin_square(overlap: Matrix, alpha: Matrix, beta: Matrix) -> float:
@@ -198,10 +208,6 @@ def spin_square(overlap: Matrix, alpha: Matrix, beta: Matrix) -> float:
     s = (alpha.shape[1] - beta.shape[1]) / 2
     shared = float(np.sum((alpha.T @ overlap @ beta) ** 2))
     return float(s * (s + 1) + beta.shape[1] - shared)
-
-
-def _first(h: Pair, counts: tuple[int, int]) -> Pair:
-    return np.eye(len(h[0]))[:, : counts[0]], np.eye(len(h[1]))[:, : counts[1]]
 
 
 def _commutator(matrix: Matrix, occupied: Matrix) -> Matrix:

@@ -263,7 +263,7 @@ def test_more_virtual_orbitals_than_there_are_are_refused(methanol_in_charges):
         {"projector": "mu"},
         {"localization": "boys"},
         {"level_shift": 1.0},
-        {"active_space": (3, 3)},
+        {"active_space": (7, 3)},
         {"n_virtual": (0,)},
     ],
 )

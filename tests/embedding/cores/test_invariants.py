@@ -1,4 +1,4 @@
-"""What holds for every projector, with and without charges, for a covalent and for a non-covalent cut."""
+"""What holds for every projector, with and without charges, for every cut, closed shells and open ones."""
 
 import dataclasses
 from functools import cache
@@ -8,36 +8,62 @@ import pytest
 
 from drupe.embedding import Level
 from drupe.embedding.cores.core import correct_core, localize_core
+from drupe.embedding.cores.open_occupied import localize_open_core
+from drupe.embedding.cores.open_shell import correct_open_core
 from drupe.embedding.meanfield.qmmm import run_dft
 
 BASE = Level(
     "PBE", "STO-3G", core="CCSD", scf_tolerance=1e-12, gradient_tolerance=1e-7, cc_tolerance=1e-10, grid=0
 )
 PROJECTORS = ("projected", "huzinaga", "level-shift")
-CUTS = {"covalent": [1, 5], "non-covalent": [0, 1, 2]}
+# System, atoms of the core, and alpha and beta orbitals of an open-shell region's core.
+CUTS = {
+    "covalent": ("methanol", [1, 5], None),
+    "non-covalent": ("water dimer", [0, 1, 2], None),
+    "open shell, covalent": ("hydroxymethyl", [0, 3, 4], (4, 3)),
+    "closed shell cut from a radical": ("hydroxymethyl", [1, 2], (5, 5)),
+    "open shell, non-covalent": ("methyl and water", [0, 1, 2, 3], (5, 4)),
+}
 FAR = 1e9  # bohr
 
 
 @pytest.fixture(scope="module")
-def fields(methanol_in_charges, water_dimer):
-    systems = {"covalent": methanol_in_charges, "non-covalent": water_dimer}
+def fields(build, methanol_in_charges, water_dimer):
+    charges = [(0.7, 2.6, -1.6, 0.3), (-0.8, -2.5, -1.9, 0.6)]
+    hydroxymethyl = build("6 0 0 0; 8 1.36 0 0; 1 1.67 .9 .1; 1 -.5 .93 .2; 1 -.55 -.92 .2", charges)
+    pair = build(
+        "6 0 0 0; 1 -.3 1 .1; 1 -.25 -.6 .85; 1 -.2 -.5 -.9; 8 3.1 .11 0; 1 2.15 .05 0; 1 3.4 -.37 .76",
+        charges,
+    )
+    systems = {
+        "methanol": (methanol_in_charges, 1),
+        "water dimer": (water_dimer, 1),
+        "hydroxymethyl": (hydroxymethyl, 2),
+        "methyl and water": (pair, 2),
+    }
 
     @cache
-    def field(cut, surroundings):
-        system = systems[cut]
+    def field(name, surroundings):
+        system, multiplicity = systems[name]
         qm = system.numbers > 0
+        numbers, positions = system.numbers[qm], system.positions[qm]
         points = system.positions[~qm] + (FAR if surroundings == "far" else 0.0)
         shown = slice(0, 0) if surroundings == "gas" else slice(None)
-        return run_dft(
-            system.numbers[qm], system.positions[qm], 0, 1, points[shown], system.charges[~qm][shown], BASE
-        )
+        charges = system.charges[~qm][shown]
+        return run_dft(numbers, positions, 0, multiplicity, points[shown], charges, BASE)
 
-    return field
+    return lambda cut, surroundings: field(CUTS[cut][0], surroundings)
 
 
-def corrected(field, cut, level, **options):
-    atoms = np.array(CUTS[cut])
-    return correct_core(field, atoms, localize_core(field, atoms, None, level), level, **options)
+def corrected(field, cut, level, n_virtual=None, **options):
+    _, indices, counts = CUTS[cut]
+    atoms = np.array(indices)
+    if field.is_closed_shell:
+        own = localize_core(field, atoms, None, level)
+        return correct_core(field, atoms, own, level, n_virtual=n_virtual, **options)
+    own = localize_open_core(field, atoms, counts, level)
+    both = None if n_virtual is None else (n_virtual, n_virtual)
+    return correct_open_core(field, atoms, own, level, n_virtual=both, **options)
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -71,17 +97,14 @@ def test_a_level_shift_misses_by_one_over_its_strength(fields, cut, surroundings
 @pytest.mark.parametrize("surroundings", ["gas", "charges"])
 @pytest.mark.parametrize("projector", PROJECTORS)
 def test_all_shells_are_the_whole_virtual_space(fields, cut, surroundings, projector):
-    chosen = dataclasses.replace(BASE, projector=projector)
-    whole, shells = (
-        corrected(fields(cut, surroundings), cut, dataclasses.replace(chosen, virtual_shells=n))
-        for n in (None, 40)
-    )
+    chosen, field = dataclasses.replace(BASE, projector=projector), fields(cut, surroundings)
+    whole, shells = (corrected(field, cut, dataclasses.replace(chosen, virtual_shells=n)) for n in (None, 40))
     assert whole.n_virtual == shells.n_virtual == whole.n_virtual_full
     # The same orbitals the other way round: the solver makes them canonical again; 1e-9 its threshold.
     assert shells.correction == pytest.approx(whole.correction, abs=1e-9)
     assert whole.mp2_truncation == pytest.approx(0.0, abs=1e-12)
-    one = corrected(fields(cut, surroundings), cut, chosen, n_virtual=1)
-    assert one.n_virtual == 1
+    one = corrected(field, cut, chosen, n_virtual=1)
+    assert one.n_virtual == (1 if field.is_closed_shell else (1, 1))
     assert abs(one.e_corr - whole.e_corr) > 1e-4
 
 

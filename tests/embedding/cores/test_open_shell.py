@@ -8,8 +8,9 @@ from pyscf import cc, gto, qmmm, scf
 
 from drupe.embedding import Level, Partition, label
 from drupe.embedding.cores.core import correct_core, localize_core
+from drupe.embedding.cores.open_embedded import two_electron_pair
 from drupe.embedding.cores.open_occupied import localize_open_core
-from drupe.embedding.cores.open_shell import correct_open_core, two_electron_pair
+from drupe.embedding.cores.open_shell import correct_open_core
 from drupe.embedding.meanfield.qmmm import run_dft
 from drupe.embedding.regions.partition import Core
 from drupe.errors import ConvergenceError, InputError
@@ -69,21 +70,121 @@ def test_the_functional_in_itself_is_the_functional(build, radical, functional, 
         assert result.n_occupied == counts
 
 
-def test_a_closed_shell_gives_the_restricted_core(methanol_in_charges):
-    chosen = level("PBE", core="CCSD(T)", virtual_shells=0, cc_tolerance=1e-10)
+@pytest.mark.parametrize(
+    ("projector", "frozen_core"), [("projected", False), ("huzinaga", True), ("level-shift", True)]
+)
+def test_a_closed_shell_gives_the_restricted_core(methanol_in_charges, projector, frozen_core):
+    chosen = level(virtual_shells=0, cc_tolerance=1e-10, projector=projector, frozen_core=frozen_core)
+    chosen = dataclasses.replace(chosen, core_growth=frozen_core)
     restricted = field_of(methanol_in_charges, chosen, multiplicity=1)
     open_shell = dataclasses.replace(restricted, engine=restricted.engine.to_uks())
     atoms = np.array([1, 5])
     wanted = correct_core(restricted, atoms, localize_core(restricted, atoms, None), chosen, check=True)
     split = localize_open_core(open_shell, atoms, None)
     found = correct_open_core(open_shell, atoms, split, chosen, check=True)
-    for name in ("correction", "e_hf", "e_corr", "mp2_truncation", "spade_gap", "t1"):
+    same = ["correction", "e_hf", "e_corr", "mp2_truncation", "spade_gap", "n_frozen"]
+    for name in same + ["growth"] * frozen_core:
         assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=1e-8), name
+    for name in ("t1", "d1", "t2_max"):  # of first order in what the iterations leave
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=1e-7), name
+    assert found.dft_in_dft_error == pytest.approx(wanted.dft_in_dft_error, abs=1e-10)
     assert abs(wanted.mp2_truncation) > 1e-4
-    for name in ("n_occupied", "n_virtual", "n_virtual_full"):
+    assert (found.n_frozen > 0) == frozen_core
+    for name in ["n_occupied", "n_virtual", "n_virtual_full"] + ["grown_occupied"] * frozen_core:
         assert getattr(found, name) == (getattr(wanted, name),) * 2
     assert found.spin_square == pytest.approx(0.0, abs=1e-10)
     assert found.spin_square_low == pytest.approx(0.0, abs=1e-10)
+
+
+@pytest.mark.parametrize("method", ["CCSD", "CCSD(T)"])
+def test_a_frozen_core_is_what_coupled_cluster_freezes(build, method):
+    """Everything as one core: PySCF's own frozen core. And a truncated core freezes in its MP2 too."""
+    system = build(AMIDOGEN)
+    chosen = level(
+        "HF", core=method, virtual_shells=None, frozen_core=True, cc_tolerance=1e-10, auxbasis=None
+    )
+    result = label(system, regions(system, [[0, 1, 2]]), chosen)
+    atoms = [(int(z), r) for z, r in zip(system.numbers, system.positions, strict=True)]
+    mol = gto.M(atom=atoms, unit="B", basis="6-31G", spin=1, verbose=0)
+    full = cc.UCCSD(scf.UHF(mol).run(conv_tol=1e-12), frozen=1).run(conv_tol=1e-10, conv_tol_normt=1e-8)
+    wanted = full.e_tot + (full.ccsd_t() if method == "CCSD(T)" else 0.0)
+    assert result.energy == pytest.approx(wanted, abs=2e-8)
+    assert result.cores[0].n_frozen == 1
+    assert any("without 1 chemical core" in said for said in result.approximations)
+    truncated = dataclasses.replace(chosen, n_virtual=((2, 3),))
+    part = label(system, regions(system, [[0, 1, 2]]), truncated).cores[0]
+    second = dataclasses.replace(chosen, core="MP2")
+    whole, few = (
+        label(system, regions(system, [[0, 1, 2]]), one).cores[0].e_corr
+        for one in (second, dataclasses.replace(second, n_virtual=((2, 3),)))
+    )
+    assert part.mp2_truncation == pytest.approx(whole - few, abs=1e-10)
+
+
+def test_more_frozen_orbitals_than_there_are_are_refused(radical):
+    partition = regions(radical, [METHYLENE])
+    few = level(core="MP2", frozen_core=True, n_occupied=((1, 0),))
+    with pytest.raises(InputError, match="frozen_core leaves a core of 1 and 0 occupied .* 1 are frozen"):
+        label(radical, partition, few)
+
+
+def test_pair_terms_are_what_one_core_of_both_would_add(build):
+    system = build(RADICAL_WATER, CHARGES)
+    apart, together = [[0, 1, 2], [3, 4, 5]], [[0, 1, 2, 3, 4, 5]]
+    chosen = level(core="CCSD", virtual_shells=None, pair_terms=True, **SMALL)
+    two = label(system, regions(system, apart, states=[(0, 2), (0, 1)]), chosen)
+    one = label(system, regions(system, together), chosen)
+    (name,) = (key for key in two.diagnostics if key.startswith("pair_term"))
+    # Reported, not added.
+    assert two.energy == pytest.approx(two.energy_low + sum(c.correction for c in two.cores), abs=1e-12)
+    assert two.energy + two.diagnostics[name] == pytest.approx(one.energy, abs=1e-7)
+    assert abs(two.diagnostics[name]) > 1e-5
+    few = dataclasses.replace(chosen, core="MP2", n_virtual=((1, 1), (1, 1)))
+    kept = label(system, regions(system, apart, states=[(0, 2), (0, 1)]), few)
+    assert np.isfinite(kept.diagnostics[name])
+
+
+def test_growth_is_the_mp2_correction_of_the_larger_core(radical):
+    everything = regions(radical, [[0, 1, 2, 3, 4]])
+    chosen = level("HF", core="MP2", core_growth=True, **SMALL)
+    large = label(radical, everything, chosen).cores[0]
+    assert large.growth is None  # there is nothing left to take in
+    # The closed-shell hydroxyl core takes in the carbon, and the unpaired electron with it.
+    for core, state in ((METHYLENE, (None, 2)), (HYDROXYL, (None, 1))):
+        counts = (((4, 3),), ((5, 5),))[core is HYDROXYL]
+        fixed = dataclasses.replace(chosen, n_occupied=counts)
+        small = label(radical, regions(radical, [core], states=[state]), fixed).cores[0]
+        assert small.growth == pytest.approx(large.correction - small.correction, abs=1e-9)
+        assert small.grown_occupied == (9, 8)
+
+
+def test_a_core_grows_by_the_widest_gaps(build):
+    """Amidogen beside two waters takes in the nearer one, not the spin of anything else."""
+    system = build(f"{RADICAL_WATER}; 8 -2.9 0 0; 1 -3.3 .5 .6; 1 -3.2 .4 -.8")
+    chosen = level("HF", core="MP2", core_growth=True, **SMALL)
+    small = label(system, regions(system, [[0, 1, 2]]), chosen).cores[0]
+    nearer = label(system, regions(system, [[0, 1, 2, 3, 4, 5]]), chosen).cores[0]
+    assert small.grown_occupied == nearer.n_occupied == (10, 9)
+    assert small.growth == pytest.approx(nearer.correction - small.correction, abs=1e-9)
+
+
+def test_a_bond_between_two_cores_is_not_counted_twice(radical):
+    states, counts = [(None, 2), (None, 1)], ((5, 4), (5, 5))
+    chosen = level(core="MP2", n_occupied=counts, **SMALL)
+    with pytest.raises(InputError, match=r"5 \+ 5 occupied alpha orbitals, the QM region 9"):
+        label(radical, regions(radical, [METHYLENE, HYDROXYL], states=states), chosen)
+
+
+def test_integrals_that_do_not_fit_are_refused(radical):
+    chosen = level(virtual_shells=None)
+    field, atoms = field_of(radical, chosen), np.array(METHYLENE)
+    own = localize_open_core(field, atoms, (4, 3))
+    for method in ("CCSD(T)", "FCI"):
+        small = dataclasses.replace(chosen, core=method, max_memory_mb=1)
+        with pytest.raises(
+            InputError, match=r"19 alpha and 19 beta orbitals need \d+ MB, max_memory_mb is 1"
+        ):
+            correct_open_core(field, atoms, own, small)
 
 
 def test_a_core_that_is_everything_is_the_method_itself(build):
@@ -227,10 +328,9 @@ def test_a_doubtful_determinant_is_named(build):
         (2, 0, (None, 2), {"n_occupied": (4,)}, "n_occupied=4 for the core"),
         (2, 0, (None, 2), {"n_occupied": ((4, 4),)}, r"n_occupied=\(4, 4\) for the core"),
         (2, 0, (None, 2), {"n_occupied": ((10, 9),)}, "10 alpha orbitals, the QM region has 9"),
-        (2, 0, (None, 2), {"frozen_core": True}, "frozen_core=True with cores in an open-shell"),
-        (2, 0, (None, 2), {"projector": "huzinaga"}, "projector='huzinaga' with cores in an open-shell"),
         (2, 0, (None, 2), {"n_virtual": ((99, 9),)}, "99 virtual orbitals of one spin, it has"),
-        (2, 0, (None, 2), {"core": "CASSCF"}, "no core solver for open shells is called 'CASSCF'"),
+        (2, 0, (None, 2), {"core": "FNO-CCSD"}, "no core solver for open shells is called 'FNO-CCSD'"),
+        (2, 0, (None, 2), {"core": "CASSCF+NEVPT2", "active_space": (3, 3)}, "NEVPT2 needs one set of"),
     ],
 )
 def test_a_state_the_core_cannot_have_is_refused(radical, multiplicity, charge, state, changes, found):

@@ -6,8 +6,8 @@ from pyscf import cc, fci, gto, mp, scf
 
 from drupe.embedding.cores import spin_integrals
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, solve
+from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian
 from drupe.embedding.cores.spin_solvers import (
-    UnrestrictedHamiltonian,
     register_unrestricted_solver,
     solve_unrestricted,
 )
@@ -67,6 +67,21 @@ def test_they_are_pyscf_s_for_a_radical_in_any_orbitals(hydroxyl, monkeypatch, i
         # 1e-8: the coupled-cluster thresholds; triples in localised orbitals would miss by 1e-4.
         assert found.energy == pytest.approx(energy, abs=1e-8), method
         assert found.reference == pytest.approx(mean_field.e_tot, abs=1e-9)
+
+
+@pytest.mark.parametrize("in_core", [True, False])
+def test_the_memory_of_the_integrals_is_known_before_they_are_made(hydroxyl, monkeypatch, in_core):
+    if not in_core:
+        monkeypatch.setattr(spin_integrals, "_IN_CORE", 0)
+    turned, energies = hydroxyl[2].canonical()
+    _, made = spin_integrals.coupled_cluster_engine(
+        turned.tensor, energies, turned.counts, tolerance=1e-8, max_cycles=9
+    )
+    names = (*spin_integrals._FULL, *spin_integrals._HALF_PACKED)
+    names += ("vvvv", "vvVV", "VVVV") if in_core else ("vvL", "VVL")
+    held = sum(getattr(made, name).nbytes for name in names)
+    n_aux = len(turned.tensor[0])
+    assert spin_integrals.coupled_cluster_bytes(turned.sizes, turned.counts, n_aux) == held
 
 
 def test_a_closed_shell_gives_the_restricted_solution():
@@ -142,8 +157,8 @@ def test_hartree_fock_finds_the_determinant_itself(hydroxyl):
 
 def test_solvers_are_a_table_with_hints(hydroxyl):
     system = hydroxyl[2]
-    with pytest.raises(InputError, match="CASSCF"):
-        solve_unrestricted(system, "CASSCF")
+    with pytest.raises(InputError, match="called 'FNO-CCSD'"):
+        solve_unrestricted(system, "FNO-CCSD")
     with pytest.raises(InputError, match="did you mean 'CCSD"):
         solve_unrestricted(system, "CCSDT")
     register_unrestricted_solver("nothing open", lambda given, _options: Solution(given.constant, 0.0))
