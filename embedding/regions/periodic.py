@@ -21,8 +21,8 @@ from drupe.units import angstrom
 
 __all__ = ["Cluster", "cut_cluster", "gather", "heights", "make_whole", "surrounding_cluster"]
 
-#: A region and its image touch within this distance, bohr: two heavy atoms in van der Waals contact. Boxes that
-#: were filled by a program and not yet equilibrated leave up to 3.4 A between the waters of two images.
+#: A region and its image touch within this distance, bohr: two heavy atoms in van der Waals contact. Boxes
+#: that were filled by a program and not equilibrated leave up to 3.4 A between the waters of two images.
 _IMAGE_GAP = 4.0 * angstrom
 
 Indices = NDArray[np.int64]
