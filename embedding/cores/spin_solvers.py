@@ -122,7 +122,7 @@ def solve_unrestricted(
     Returns
     -------
     Solution
-        ``t1`` is sqrt((|t_a|^2 + |t_b|^2) / (2 n)) for n correlated electrons: for a closed shell the
+        ``t1`` is ``sqrt((|t_a|^2 + |t_b|^2) / (2 n))`` for n correlated electrons: for a closed shell the
         diagnostic of Lee and Taylor, Int. J. Quantum Chem. S23, 199 (1989).
 
     Raises
