@@ -279,6 +279,8 @@ class Level:
             unused.update(_OF_CORES)
         if self.projector != "level-shift":
             unused.add("level_shift")
+        if not (self.core or "").startswith("LNO-"):
+            unused.add("lno_thresholds")
         if self.forces != "directional":
             unused.update(_OF_DIRECTIONS)
         return {

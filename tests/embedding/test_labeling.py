@@ -99,7 +99,7 @@ def test_keys_follow_the_question(build):
         ({}, {"max_memory_mb": 9000}),
         ({}, {"n_occupied": (4,), "virtual_shells": 2, "frozen_core": True, "pair_terms": True}),
         ({}, {"projector": "level-shift", "level_shift": 1e5, "localization": "ibo", "cc_tolerance": 1e-7}),
-        ({"core": "MP2"}, {"level_shift": 1e5}),
+        ({"core": "MP2"}, {"level_shift": 1e5, "lno_thresholds": (1e-4, 1e-5)}),
         ({"core": "MP2", "projector": "huzinaga"}, {"level_shift": 1e5}),
         ({"core": "MP2"}, {"n_directions": 9, "direction_seed": 3, "direction_step": 0.01}),
     ],
@@ -114,6 +114,8 @@ def test_settings_that_change_no_number_change_no_key(settings, change):
     for name, value in change.items():
         if name != "max_memory_mb":
             on = dataclasses.replace(plain, **turned_on)
+            if name == "lno_thresholds":
+                on = dataclasses.replace(plain, core="LNO-CCSD(T)")
             assert dataclasses.replace(on, **{name: value}).key != on.key or getattr(on, name) == value
     assert unpack(pack(other)) == other
 
