@@ -153,6 +153,8 @@ def _feed(write: Callable[[bytes], object], value: object) -> None:
             _feed(write, item)
     else:
         name, version, fields = _parts(value)
+        # A record may count settings without effect as left out.
+        fields = getattr(value, "content", fields)
         _feed(write, {"record": name, "version": version, "fields": fields})
 
 

@@ -23,6 +23,7 @@ from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.open_cores import correct_open_cores
 from drupe.embedding.cores.solved import SolvedCore
 from drupe.embedding.cores.spin_solvers import known_unrestricted_solver
+from drupe.embedding.elementwise import for_element
 from drupe.embedding.gradients.directional import DirectionalSlopes, directional_slopes
 from drupe.embedding.gradients.forces import (
     check_forces,
@@ -190,6 +191,7 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
     system = gathered(system, partition, level) if cluster is None else cluster.whole
     partition.check_fits(system)
     region = quantum_region(system, partition, level)
+    _check_link_basis(partition, level)
     check_level(region.numbers, region.positions, partition.charge, partition.multiplicity, level)
     check_surroundings(system, partition, region, level)
     closed = partition.multiplicity == 1 and all(core.multiplicity == 1 for core in partition.cores)
@@ -220,6 +222,17 @@ def _packages(level: Level) -> tuple[str, ...]:
     """Packages whose versions belong to the number."""
     local = level.core is not None and is_local(level.core)
     return ("drupe", "pyscf", "numpy", *(("pyscf-forge",) if local else ()))
+
+
+def _check_link_basis(partition: Partition, level: Level) -> None:
+    """Link atoms are hydrogens also where the region has none of its own."""
+    count = len(partition.links)
+    if count and 1 not in partition.qm_numbers and for_element(level.basis, "H") is None:
+        raise InputError(
+            f"the level names no basis for H: the QM region has none, but its {count} cut "
+            f"bond{' gets a link hydrogen' if count == 1 else 's get link hydrogens'}",
+            remedy='add basis={"H": ...}, or a "default"',
+        )
 
 
 def _admit(

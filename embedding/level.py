@@ -12,6 +12,21 @@ from drupe.records import content_key, register
 
 __all__ = ["Level"]
 
+#: Fields that only cores read.
+_OF_CORES = (
+    *(
+        "virtual_shells",
+        "n_virtual",
+        "n_occupied",
+        "cc_tolerance",
+        "localization",
+        "projector",
+        "level_shift",
+    ),
+    *("frozen_core", "active_space", "pair_terms", "core_growth"),
+)
+_OF_DIRECTIONS = ("n_directions", "direction_seed", "direction_step")
+
 #: Raised by hand when the same settings would give another number.
 _PHYSICS = 1
 
@@ -122,7 +137,8 @@ class Level:
         What keeps a core out of the orbitals of its surroundings: ``"projected"`` (exact),
         ``"huzinaga"``, or ``"level-shift"``.
     level_shift
-        Strength mu of the level shift in hartree; its error falls as 1/mu. Other projectors ignore it.
+        Strength mu of the level shift in hartree; its error falls as 1/mu. Other projectors ignore it, and so
+        does the key of the level, as it does all settings that change no number.
     n_virtual
         Virtual orbitals of each core, nearest shells first, instead of whole shells; fix it along a path
         where the size of a shell changes with the geometry.
@@ -250,12 +266,27 @@ class Level:
     @cached_property
     def key(self) -> str:
         """Content name of the physics: equal keys mean equal numbers up to convergence."""
-        asked = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name in _FIRST or getattr(self, field.name) != field.default
-        }
+        defaults = {field.name: field.default for field in fields(self)}
+        given = {**self.content, "max_memory_mb": defaults["max_memory_mb"]}
+        asked = {name: value for name, value in given.items() if name in _FIRST or value != defaults[name]}
         return f"{content_key('Level', {'version': 1, **asked})}-p{_PHYSICS}"
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Fields by which levels are compared: those that change no number here count as left out."""
+        unused: set[str] = set()
+        if self.core is None:
+            unused.update(_OF_CORES)
+        if self.projector != "level-shift":
+            unused.add("level_shift")
+        if not (self.core or "").startswith("LNO-"):
+            unused.add("lno_thresholds")
+        if self.forces != "directional":
+            unused.update(_OF_DIRECTIONS)
+        return {
+            field.name: field.default if field.name in unused else getattr(self, field.name)
+            for field in fields(self)
+        }
 
     @property
     def name(self) -> str:

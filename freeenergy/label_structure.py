@@ -1,7 +1,8 @@
 """The atoms of a labelling run: the table ``[structure]`` in, a `MolecularSystem` (bohr, e) out.
 
 A complex made of a PDB and an SDF file is built once for each labels folder: that takes minutes, its added
-hydrogens are relaxed to other last digits each time, and the same command must go on with the same atoms.
+hydrogens are relaxed to slightly other places each time (with them single waters come and go), and the same
+command must go on with the same atoms.
 """
 
 import hashlib

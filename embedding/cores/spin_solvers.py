@@ -62,7 +62,7 @@ def solve_unrestricted(
     Returns
     -------
     Solution
-        ``t1`` is sqrt((|t_a|^2 + |t_b|^2) / (2 n)) for n correlated electrons: for a closed shell the
+        ``t1`` is ``sqrt((|t_a|^2 + |t_b|^2) / (2 n))`` for n correlated electrons: for a closed shell the
         diagnostic of Lee and Taylor, Int. J. Quantum Chem. S23, 199 (1989).
 
     Raises
@@ -97,7 +97,21 @@ def known_unrestricted_solver(method: str) -> str:
 
 
 def register_unrestricted_solver(name: str, solver: UnrestrictedSolver) -> None:
-    """Add a solver: a function of (hamiltonian, options) that returns a `Solution`."""
+    """Add a solver for the cores of open-shell regions; ``Level(core=name)`` finds it there.
+
+    Parameters
+    ----------
+    name
+        For ``Level.core``. Solvers for closed shells are registered apart, by `register_solver`.
+    solver
+        Function of (`UnrestrictedHamiltonian`, `SolverOptions`) that returns a `Solution` in hartree, with
+        the constant of the Hamiltonian in its energies; it raises `ConvergenceError` where it stops short.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+    """
     if name in _SOLVERS:
         raise InputError(f"there is a solver called {name!r} already", remedy="choose another name")
     _SOLVERS[name] = solver

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.dispersion import Dispersion, check_dispersion, disperse
+from drupe.embedding.meanfield.fitting import check_fitting
 from drupe.embedding.meanfield.functional_gradient import electronic_gradient
 from drupe.embedding.meanfield.molecule import build_molecule
 from drupe.embedding.meanfield.newton import second_order
@@ -254,7 +255,8 @@ def check_level(
     Raises
     ------
     InputError
-        If the functional, a basis or an element is not available, or electrons exceed orbitals.
+        If the functional, a basis or an element is not available, the fitting basis is none, or electrons
+        exceed orbitals.
     """
     from pyscf import df, dft
     from pyscf.lib.exceptions import BasisNotFoundError
@@ -284,6 +286,10 @@ def check_level(
         )
     if level.dispersion is not None:
         check_dispersion(level)
+    if level.auxbasis is not None:
+        _, *fractions = dft.numint.NumInt().rsh_and_hybrid_coeff(level.functional)
+        bare = [z for i, z in enumerate(numbers.tolist()) if not mol.atom_nelec_core(i)]
+        check_fitting(bare, level.auxbasis, exchange=any(fractions) or level.core is not None)
     if level.auxbasis is None and mol.nao > _EXACT_LIMIT:
         raise InputError(
             f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",

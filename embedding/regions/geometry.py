@@ -8,7 +8,14 @@ from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
 
-__all__ = ["bonds_across", "check_geometry", "covalent_radii", "crosses_the_box", "shortest_vectors"]
+__all__ = [
+    "bonds_across",
+    "check_bonds",
+    "check_geometry",
+    "covalent_radii",
+    "crosses_the_box",
+    "shortest_vectors",
+]
 
 # Covalent radii in angstrom, H to Kr: Cordero et al., Dalton Trans. 2832 (2008); sp3 carbon.
 _RADII = (
@@ -53,13 +60,45 @@ def check_geometry(system: MolecularSystem, qm: NDArray[np.int64]) -> None:
                 + ("" if inside[j] else ": an MM charge sits on a QM nucleus"),
                 remedy=f"repair the coordinates: these elements need at least {_TOO_CLOSE * reach:.2f} A",
             )
-        unlisted = (lonely[i] or lonely[j]) and not inside[j] and distance < _BONDED * reach
-        if unlisted and np.isin(system.numbers[[i, j]], _NONMETALS).all():
-            raise InputError(
-                f"the QM region cuts the covalent bond between {system.describe(i)} and "
-                f"{system.describe(j)}, {distance:.2f} A apart, and the system does not list it",
-                remedy="take both atoms into the QM region or neither; link atoms need the system's bonds",
-            )
+        if (lonely[i] or lonely[j]) and not inside[j] and _is_bonded(system, i, j, distance):
+            raise _unlisted(system, i, j, distance)
+
+
+def check_bonds(system: MolecularSystem, qm: NDArray[np.int64]) -> None:
+    """Refuse a region that ends between two atoms as near as bonded whose bond is not listed.
+
+    Such a cut gets no link atom, and the electron that is missing then looks like a wrong multiplicity.
+
+    Parameters
+    ----------
+    system, qm
+        As in `check_geometry`; also atoms that list other bonds are looked at here.
+
+    Raises
+    ------
+    InputError
+        Naming the two atoms.
+    """
+    inside, listed = set(qm.tolist()), set(map(tuple, system.bonds.tolist()))
+    for i, j, distance in _near_pairs(system, qm):
+        pair = (min(i, j), max(i, j))
+        if j not in inside and pair not in listed and _is_bonded(system, i, j, distance):
+            raise _unlisted(system, i, j, distance)
+
+
+def _is_bonded(system: MolecularSystem, i: int, j: int, distance: float) -> bool:
+    """Whether two non-metals are nearer (angstrom) than 1.2 times the sum of their covalent radii."""
+    reach = float(_TABLE[system.numbers[i]] + _TABLE[system.numbers[j]])
+    return bool(distance < _BONDED * reach and np.isin(system.numbers[[i, j]], _NONMETALS).all())
+
+
+def _unlisted(system: MolecularSystem, i: int, j: int, distance: float) -> InputError:
+    return InputError(
+        f"the QM region cuts the covalent bond between {system.describe(i)} and {system.describe(j)}, "
+        f"{distance:.2f} A apart, and the system does not list it",
+        remedy="take both atoms into the QM region or neither; link atoms need the system's bonds: give a "
+        "topology with all of them (bonds=, CONECT records)",
+    )
 
 
 def covalent_radii(numbers: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drupe.embedding.regions.geometry import check_geometry
+from drupe.embedding.regions.geometry import check_bonds, check_geometry
 from drupe.embedding.regions.links import AllowCut, check_links, find_links
 from drupe.embedding.regions.periodic import gather
 from drupe.embedding.regions.selection import Selection, select
@@ -165,6 +165,8 @@ class Partition:
             if core.label is None and isinstance(core.selection, str):
                 name = core.selection
             chosen.append(Core(atoms, core.charge, core.multiplicity, name))
+        whole = system if system.box is None else gather(system, region)
+        check_bonds(whole, region)
         partition = cls(
             qm=region,
             qm_numbers=system.numbers[region],
@@ -174,7 +176,6 @@ class Partition:
             n_atoms=system.n_atoms,
             links=find_links(system, region, allow_cut),
         )
-        whole = system if system.box is None else gather(system, region)
         partition.check_fits(whole)
         if not allow_open_valence:
             check_hydrogens(whole, region, multiplicity)

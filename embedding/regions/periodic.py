@@ -21,6 +21,10 @@ from drupe.units import angstrom
 
 __all__ = ["Cluster", "cut_cluster", "gather", "heights", "make_whole", "surrounding_cluster"]
 
+#: A region and its image touch within this distance, bohr: two heavy atoms in van der Waals contact. Boxes
+#: that were filled by a program and not equilibrated leave up to 3.4 A between the waters of two images.
+_IMAGE_GAP = 4.0 * angstrom
+
 Indices = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
@@ -99,7 +103,8 @@ def cut_cluster(system: MolecularSystem, qm: Indices, radius: float) -> Cluster:
     Raises
     ------
     InputError
-        If there is no box or it is flat, there are no bonds, the radius is not positive or too large
+        If there is no box or it is flat, the region reaches through it, there are no bonds, the radius is
+        not positive or too large
         for the box (``2 radius + extent of the QM region`` must not exceed the distance between
         opposite faces), or a molecule reaches the region through two images.
     """
@@ -113,6 +118,7 @@ def cut_cluster(system: MolecularSystem, qm: Indices, radius: float) -> Cluster:
             "the periodic system lists no bonds, so its molecules are not known",
             remedy="read it from a topology with bonds (water included), or pass bonds=",
         )
+    _check_finite(system, qm)
     group, shifts = make_whole(system)
     shifts = _join_qm(system, qm, group, shifts)
     region = (system.positions + shifts @ box)[qm]
@@ -158,9 +164,10 @@ def gather(system: MolecularSystem, qm: Indices) -> MolecularSystem:
     Raises
     ------
     InputError
-        If there is no box, or a molecule is bonded to its own image.
+        If there is no box, the region reaches through it, or a molecule is bonded to its own image.
     """
     box = _checked_box(system)
+    _check_finite(system, qm)
     group, shifts = make_whole(system)
     shifts = _join_qm(system, qm, group, shifts)
     distance, image = _nearest(system, (system.positions + shifts @ box)[qm])
@@ -233,6 +240,25 @@ def _checked_box(system: MolecularSystem) -> Matrix:
             remedy="give three box vectors that are not in one plane, as rows, in bohr",
         )
     return system.box
+
+
+def _check_finite(system: MolecularSystem, qm: Indices) -> None:
+    """Refuse a region that reaches through the box before anything slow: it touches its own image.
+
+    Whatever the images of its atoms, it is at least as long along a box vector as the box is high, less the
+    widest gap between its atoms there.
+    """
+    box = _checked_box(system)
+    place = np.sort((system.positions[qm] @ np.linalg.inv(box)) % 1.0, axis=0)
+    gaps = np.diff(place, axis=0, append=place[:1] + 1.0).max(axis=0) * heights(box)
+    k = int(gaps.argmin())
+    if gaps[k] < _IMAGE_GAP:
+        raise InputError(
+            f"the QM region of {len(qm)} atoms reaches through the periodic box along {'abc'[k]}: "
+            f"{gaps[k] / angstrom:.2f} A are left to its own image",
+            remedy="take a finite region, such as a ligand and the residues around it (the rest of the box "
+            "acts by its charges), or a larger box",
+        )
 
 
 def _links(system: MolecularSystem) -> Indices:

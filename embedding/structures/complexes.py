@@ -105,7 +105,7 @@ def read_complex(
 
 @contextmanager
 def _fixed_seed() -> Iterator[None]:
-    """Modeller starts hydrogens and chooses waters for ions by Python's own random numbers."""
+    """Modeller starts hydrogens, and picks waters for ions, by Python's random numbers: a fixed seed."""
     before = random.getstate()
     random.seed(1)
     try:

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from drupe.embedding import Level, MolecularSystem, Partition, label
+from drupe.embedding.labeling import check_request
 from drupe.embedding.meanfield.pointcharges import charge_forces, charge_matrix
 from drupe.embedding.meanfield.qmmm import run_dft
 from drupe.embedding.regions.partition import Core
 from drupe.errors import ConvergenceError, InputError
-from drupe.records import pack, unpack
+from drupe.records import content_key, pack, unpack
+from drupe.units import angstrom
 
 WATER = "8 0 0 .117; 1 0 .757 -.470; 1 0 -.757 -.470"
 CHARGES = [(0.6, 0.4, 2.6, 0.3), (-0.9, 0.2, -1.1, 2.4), (0.0, 5.0, 0.0, 0.0)]
@@ -89,6 +91,33 @@ def test_keys_follow_the_question(build):
     assert chosen.key != Level("PBE", "def2-SVP", grid=4).key
     # Pinned: a change here makes every stored label of this level a stranger.
     assert chosen.key == "Level-2c9f9e8a86c37942278786a450e9b502-p1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "change"),
+    [
+        ({}, {"max_memory_mb": 9000}),
+        ({}, {"n_occupied": (4,), "virtual_shells": 2, "frozen_core": True, "pair_terms": True}),
+        ({}, {"projector": "level-shift", "level_shift": 1e5, "localization": "ibo", "cc_tolerance": 1e-7}),
+        ({"core": "MP2"}, {"level_shift": 1e5, "lno_thresholds": (1e-4, 1e-5)}),
+        ({"core": "MP2", "projector": "huzinaga"}, {"level_shift": 1e5}),
+        ({"core": "MP2"}, {"n_directions": 9, "direction_seed": 3, "direction_step": 0.01}),
+    ],
+)
+def test_settings_that_change_no_number_change_no_key(settings, change):
+    plain, other = Level("PBE", "sto-3g", **settings), Level("PBE", "sto-3g", **settings, **change)
+    assert other.key == plain.key
+    if "max_memory_mb" not in change:  # a label that failed for want of memory is tried again with more
+        assert content_key("task", {"level": other}) == content_key("task", {"level": plain})
+    # Turned on again, each of them counts: nothing was forgotten.
+    turned_on = {"core": "MP2", "projector": "level-shift", "forces": "directional"}
+    for name, value in change.items():
+        if name != "max_memory_mb":
+            on = dataclasses.replace(plain, **turned_on)
+            if name == "lno_thresholds":
+                on = dataclasses.replace(plain, core="LNO-CCSD(T)")
+            assert dataclasses.replace(on, **{name: value}).key != on.key or getattr(on, name) == value
+    assert unpack(pack(other)) == other
 
 
 def test_the_start_does_not_matter(build):
@@ -270,3 +299,25 @@ def test_forces_that_the_grid_spoils_are_refused(build):
 def test_a_level_takes_only_sensible_numbers(fields):
     with pytest.raises(InputError, match="the level has"):
         Level("PBE", "sto-3g", **fields)
+
+
+def test_link_hydrogens_need_a_basis_too(build):
+    chloroethane = MolecularSystem.from_atoms(
+        [6, 17, 17, 17, 6, 9, 9, 9],
+        angstrom
+        * np.array(
+            [
+                [0, 0, 0.77], [1.66, 0, 1.36], [-0.83, 1.44, 1.36], [-0.83, -1.44, 1.36],
+                [0, 0, -0.77], [-1.27, 0, -1.21], [0.63, 1.1, -1.21], [0.63, -1.1, -1.21],
+            ]
+        ),
+        bonds=[[0, 1], [0, 2], [0, 3], [0, 4], [4, 5], [4, 6], [4, 7]],
+    )  # fmt: skip
+    regions = Partition.select(chloroethane, qm=[0, 1, 2, 3], charge=0)
+    bases = {"C": "sto-3g", "Cl": "sto-3g"}
+    with pytest.raises(
+        InputError, match="no basis for H: the QM region has none, but its 1 cut bond gets a link"
+    ):
+        label(chloroethane, regions, Level("HF", bases))
+    check_request(chloroethane, regions, Level("HF", {**bases, "H": "sto-3g"}))
+    check_request(chloroethane, regions, Level("HF", {"Cl": "6-31g", "default": "sto-3g"}))

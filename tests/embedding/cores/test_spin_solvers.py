@@ -1,9 +1,12 @@
 """Unrestricted solvers against PySCF on whole molecules: a core without an environment."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pyscf import cc, fci, gto, mp, scf
 
+from drupe.embedding import Level, Partition, label
 from drupe.embedding.cores import spin_integrals
 from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, solve
 from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian
@@ -177,3 +180,17 @@ def test_an_impossible_core_is_refused():
     big, wide = np.eye(30), np.zeros((1, 30, 30))
     with pytest.raises(InputError, match="determinants"):
         solve_unrestricted(UnrestrictedHamiltonian((big, big), (wide, wide), 11, 9), "FCI")
+
+
+def test_the_example_of_the_manual_runs(build):
+    page = (Path(__file__).parents[3] / "docs" / "cores.md").read_text()
+    source = next(part.split("```")[0] for part in page.split("```python\n")[1:] if "half_triples" in part)
+    exec(compile(source, "cores.md", "exec"), {})
+    methyl = build("6 0 0 0; 1 1.08 0 0; 1 -0.54 0.935 0; 1 -0.54 -0.935 0")
+    regions = Partition.select(methyl, qm=[0, 1, 2, 3], charge=0, multiplicity=2, cores=[[0, 1, 2, 3]])
+    found = {
+        core: label(methyl, regions, Level("HF", "6-31g", core=core, forces="none")).energy
+        for core in ("CCSD", "half (T)", "CCSD(T)")
+    }
+    assert found["CCSD(T)"] < found["CCSD"] - 1e-5
+    assert found["half (T)"] == pytest.approx((found["CCSD"] + found["CCSD(T)"]) / 2, abs=1e-7)

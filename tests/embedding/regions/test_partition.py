@@ -148,3 +148,24 @@ def test_a_hand_made_partition_is_checked_too():
     }.values():
         with pytest.raises(InputError, match=found):
             dataclasses.replace(good, **change)
+
+
+@pytest.mark.parametrize("edge", [None, 25.0])
+def test_a_missing_bond_is_named_and_not_the_multiplicity(build, edge):
+    ethane = build(
+        "6 0 0 0.765; 6 0 0 -0.765; 1 1.02 0 1.16; 1 -0.51 0.88 1.16; 1 -0.51 -0.88 1.16;"
+        "1 -1.02 0 -1.16; 1 0.51 0.88 -1.16; 1 0.51 -0.88 -1.16"
+    )
+    all_but_one = [[0, 2], [0, 3], [0, 4], [1, 5], [1, 6], [1, 7]]
+    box = None if edge is None else edge * np.eye(3)
+    methyl = [0, 2, 3, 4]
+    for bonds in ([], all_but_one):
+        system = dataclasses.replace(ethane, bonds=np.array(bonds, int).reshape(-1, 2), box=box)
+        with pytest.raises(
+            InputError, match=r"cuts the covalent bond between atom 0 .* and atom 1 .* not list"
+        ):
+            Partition.select(system, qm=methyl, charge=0)
+    system = dataclasses.replace(ethane, bonds=np.array([[0, 1], *all_but_one]), box=box)
+    assert Partition.select(system, qm=methyl, charge=0).links.tolist() == [[0, 1]]
+    with pytest.raises(InputError, match="cannot have multiplicity 2"):
+        Partition.select(system, qm=methyl, charge=0, multiplicity=2)

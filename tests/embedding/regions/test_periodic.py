@@ -1,6 +1,7 @@
 """Clusters out of periodic boxes: whole molecules, any box, any wrapping; and what is refused."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drupe.embedding import Level, Partition, label
+from drupe.embedding.regions import periodic
 from drupe.embedding.regions.periodic import cut_cluster, gather, heights, make_whole
+from drupe.embedding.structures.structure import locate, read_system
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom
@@ -177,7 +180,7 @@ def test_a_molecule_with_two_images_in_reach_is_refused():
         ({"box": None}, "has no box"),
         ({"box": np.array([[20.0, 0, 0], [0, 20.0, 0], [20.0, 20.0, 0]])}, "span no volume"),
         ({"bonds": np.zeros((0, 2), int)}, "lists no bonds"),
-        ({"box": np.diag([2.0, 23.6, 23.6])}, "too large for the box"),
+        ({"box": np.diag([2.0, 23.6, 23.6])}, "reaches through the periodic box along a"),
     ],
 )
 def test_boxes_that_cannot_be_cut_are_refused(change, said):
@@ -354,3 +357,31 @@ def test_gathering_leaves_every_atom_at_its_nearest_image():
 def reach(system):
     """Distance of every atom to the nearest of the first three, as the positions stand."""
     return np.linalg.norm(system.positions[:, None] - system.positions[None, :3], axis=2).min(axis=1)
+
+
+@pytest.mark.parametrize("name", ["cubic", "orthorhombic", "triclinic"])
+def test_a_region_that_fills_the_box_is_refused_before_anything_slow(name, monkeypatch):
+    system = water_box(BOXES[name])
+    for slow in ("make_whole", "_join_qm", "_nearest"):
+        monkeypatch.setattr(periodic, slow, lambda *_: pytest.fail("took its time"))
+    with pytest.raises(InputError, match=r"reaches through the periodic box along .: \d\.\d+ A are left"):
+        Partition.select(system, qm="all", charge=0)
+    with pytest.raises(InputError, match=f"QM region of {system.n_atoms} atoms reaches through"):
+        cut_cluster(system, np.arange(system.n_atoms), 6.0)
+
+
+def test_a_whole_small_system_in_a_large_box_is_a_region():
+    system = water_box(BOXES["cubic"]).subset(range(6))
+    alone = dataclasses.replace(system, box=60 * np.eye(3))
+    regions = Partition.select(alone, qm="all", charge=0)
+    assert len(cut_cluster(alone, regions.qm, 20.0).atoms) == 6
+    # Nothing but the gap counts: across a face the same two waters leave as much room.
+    shifted = alone.with_positions((alone.positions - 3.0) % 60.0)
+    assert len(cut_cluster(shifted, regions.qm, 20.0).atoms) == 6
+
+
+def test_all_of_a_box_as_programs_fill_it_is_refused():
+    base = "package:openmmtools/data/alanine-dipeptide-explicit/alanine-dipeptide."
+    system = read_system(locate(base + "prmtop", Path()), locate(base + "crd", Path()))
+    with pytest.raises(InputError, match="the QM region of 2269 atoms reaches through"):
+        Partition.select(system, qm="all", charge=0)
