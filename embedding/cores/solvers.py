@@ -4,6 +4,7 @@ They make the mean-field orbitals canonical inside the occupied and inside the v
 triples of CCSD(T) in any other orbitals are wrong.
 """
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -69,7 +70,8 @@ def _natural(solver: Solver, hamiltonian: EmbeddedHamiltonian, options: SolverOp
     found = solver(small, options)
     whole = second_order(tensor, energies[:n], energies[n:]).energy
     rest = whole - second_order(tensor @ kept, energies[:n], inside).energy
-    return Solution(found.energy + rest, found.reference, t1=found.t1, d1=found.d1, t2_max=found.t2_max)
+    said = f"{n_kept} of {n_virtual} natural virtual orbitals correlated; MP2 of the rest {rest:.6f} hartree"
+    return replace(found, energy=found.energy + rest, state=None, approximations=(said,))
 
 
 def _coupled_cluster(hamiltonian: EmbeddedHamiltonian, options: SolverOptions, *, triples: bool) -> Solution:
