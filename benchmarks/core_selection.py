@@ -307,7 +307,7 @@ def truncation() -> dict[str, dict[str, float]]:
     from rdkit import Chem
     from rdkit.Chem import AllChem
 
-    from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, solve
+    from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, solve
     from drupe.embedding.suggestions.ranking import relative_spread
     from drupe.units import kcal_per_mol
 

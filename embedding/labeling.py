@@ -18,11 +18,8 @@ from drupe.embedding.cores.core_state import (
     occupations,
 )
 from drupe.embedding.cores.corrections import correct_cores
-from drupe.embedding.cores.hamiltonian import is_local, known_solver
-from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.open_cores import correct_open_cores
 from drupe.embedding.cores.solved import SolvedCore
-from drupe.embedding.cores.spin_solvers import known_unrestricted_solver
 from drupe.embedding.elementwise import for_element
 from drupe.embedding.gradients.directional import DirectionalSlopes, directional_slopes
 from drupe.embedding.gradients.forces import (
@@ -32,6 +29,7 @@ from drupe.embedding.gradients.forces import (
     needs_cores,
     region_forces,
 )
+from drupe.embedding.kernels.localization import Localized
 from drupe.embedding.labels import Label
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField, check_level
@@ -40,6 +38,8 @@ from drupe.embedding.meanfield.surroundings import caveats, check_surroundings, 
 from drupe.embedding.regions.boundary import quantum_region
 from drupe.embedding.regions.partition import Partition
 from drupe.embedding.regions.periodic import surrounding_cluster
+from drupe.embedding.solvers.hamiltonian import is_local, known_solver
+from drupe.embedding.solvers.spin_solvers import known_unrestricted_solver
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 

@@ -1,1 +1,1 @@
-"""Quantum cores: partitions, projectors, virtual spaces, solvers (atomic units)."""
+"""Quantum cores: a mean field and the atoms of cores in, corrections of its energy out (hartree)."""

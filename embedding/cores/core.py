@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from drupe.embedding.cores.chemical_core import chemical_core
 from drupe.embedding.cores.doubts import check_stand_in, doubts
 from drupe.embedding.cores.embedded import EmbeddedCore, embed, embedded_hartree_fock, functional_in_itself
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, is_correlated, is_local, solve
-from drupe.embedding.cores.hartree_fock import Converged
-from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.occupied import split_occupied
-from drupe.embedding.cores.perturbation import second_order
 from drupe.embedding.cores.solved import SolvedCore
-from drupe.embedding.cores.tensors import to_orbitals, to_pairs
-from drupe.embedding.cores.virtuals import concentric_shells
+from drupe.embedding.kernels.hartree_fock import Converged
+from drupe.embedding.kernels.localization import Localized
+from drupe.embedding.kernels.perturbation import second_order
+from drupe.embedding.kernels.tensors import to_orbitals, to_pairs
+from drupe.embedding.kernels.virtuals import concentric_shells
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.embedding.regions.growth import grown_atoms
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, is_correlated, is_local, solve
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import register
 

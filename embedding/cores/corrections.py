@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.cores.core import CoreResult, correct_core, localize_core
-from drupe.embedding.cores.localization import Localized, symmetric_root
 from drupe.embedding.cores.solved import SolvedCore
+from drupe.embedding.kernels.localization import Localized, symmetric_root
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.errors import InputError

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from drupe.embedding.cores.hamiltonian import Solution
-from drupe.embedding.cores.localization import Localized
+from drupe.embedding.kernels.localization import Localized
+from drupe.embedding.solvers.hamiltonian import Solution
 from drupe.errors import InputError
 
 __all__ = ["LARGE_T2", "NARROW_GAP", "check_stand_in", "doubts", "shared_orbitals"]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.cores.embedded_space import EmbeddedSpace, embedded_space
-from drupe.embedding.cores.hartree_fock import Converged, self_consistent
-from drupe.embedding.cores.localization import Localized
+from drupe.embedding.kernels.hartree_fock import Converged, self_consistent
+from drupe.embedding.kernels.localization import Localized
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.errors import ConvergenceError

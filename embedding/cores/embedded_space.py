@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.localization import Localized
-from drupe.embedding.cores.projection import complement_basis, huzinaga_fock, level_shift
+from drupe.embedding.kernels.localization import Localized
+from drupe.embedding.kernels.projection import complement_basis, huzinaga_fock, level_shift
 from drupe.embedding.level import Level
 from drupe.errors import ConvergenceError
 

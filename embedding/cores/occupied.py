@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.localization import Localized, assign, pipek_mezey, spade
+from drupe.embedding.kernels.localization import Localized, assign, pipek_mezey, spade
 from drupe.errors import InputError
 
 __all__ = ["split_occupied"]

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.cores.doubts import LARGE_T2, NARROW_GAP, shared_orbitals
-from drupe.embedding.cores.hamiltonian import Solution
 from drupe.embedding.cores.open_occupied import LocalizedPair
 from drupe.embedding.meanfield.qmmm import MeanField
+from drupe.embedding.solvers.hamiltonian import Solution
 
 __all__ = ["open_doubts"]
 

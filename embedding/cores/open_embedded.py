@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drupe.embedding.cores.embedded import EMBEDDED_GRADIENT, EXACTNESS
 from drupe.embedding.cores.embedded_space import EmbeddedSpace, embedded_space
 from drupe.embedding.cores.open_occupied import LocalizedPair, occupied_pair
-from drupe.embedding.cores.unrestricted import ConvergedPair, self_consistent_pair
+from drupe.embedding.kernels.unrestricted import ConvergedPair, self_consistent_pair
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.errors import ConvergenceError

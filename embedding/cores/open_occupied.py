@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.localization import Localized
 from drupe.embedding.cores.occupied import split_occupied
+from drupe.embedding.kernels.localization import Localized
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.errors import InputError

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from drupe.embedding.cores.chemical_core import chemical_core
 from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.cores.doubts import check_stand_in
-from drupe.embedding.cores.hamiltonian import Solution, is_correlated
 from drupe.embedding.cores.open_doubts import open_doubts
 from drupe.embedding.cores.open_embedded import (
     EmbeddedPair,
@@ -22,19 +21,20 @@ from drupe.embedding.cores.open_embedded import (
     functional_in_itself_pair,
 )
 from drupe.embedding.cores.open_occupied import LocalizedPair, localize_grown_core
-from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian
-from drupe.embedding.cores.spin_memory import check_integrals
-from drupe.embedding.cores.spin_solvers import solve_unrestricted
-from drupe.embedding.cores.tensors import to_orbitals, to_pairs
-from drupe.embedding.cores.unrestricted import (
+from drupe.embedding.kernels.tensors import to_orbitals, to_pairs
+from drupe.embedding.kernels.unrestricted import (
     ConvergedPair,
     pair_second_order,
     spin_square,
 )
-from drupe.embedding.cores.virtuals import concentric_shells
+from drupe.embedding.kernels.virtuals import concentric_shells
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.embedding.regions.growth import grown_atoms
+from drupe.embedding.solvers.hamiltonian import Solution, is_correlated
+from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian
+from drupe.embedding.solvers.spin_memory import check_integrals
+from drupe.embedding.solvers.spin_solvers import solve_unrestricted
 from drupe.errors import InputError
 
 __all__ = ["correct_open_core"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.localization import Localized
+from drupe.embedding.kernels.localization import Localized
 
 __all__ = ["SolvedCore"]
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.localization import symmetric_root
 from drupe.embedding.cores.solved import SolvedCore
 from drupe.embedding.gradients.cc_density import coupled_cluster_correlation
 from drupe.embedding.gradients.integral_gradient import (
@@ -31,6 +30,7 @@ from drupe.embedding.gradients.relaxed_density import (
 )
 from drupe.embedding.gradients.response import localization_response, root_adjoint, weight_operator
 from drupe.embedding.gradients.xc_gradient import CoreTerms, xc_gradient
+from drupe.embedding.kernels.localization import symmetric_root
 from drupe.embedding.meanfield.qmmm import MeanField
 from drupe.errors import ConvergenceError, InputError
 

@@ -5,10 +5,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from drupe.embedding.cores.active_space import reference_of
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, SolverOptions, freeze, solve
-from drupe.embedding.cores.local_correlation import correlate
-from drupe.embedding.cores.localization import pipek_mezey
+from drupe.embedding.kernels.localization import pipek_mezey
+from drupe.embedding.solvers.active_space import reference_of
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, SolverOptions, freeze, solve
+from drupe.embedding.solvers.local_correlation import correlate
 
 pytestmark = [
     pytest.mark.reference,

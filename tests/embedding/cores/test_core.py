@@ -9,11 +9,11 @@ from drupe import records
 from drupe.embedding import Level, MolecularSystem, Partition, label
 from drupe.embedding.cores.core import CoreResult, correct_core, localize_core
 from drupe.embedding.cores.embedded import embed
-from drupe.embedding.cores.hartree_fock import hartree_fock
-from drupe.embedding.cores.localization import symmetric_root
-from drupe.embedding.cores.projection import projected_fock
-from drupe.embedding.cores.tensors import to_orbitals
 from drupe.embedding.gradients.forces import check_forces
+from drupe.embedding.kernels.hartree_fock import hartree_fock
+from drupe.embedding.kernels.localization import symmetric_root
+from drupe.embedding.kernels.projection import projected_fock
+from drupe.embedding.kernels.tensors import to_orbitals
 from drupe.embedding.meanfield.qmmm import run_dft
 from drupe.errors import ConvergenceError, InputError
 from drupe.records import pack, unpack

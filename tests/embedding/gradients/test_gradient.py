@@ -5,13 +5,13 @@ import pytest
 
 from drupe.embedding import Level, Partition, label
 from drupe.embedding.cores.core import correct_core, localize_core
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, solve
-from drupe.embedding.cores.hartree_fock import hartree_fock
-from drupe.embedding.cores.localization import symmetric_root
 from drupe.embedding.cores.solved import SolvedCore
 from drupe.embedding.gradients.gradient import correction_gradient
 from drupe.embedding.gradients.response import root_adjoint, weight_operator
+from drupe.embedding.kernels.hartree_fock import hartree_fock
+from drupe.embedding.kernels.localization import symmetric_root
 from drupe.embedding.meanfield.qmmm import run_dft
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, solve
 from drupe.errors import InputError
 from drupe.records import pack, unpack
 

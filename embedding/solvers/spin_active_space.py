@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.active_space import LARGEST_SPACE, check_edges
-from drupe.embedding.cores.hamiltonian import Solution, SolverOptions
-from drupe.embedding.cores.spin_active_integrals import active_integrals
-from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian, padded
+from drupe.embedding.solvers.active_space import LARGEST_SPACE, check_edges
+from drupe.embedding.solvers.hamiltonian import Solution, SolverOptions
+from drupe.embedding.solvers.spin_active_integrals import active_integrals
+from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian, padded
 from drupe.errors import ConvergenceError, InputError
 
 __all__ = ["check_open_active_space", "unrestricted_casci", "unrestricted_casscf"]

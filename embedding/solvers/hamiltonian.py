@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.hartree_fock import canonical, determinant_energy, fock
+from drupe.embedding.kernels.hartree_fock import canonical, determinant_energy, fock
 from drupe.errors import InputError
 from drupe.records import frozen
 
@@ -210,7 +210,9 @@ def freeze(hamiltonian: EmbeddedHamiltonian, n_frozen: int) -> EmbeddedHamiltoni
 
 def known_solver(method: str) -> str:
     """Return ``method`` if there is such a solver and what it needs is installed, else raise `InputError`."""
-    from drupe.embedding.cores.local_correlation import check_installed  # it needs the records of this module
+    from drupe.embedding.solvers.local_correlation import (
+        check_installed,  # it needs the records of this module
+    )
 
     solvers = _solvers()
     if method not in solvers:
@@ -259,6 +261,6 @@ def is_local(method: str) -> bool:
 
 
 def _solvers() -> dict[str, Solver]:
-    from drupe.embedding.cores.solvers import BUILT_IN  # it needs the records of this module
+    from drupe.embedding.solvers.single_reference import BUILT_IN  # it needs the records of this module
 
     return {**BUILT_IN, **_registered}

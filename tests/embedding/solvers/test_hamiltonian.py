@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pyscf import ao2mo, cc, gto, mp, scf
 
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, register_solver, solve
-from drupe.embedding.cores.hartree_fock import hartree_fock
+from drupe.embedding.kernels.hartree_fock import hartree_fock
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, register_solver, solve
 from drupe.errors import ConvergenceError, InputError
 
 

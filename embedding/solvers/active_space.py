@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, SolverOptions
-from drupe.embedding.cores.hartree_fock import canonical, determinant_energy
+from drupe.embedding.kernels.hartree_fock import canonical, determinant_energy
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, SolverOptions
 from drupe.errors import ConvergenceError, InputError
 
 __all__ = ["LARGEST_SPACE", "casci", "casscf", "check_active_space", "check_edges", "reference_of"]

@@ -7,10 +7,10 @@ import pytest
 from pyscf import gto, mcscf, mp, scf
 
 from drupe.embedding import Level, Partition, label
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, solve
-from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian
-from drupe.embedding.cores.spin_solvers import solve_unrestricted
 from drupe.embedding.regions.partition import CoreSpec
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, solve
+from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian
+from drupe.embedding.solvers.spin_solvers import solve_unrestricted
 from drupe.errors import ConvergenceError, InputError
 
 

@@ -10,10 +10,10 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.hamiltonian import Solution, SolverOptions
-from drupe.embedding.cores.open_active_space import unrestricted_casci, unrestricted_casscf
-from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian, freeze_pair, padded
-from drupe.embedding.cores.unrestricted import pair_second_order, unrestricted_hartree_fock
+from drupe.embedding.kernels.unrestricted import pair_second_order, unrestricted_hartree_fock
+from drupe.embedding.solvers.hamiltonian import Solution, SolverOptions
+from drupe.embedding.solvers.spin_active_space import unrestricted_casci, unrestricted_casscf
+from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian, freeze_pair, padded
 from drupe.errors import ConvergenceError, InputError
 
 __all__ = [
@@ -149,7 +149,7 @@ def _ccsd_t(hamiltonian: UnrestrictedHamiltonian, options: SolverOptions) -> Sol
 def _coupled_cluster(
     hamiltonian: UnrestrictedHamiltonian, options: SolverOptions, *, triples: bool
 ) -> Solution:
-    from drupe.embedding.cores.spin_integrals import coupled_cluster_engine
+    from drupe.embedding.solvers.spin_integrals import coupled_cluster_engine
 
     electrons = sum(hamiltonian.counts)
     reference = hamiltonian.reference_energy

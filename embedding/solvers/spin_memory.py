@@ -3,8 +3,8 @@
 Sizes in MB of 10^6 bytes.
 """
 
-from drupe.embedding.cores.spin_integrals import coupled_cluster_bytes
 from drupe.embedding.level import Level
+from drupe.embedding.solvers.spin_integrals import coupled_cluster_bytes
 from drupe.errors import InputError
 
 __all__ = ["check_integrals"]

@@ -9,11 +9,11 @@ from math import comb
 
 import numpy as np
 
-from drupe.embedding.cores.active_space import casci, casscf, reference_of
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, Solver, SolverOptions
-from drupe.embedding.cores.hartree_fock import canonical, determinant_energy, hartree_fock
-from drupe.embedding.cores.local_correlation import solve_local
-from drupe.embedding.cores.perturbation import natural_virtuals, second_order
+from drupe.embedding.kernels.hartree_fock import canonical, determinant_energy, hartree_fock
+from drupe.embedding.kernels.perturbation import natural_virtuals, second_order
+from drupe.embedding.solvers.active_space import casci, casscf, reference_of
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, Solver, SolverOptions
+from drupe.embedding.solvers.local_correlation import solve_local
 from drupe.errors import ConvergenceError, InputError
 
 __all__ = ["BUILT_IN"]

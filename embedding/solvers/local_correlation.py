@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.active_space import reference_of
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, SolverOptions
-from drupe.embedding.cores.localization import pipek_mezey
-from drupe.embedding.cores.perturbation import second_order
+from drupe.embedding.kernels.localization import pipek_mezey
+from drupe.embedding.kernels.perturbation import second_order
+from drupe.embedding.solvers.active_space import reference_of
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, SolverOptions
 from drupe.errors import ConvergenceError, InputError
 
 __all__ = ["LocalCorrelation", "check_installed", "correlate", "edmiston_ruedenberg", "solve_local"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.perturbation import SecondOrder
+from drupe.embedding.kernels.perturbation import SecondOrder
 from drupe.errors import ConvergenceError
 
 __all__ = [

@@ -1,6 +1,6 @@
 """An open-shell core ready for any solver: integrals of both spins in one record. Atomic units.
 
-The counterpart of `drupe.embedding.cores.hamiltonian` for unequal spins.
+The counterpart of `drupe.embedding.solvers.hamiltonian` for unequal spins.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.cores.unrestricted import (
+from drupe.embedding.kernels.unrestricted import (
     canonical_pair,
     determinant_energy,
     first_orbitals,
@@ -96,7 +96,7 @@ class UnrestrictedHamiltonian:
 def freeze_pair(hamiltonian: UnrestrictedHamiltonian, n_frozen: int) -> UnrestrictedHamiltonian:
     """Fold the ``n_frozen`` occupied orbitals of the lowest energy of each spin into the rest.
 
-    See `drupe.embedding.cores.hamiltonian.freeze`; the orbitals that are left are canonical.
+    See `drupe.embedding.solvers.hamiltonian.freeze`; the orbitals that are left are canonical.
 
     Raises
     ------

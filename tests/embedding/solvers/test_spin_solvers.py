@@ -7,14 +7,14 @@ import pytest
 from pyscf import cc, fci, gto, mp, scf
 
 from drupe.embedding import Level, Partition, label
-from drupe.embedding.cores import spin_integrals
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, Solution, solve
-from drupe.embedding.cores.spin_hamiltonian import UnrestrictedHamiltonian
-from drupe.embedding.cores.spin_solvers import (
+from drupe.embedding.kernels.unrestricted import spin_square, unrestricted_hartree_fock
+from drupe.embedding.solvers import spin_integrals
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, solve
+from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian
+from drupe.embedding.solvers.spin_solvers import (
     register_unrestricted_solver,
     solve_unrestricted,
 )
-from drupe.embedding.cores.unrestricted import spin_square, unrestricted_hartree_fock
 from drupe.errors import ConvergenceError, InputError
 
 

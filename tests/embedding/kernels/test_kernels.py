@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drupe.embedding.cores.localization import assign, pipek_mezey, spade, symmetric_root
-from drupe.embedding.cores.projection import complement_basis, huzinaga_fock, level_shift, projected_fock
-from drupe.embedding.cores.virtuals import concentric_shells
+from drupe.embedding.kernels.localization import assign, pipek_mezey, spade, symmetric_root
+from drupe.embedding.kernels.projection import complement_basis, huzinaga_fock, level_shift, projected_fock
+from drupe.embedding.kernels.virtuals import concentric_shells
 
 N = 9
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, solve
-from drupe.embedding.cores.perturbation import natural_virtuals
+from drupe.embedding.kernels.perturbation import natural_virtuals
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, solve
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pyscf import ao2mo, cc, fci, gto, mcscf, mp, mrpt, scf
 
-from drupe.embedding.cores.hamiltonian import EmbeddedHamiltonian, freeze, is_correlated, solve
+from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, freeze, is_correlated, solve
 from drupe.errors import ConvergenceError, InputError
 
 

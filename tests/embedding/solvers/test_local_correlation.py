@@ -9,15 +9,15 @@ import pytest
 from pyscf import ao2mo, gto, lib, lo, scf
 
 from drupe.embedding import Level, Partition, label
-from drupe.embedding.cores.hamiltonian import (
+from drupe.embedding.labeling import check_request
+from drupe.embedding.solvers.hamiltonian import (
     EmbeddedHamiltonian,
     Solution,
     known_solver,
     register_solver,
     solve,
 )
-from drupe.embedding.cores.local_correlation import edmiston_ruedenberg
-from drupe.embedding.labeling import check_request
+from drupe.embedding.solvers.local_correlation import edmiston_ruedenberg
 from drupe.errors import ConvergenceError, InputError
 
 needs_forge = pytest.mark.skipif(

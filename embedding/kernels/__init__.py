@@ -1,0 +1,1 @@
+"""Kernels of quantum cores: arrays in, arrays out, no library of chemistry (atomic units)."""

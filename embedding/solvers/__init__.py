@@ -1,0 +1,1 @@
+"""Solvers of quantum cores: embedded Hamiltonians in, energies out (hartree)."""
