@@ -27,7 +27,7 @@ QUANTITIES: Final[Mapping[str, Callable[[object], float]]] = {
     "direction_step": read_length,
 }
 #: Fields that are plain floating-point numbers.
-DIMENSIONLESS: Final = frozenset({"gradient_tolerance"})
+DIMENSIONLESS: Final = frozenset({"gradient_tolerance", "lno_thresholds"})
 
 
 class StructureTable(Table):

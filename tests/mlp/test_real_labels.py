@@ -53,7 +53,7 @@ def test_real_labels_train_and_predict(water_labels):
 
 
 def test_levels_do_not_mix(water_labels):
-    other = Level(functional="PBE", basis="def2-SVP", grid=2, virtual_shells=None)
+    other = Level(functional="PBE", basis="def2-SVP", grid=2, core="MP2")
     changed = type(water_labels[1])(**{**vars_of(water_labels[1]), "level": other})
     with pytest.raises(InputError, match="different levels"):
         Dataset.from_labels([water_labels[0], changed])
