@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from importlib.metadata import version
 
 import numpy as np
@@ -125,6 +126,7 @@ def main() -> None:
                 "seconds": round(result.seconds, 2),
             }
         )
+        print(f"{name}: {result.seconds:.0f} s", file=sys.stderr, flush=True)
     print(
         json.dumps(
             {

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import index
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args
+
+import numpy as np
 
 from drupe.embedding.elementwise import PerElement, Radii, names_by_element, radii_by_element
 from drupe.errors import InputError
@@ -25,6 +28,7 @@ _OF_CORES = (
     ),
     *("frozen_core", "active_space", "pair_terms", "core_growth"),
 )
+_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a name"}
 _OF_DIRECTIONS = ("n_directions", "direction_seed", "direction_step")
 
 #: Raised by hand when the same settings would give another number.
@@ -189,6 +193,8 @@ class Level:
     lno_thresholds: tuple[float, float] = (1e-5, 1e-6)
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _of_type(field.name, field.type, getattr(self, field.name)))
         object.__setattr__(self, "basis", names_by_element("basis", self.basis))
         if self.ecp is not None:
             object.__setattr__(self, "ecp", names_by_element("ecp", self.ecp))
@@ -203,6 +209,7 @@ class Level:
             *_wrong_cores(self),
             (self.forces not in _FORCES, f"forces={self.forces!r}", f"use one of {', '.join(_FORCES)}"),
             (self.n_directions < 1, f"n_directions={self.n_directions}", "ask for at least one direction"),
+            (self.direction_seed < 0, f"direction_seed={self.direction_seed}", "give a number from 0 on"),
             (
                 not 1e-4 <= self.direction_step <= 0.1,
                 f"direction_step={self.direction_step}",
@@ -279,8 +286,6 @@ class Level:
             unused.update(_OF_CORES)
         if self.projector != "level-shift":
             unused.add("level_shift")
-        if not (self.core or "").startswith("LNO-"):
-            unused.add("lno_thresholds")
         if self.forces != "directional":
             unused.update(_OF_DIRECTIONS)
         return {
@@ -295,13 +300,27 @@ class Level:
         return f"{self.functional}{'-' + self.dispersion if self.dispersion else ''}/{basis}"
 
 
+def _of_type(name: str, kinds: Any, given: Any) -> Any:
+    """A plain value of the field's type: no text or number for a truth, no truth or fraction for a count."""
+    allowed = set(get_args(kinds) if isinstance(kinds, UnionType) else (kinds,))
+    if not allowed <= {bool, int, float, str, NoneType} or (given is None and NoneType in allowed):
+        return given  # fields with a check of their own
+    kind = next(iter(allowed - {NoneType}))
+    number = given.item() if isinstance(given, np.generic) else given
+    if kind is float and type(number) is int:
+        number = float(number)
+    if type(number) is not kind:
+        raise InputError(f"the level has {name}={given!r}", remedy=f"give {_WORDS[kind]}")
+    return number
+
+
 def _each_core(name: str, given: Any) -> Any:
     """Whole numbers, one or an (alpha, beta) pair for each core; never a rounded or a parsed one."""
     if given is None:
         return None
     try:
         return tuple(
-            tuple(index(n) for n in core) if isinstance(core, Sequence) else index(core) for core in given
+            tuple(_count(n) for n in core) if isinstance(core, Sequence) else _count(core) for core in given
         )
     except TypeError as error:
         raise InputError(
@@ -310,9 +329,15 @@ def _each_core(name: str, given: Any) -> Any:
         ) from error
 
 
+def _count(given: Any) -> int:
+    if isinstance(given, bool | np.bool_):
+        raise TypeError(given)
+    return index(given)
+
+
 def _active_space(given: Any) -> tuple[int, int]:
     try:
-        electrons, orbitals = (index(n) for n in given)
+        electrons, orbitals = (_count(n) for n in given)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"the level has active_space={given!r}", remedy="give (electrons, orbitals), such as (6, 6)"

@@ -86,7 +86,7 @@ class CoreTable(Table):
     """A quantum core with a state of its own."""
 
     selection: Selection
-    charge: Annotated[int, Field(strict=True)] = 0
+    charge: Annotated[int, Field(strict=True)] | None = None
     multiplicity: Count = 1
     label: str | None = None
 

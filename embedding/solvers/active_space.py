@@ -14,15 +14,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import expm
 
 from drupe.embedding.kernels.hartree_fock import canonical, determinant_energy
 from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, SolverOptions
 from drupe.errors import ConvergenceError, InputError
 
-__all__ = ["LARGEST_SPACE", "casci", "casscf", "check_active_space", "check_edges", "reference_of"]
+__all__ = [
+    "LARGEST_SPACE",
+    "casci",
+    "casscf",
+    "check_active_space",
+    "check_edges",
+    "lowest_energy",
+    "reference_of",
+]
 
 Matrix = NDArray[np.float64]
 
+_TURNS, _ANGLE, _SEED = 3, 0.1, 7  # searches without a better end, radian, of their random numbers
+_LOOSE, _SEARCH = 1e-6, 12  # hartree and iterations of the searches
+_LOWER = 2e-5  # hartree; the same solution found again differs by what a loose convergence leaves
+_UNCORRELATED = 1e-12
 _EQUAL = 1e-5  # occupation; those of symmetric pairs differ by what the SCF leaves, about 1e-8
 #: Determinants; NEVPT2 holds their three-particle density too.
 LARGEST_SPACE = 1_000_000
@@ -126,7 +139,7 @@ def _active(
     start, occupations = _natural_orbitals(mean_field, n)
     if method is mcscf.CASCI:
         check_edges(occupations, n - electrons // 2, n - electrons // 2 + orbitals, options.active_space)
-    energy = solver.kernel(start)[0]
+    energy = solver.kernel(start)[0] if method is mcscf.CASCI else lowest_energy(solver, start)
     if not solver.converged or not np.isfinite(energy):
         raise ConvergenceError(
             f"the active space ({electrons}, {orbitals}) of a core did not converge in {options.max_cycles} "
@@ -159,10 +172,53 @@ def _natural_orbitals(mean_field: Any, n_occupied: int) -> tuple[Matrix, NDArray
     return np.hstack(blocks), np.concatenate(occupations)
 
 
+def lowest_energy(solver: Any, start: Matrix) -> float:
+    """Optimise orbitals from a start, then from random turns of the best ones, until none leads lower.
+
+    CASSCF has many stationary points, and the one next to a start changes with the geometry.
+
+    Parameters
+    ----------
+    solver
+        CASSCF object of PySCF; it holds the lowest solution afterwards.
+    start
+        Orbitals as columns, ``(n, n)``, or ``(2, n, n)`` for both spins.
+
+    Returns
+    -------
+    float
+        Energy in hartree, without the constant of the Hamiltonian; ``solver.converged`` belongs to it.
+    """
+    random, tight, cycles = np.random.default_rng(_SEED), solver.conv_tol, solver.max_cycle_macro
+    solver.conv_tol, solver.max_cycle_macro = max(tight, _LOOSE), min(cycles, _SEARCH)
+    best, orbitals, vector = solver.kernel(start)[0], solver.mo_coeff, solver.ci
+    settled, missed = solver.converged, 0
+    while missed < _TURNS:
+        solver.ci = None  # else the search goes on from the state it is to leave
+        energy = solver.kernel(_turned(np.asarray(orbitals), random))[0]
+        if solver.converged and (not settled or energy < best - _LOWER):
+            best, orbitals, vector, settled, missed = energy, solver.mo_coeff, solver.ci, True, 0
+        else:
+            missed += 1
+    solver.conv_tol, solver.max_cycle_macro = tight, cycles
+    found: float = solver.kernel(orbitals, vector)[0]
+    return found
+
+
+def _turned(orbitals: Matrix, random: np.random.Generator) -> Matrix:
+    """Orbitals after a random rotation of each spin's among themselves."""
+    angles = random.normal(scale=_ANGLE, size=(*orbitals.shape[:-2], *orbitals.shape[-1:] * 2))
+    turns: Matrix = expm((angles - np.swapaxes(angles, -1, -2)) / 2)
+    turned: Matrix = orbitals @ turns
+    return turned
+
+
 def check_edges(
     occupations: NDArray[np.float64], first: int, end: int, active_space: tuple[int, int]
 ) -> None:
     """Refuse active orbitals that are one part of a set of equal occupation: which part is arbitrary."""
+    if np.abs(occupations - np.round(occupations)).max(initial=0.0) < _UNCORRELATED:
+        return  # one electron: nothing to be equal in
     for edge in (first, end):
         if 0 < edge < len(occupations) and abs(occupations[edge - 1] - occupations[edge]) < _EQUAL:
             raise InputError(

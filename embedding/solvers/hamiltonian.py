@@ -19,6 +19,7 @@ __all__ = [
     "EmbeddedHamiltonian",
     "Solution",
     "SolverOptions",
+    "declare_correlation",
     "freeze",
     "is_correlated",
     "is_local",
@@ -125,7 +126,7 @@ class SolverOptions:
 Solver = Callable[[EmbeddedHamiltonian, SolverOptions], Solution]
 
 # Methods without dynamic correlation: MP2 of the virtual orbitals left out would not belong to them.
-_uncorrelated = {"HF", "CASCI", "CASSCF"}
+_declared = dict.fromkeys(("HF", "CASCI", "CASSCF"), False)  # whether methods have dynamic correlation
 _registered: dict[str, Solver] = {}
 
 
@@ -241,18 +242,33 @@ def register_solver(name: str, solver: Solver, *, correlated: bool = True) -> No
     Raises
     ------
     InputError
-        If there is a solver of that name.
+        If there is a solver of that name, or one for open shells says otherwise of ``correlated``.
     """
     if name in _solvers():
         raise InputError(f"there is a solver called {name!r} already", remedy="choose another name")
+    declare_correlation(name, correlated)
     _registered[name] = solver
-    if not correlated:
-        _uncorrelated.add(name)
+
+
+def declare_correlation(name: str, correlated: bool) -> None:
+    """Note whether a registered method has dynamic correlation: one answer for closed and for open shells.
+
+    Raises
+    ------
+    InputError
+        If the other solver of that name said otherwise.
+    """
+    if _declared.setdefault(name, correlated) != correlated:
+        raise InputError(
+            f"the solvers for closed and for open shells called {name!r} disagree: one was registered with "
+            f"correlated={not correlated}, the other with correlated={correlated}",
+            remedy="give both the same, or two names",
+        )
 
 
 def is_correlated(method: str) -> bool:
     """Whether ``method`` has dynamic correlation."""
-    return method not in _uncorrelated
+    return _declared.get(method, True)
 
 
 def is_local(method: str) -> bool:

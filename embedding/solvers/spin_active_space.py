@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.embedding.solvers.active_space import LARGEST_SPACE, check_edges
+from drupe.embedding.solvers.active_space import LARGEST_SPACE, check_edges, lowest_energy
 from drupe.embedding.solvers.hamiltonian import Solution, SolverOptions
 from drupe.embedding.solvers.spin_active_integrals import active_integrals
 from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian, padded
@@ -108,7 +108,7 @@ def _active(method: Any, hamiltonian: UnrestrictedHamiltonian, options: SolverOp
         solver.ao2mo = lambda mo: active_integrals(_turned(tensor, mo), n_inactive, orbitals)
         solver.scale_restoration = 0.5  # CASSCF's; PySCF 2.14 reads it in UCASSCF too, where it is missing
         solver.conv_tol, solver.max_cycle_macro = options.tolerance, options.max_cycles
-    energy = solver.kernel(start)[0]
+    energy = solver.kernel(start)[0] if method is mcscf.UCASCI else lowest_energy(solver, start)
     # Near the end of CASSCF the CI solver finds nothing to improve, which it does not call converged.
     converged = solver.fcisolver.converged if method is mcscf.UCASCI else solver.converged
     if not converged or not np.isfinite(energy):

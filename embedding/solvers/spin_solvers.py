@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.kernels.unrestricted import pair_second_order, unrestricted_hartree_fock
-from drupe.embedding.solvers.hamiltonian import Solution, SolverOptions
+from drupe.embedding.solvers.hamiltonian import Solution, SolverOptions, declare_correlation
 from drupe.embedding.solvers.spin_active_space import unrestricted_casci, unrestricted_casscf
 from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian, freeze_pair, padded
 from drupe.errors import ConvergenceError, InputError
@@ -96,7 +96,7 @@ def known_unrestricted_solver(method: str) -> str:
     return method
 
 
-def register_unrestricted_solver(name: str, solver: UnrestrictedSolver) -> None:
+def register_unrestricted_solver(name: str, solver: UnrestrictedSolver, *, correlated: bool = True) -> None:
     """Add a solver for the cores of open-shell regions; ``Level(core=name)`` finds it there.
 
     Parameters
@@ -106,14 +106,17 @@ def register_unrestricted_solver(name: str, solver: UnrestrictedSolver) -> None:
     solver
         Function of (`UnrestrictedHamiltonian`, `SolverOptions`) that returns a `Solution` in hartree, with
         the constant of the Hamiltonian in its energies; it raises `ConvergenceError` where it stops short.
+    correlated
+        As in `register_solver`: False keeps the MP2 correction for left-out virtual orbitals away.
 
     Raises
     ------
     InputError
-        If the name is taken.
+        If the name is taken, or belongs to a solver for closed shells that says otherwise of ``correlated``.
     """
     if name in _SOLVERS:
         raise InputError(f"there is a solver called {name!r} already", remedy="choose another name")
+    declare_correlation(name, correlated)
     _SOLVERS[name] = solver
 
 

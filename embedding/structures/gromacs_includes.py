@@ -41,7 +41,13 @@ def check_topology(top: Path, include: Path | None) -> None:
     section, defined = "", {"FLEXIBLE"}  # OpenMM defines it: water keeps its bonds
     for path, number, line in _active_lines(top, folders, defined, ()):
         if line.startswith("["):
-            section = line.strip("[] \t").lower()
+            title = line.strip("[] \t")
+            section = title.lower()
+            if title != section:
+                raise InputError(
+                    f"{path}, line {number}: OpenMM passes over [ {title} ] for its capital letters",
+                    remedy=f"write [ {section} ]",
+                )
         # Terms between molecules stand in sections below this title, which OpenMM takes for others.
         if section == "intermolecular_interactions" or (line[0] != "[" and section and section not in _KNOWN):
             raise InputError(
@@ -67,8 +73,8 @@ def _active_lines(
         line = whole.split(";")[0].strip()
         if begun or not line or line.startswith("*"):
             continue
-        command, _, rest = line.partition(" ")
-        words = rest.split()
+        command, *words = line.split()
+        rest = line[len(command) :]
         if command in ("#ifdef", "#ifndef"):
             taken.append((words[:1] and words[0] in defined) == (command == "#ifdef"))
         elif command == "#else" and taken:

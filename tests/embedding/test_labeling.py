@@ -99,7 +99,7 @@ def test_keys_follow_the_question(build):
         ({}, {"max_memory_mb": 9000}),
         ({}, {"n_occupied": (4,), "virtual_shells": 2, "frozen_core": True, "pair_terms": True}),
         ({}, {"projector": "level-shift", "level_shift": 1e5, "localization": "ibo", "cc_tolerance": 1e-7}),
-        ({"core": "MP2"}, {"level_shift": 1e5, "lno_thresholds": (1e-4, 1e-5)}),
+        ({}, {"lno_thresholds": (1e-4, 1e-5)}),
         ({"core": "MP2", "projector": "huzinaga"}, {"level_shift": 1e5}),
         ({"core": "MP2"}, {"n_directions": 9, "direction_seed": 3, "direction_step": 0.01}),
     ],
@@ -114,8 +114,6 @@ def test_settings_that_change_no_number_change_no_key(settings, change):
     for name, value in change.items():
         if name != "max_memory_mb":
             on = dataclasses.replace(plain, **turned_on)
-            if name == "lno_thresholds":
-                on = dataclasses.replace(plain, core="LNO-CCSD(T)")
             assert dataclasses.replace(on, **{name: value}).key != on.key or getattr(on, name) == value
     assert unpack(pack(other)) == other
 
@@ -284,6 +282,13 @@ def test_forces_that_the_grid_spoils_are_refused(build):
         {"scf_tolerance": 1000.0},
         {"gradient_tolerance": float("inf")},
         {"grid": 2.5},
+        {"functional": 3},
+        {"frozen_core": "no"},
+        {"frozen_core": 1},
+        {"n_occupied": (True,)},
+        {"virtual_shells": 1.5},
+        {"max_cycles": 2.5},
+        {"direction_seed": -1},
         {"n_occupied": 5},
         {"n_occupied": (4.9,)},
         {"n_virtual": "12"},
@@ -298,7 +303,14 @@ def test_forces_that_the_grid_spoils_are_refused(build):
 )
 def test_a_level_takes_only_sensible_numbers(fields):
     with pytest.raises(InputError, match="the level has"):
-        Level("PBE", "sto-3g", **fields)
+        Level(**{"functional": "PBE", "basis": "sto-3g", **fields})
+
+
+def test_equal_numbers_make_equal_levels():
+    kinds = {"cluster_radius": 8, "environment": "cluster", "level_shift": 100000, "grid": np.int64(2)}
+    found = Level("PBE", "sto-3g", core="MP2", projector="level-shift", **kinds)
+    same = {"cluster_radius": 8.0, "environment": "cluster", "level_shift": 1e5, "grid": 2}
+    assert found.key == Level("PBE", "sto-3g", core="MP2", projector="level-shift", **same).key
 
 
 def test_link_hydrogens_need_a_basis_too(build):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pyscf import ao2mo, cc, fci, gto, mcscf, mp, mrpt, scf
 
+from drupe.embedding import Level, Partition, label
 from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, freeze, is_correlated, solve
 from drupe.errors import ConvergenceError, InputError
 
@@ -61,6 +62,19 @@ def test_an_active_space_does_not_split_a_degenerate_pair():
         with pytest.raises(InputError, match="splits natural orbitals of equal occupation"):
             solve(whole, "CASCI", active_space=split)
     assert solve(whole, "CASCI", active_space=(4, 4)).correlation < -0.02
+
+
+@pytest.mark.parametrize("place", [2.25, 2.8687, 2.8719, 4.0])
+def test_casscf_finds_the_lowest_solution(build, place):
+    """From its natural orbitals alone it stops 7 mEh higher on one side of 2.87 A, with no sign of it."""
+    found = {}
+    system = build("8 0 0 .117; 1 0 .757 -.470; 1 0 -.757 -.470", [(0.4, place, 1.0, 1.0)])
+    regions = Partition.select(system, qm=[0, 1, 2], charge=0, cores=[[0, 1, 2]])
+    for method in ("CASSCF", "CASCI"):
+        level = Level("PBE", "6-31G", core=method, active_space=(2, 2), n_occupied=(5,), n_virtual=(8,))
+        found[method] = label(system, regions, level).energy
+    # From 2.25 to 4 A the charge moves CASCI by less than 2 mEh; CASSCF does not step away from it.
+    assert 5e-3 < found["CASCI"] - found["CASSCF"] < 10e-3
 
 
 def test_a_full_active_space_is_full_ci():

@@ -9,7 +9,13 @@ from pyscf import cc, fci, gto, mp, scf
 from drupe.embedding import Level, Partition, label
 from drupe.embedding.kernels.unrestricted import spin_square, unrestricted_hartree_fock
 from drupe.embedding.solvers import spin_integrals
-from drupe.embedding.solvers.hamiltonian import EmbeddedHamiltonian, Solution, solve
+from drupe.embedding.solvers.hamiltonian import (
+    EmbeddedHamiltonian,
+    Solution,
+    is_correlated,
+    register_solver,
+    solve,
+)
 from drupe.embedding.solvers.spin_hamiltonian import UnrestrictedHamiltonian
 from drupe.embedding.solvers.spin_solvers import (
     register_unrestricted_solver,
@@ -194,3 +200,11 @@ def test_the_example_of_the_manual_runs(build):
     }
     assert found["CCSD(T)"] < found["CCSD"] - 1e-5
     assert found["half (T)"] == pytest.approx((found["CCSD"] + found["CCSD(T)"]) / 2, abs=1e-7)
+
+
+def test_one_name_has_correlation_or_not():
+    register_solver("no correlation", lambda *_: None, correlated=False)
+    with pytest.raises(InputError, match="disagree"):
+        register_unrestricted_solver("no correlation", lambda *_: None)
+    register_unrestricted_solver("no correlation", lambda *_: None, correlated=False)
+    assert not is_correlated("no correlation")

@@ -132,6 +132,8 @@ def test_the_folder_of_the_environment_is_searched(tree, monkeypatch):
             r"the section \[ intermolecular_interactions \]",
         ),
         ("run/ff.ff/atoms.itp", TYPES, "", r"atoms\.itp is empty"),
+        ("molecules/hooh.itp", "[ bonds ]", "[ Bonds ]", r"passes over \[ Bonds \] for its capital letters"),
+        ("run/mol.top", "#include <", "#include\t<not-", r'no file for #include "not-\.\./molecules'),
     ],
 )  # fmt: skip
 def test_what_an_include_lacks_or_would_lose_is_named(tree, name, old, new, says):
@@ -164,6 +166,12 @@ def test_restraints_that_a_define_turns_on_are_refused(tree):
     top.write_text("#define POSRES\n" + top.read_text())
     with pytest.raises(InputError, match=r"posre\.itp, line 2: the section \[ position_restraints \]"):
         read_gromacs(*files, include=tree / "share" / "top")
+
+
+def test_tabs_are_blanks(tree):
+    top = tree / "run" / "mol.top"
+    top.write_text(top.read_text().replace("#ifdef POSRES", "#ifdef\tPOSRES"))
+    assert read_gromacs(top, tree / "run" / "mol.gro", include=tree / "share" / "top").system.n_atoms == 5
 
 
 def test_a_folder_of_force_fields_that_is_not_there_is_named(tree):
