@@ -25,6 +25,7 @@ _OF_CORES = (
         "localization",
         "projector",
         "level_shift",
+        "lno_thresholds",
     ),
     *("frozen_core", "active_space", "pair_terms", "core_growth"),
 )
