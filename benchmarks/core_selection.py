@@ -1,9 +1,11 @@
 """Does `Partition.suggest` rank cores as brute-force growth does? Prints one JSON object.
 
-Three complexes from files that come with wheels: p-xylene in T4 lysozyme L99A, the guest B2 in
-cucurbit[7]uril, and p-cresol in T4 lysozyme (p-xylene with one methyl turned into a hydroxyl; ff14SB, the
-ligand with tyrosine's side-chain parameters). Snapshots are of seeded OpenMM dynamics in vacuum at 300 K, all
-atoms flexible (cutoff 1 nm in the lysozyme, whose heavy atoms are held near their places by springs).
+Four complexes from files that come with wheels: p-xylene in T4 lysozyme L99A; p-cresol in T4 lysozyme
+(p-xylene with one methyl turned into a hydroxyl; ff14SB, the ligand with tyrosine's side-chain parameters);
+the salt bridge of methylguanidinium and acetate in a droplet of TIP3P water (side chains of arginine and
+aspartate, both quantum); and the guest B2 in cucurbit[7]uril. Snapshots are of seeded OpenMM dynamics
+without a box at 300 K, all atoms flexible (cutoff 1 nm in the lysozyme, whose heavy atoms are held near
+their places by springs).
 
 Brute force: every core on the way from each seed group to the whole ligand by CCSD(T) (B2: CCSD) in
 PBE, 1s orbitals frozen, all virtual orbitals, one DFT per snapshot. What a core misses is the correction of
@@ -26,9 +28,48 @@ import numpy as np
 SPRING = 1000.0  # kJ/mol/nm^2
 GRID = 1  # of both sides
 # Heavy atoms of the largest core that is offered; the whole ligand is the yardstick all the same.
-LARGEST = {"xylene-t4l": 8, "cresol-t4l": 8, "b2-cb7": 6}
-METHOD = {"xylene-t4l": "CCSD(T)", "cresol-t4l": "CCSD(T)", "b2-cb7": "CCSD"}
-RESIDUE = {"xylene-t4l": "TMP", "cresol-t4l": "CRE", "b2-cb7": "B2"}
+LARGEST = {"xylene-t4l": 8, "cresol-t4l": 8, "salt-bridge": 9, "b2-cb7": 6}
+METHOD = {name: "CCSD" if name == "b2-cb7" else "CCSD(T)" for name in LARGEST}
+QUANTUM = {
+    "xylene-t4l": "resname TMP",
+    "cresol-t4l": "resname CRE",
+    "salt-bridge": "resname MGU ACT",
+    "b2-cb7": "resname B2",
+}
+DROPLET = 1.5  # nm, radius of the water around the salt bridge
+
+# Side chains of arginine and aspartate from C-delta and C-beta on, a hydrogen for the backbone; the methyl
+# carbons take the rest of the charge. Positions in nm: the N-H bonds face the carboxylate.
+BRIDGE = {
+    "MGU": (
+        (
+            *(("CD", "protein-C8", 0.1044), ("HD1", "protein-H1", 0.0687), ("HD2", "protein-H1", 0.0687)),
+            *(("HD3", "protein-H1", 0.0687), ("NE", "protein-N2", -0.5295), ("HE", "protein-H", 0.3456)),
+            *(("CZ", "protein-CA", 0.8076), ("NH1", "protein-N2", -0.8627), ("HH11", "protein-H", 0.4478)),
+            *(("HH12", "protein-H", 0.4478), ("NH2", "protein-N2", -0.8627), ("HH21", "protein-H", 0.4478)),
+            ("HH22", "protein-H", 0.4478),
+        ),
+        "CD-HD1 CD-HD2 CD-HD3 CD-NE NE-HE NE-CZ CZ-NH1 NH1-HH11 NH1-HH12 CZ-NH2 NH2-HH21 NH2-HH22",
+        [
+            *([-0.110, 0.258, 0.0], [-0.207, 0.210, 0.0], [-0.100, 0.320, 0.089], [-0.100, 0.320, -0.089]),
+            *([-0.004, 0.160, 0.0], [0.091, 0.192, 0.0], [-0.021, 0.028, 0.0], [0.083, -0.055, 0.0]),
+            *([0.177, -0.018, 0.0], [0.070, -0.155, 0.0], [-0.144, -0.022, 0.0], [-0.223, 0.040, 0.0]),
+            [-0.157, -0.122, 0.0],
+        ],
+    ),
+    "ACT": (
+        (
+            *(("CB", "protein-2C", -0.1600), ("HB1", "protein-HC", -0.0122), ("HB2", "protein-HC", -0.0122)),
+            *(("HB3", "protein-HC", -0.0122), ("CG", "protein-CO", 0.7994), ("OD1", "protein-O2", -0.8014)),
+            ("OD2", "protein-O2", -0.8014),
+        ),
+        "CB-HB1 CB-HB2 CB-HB3 CB-CG CG-OD1 CG-OD2",
+        [
+            *([0.552, 0.197, 0.0], [0.612, 0.106, 0.0], [0.577, 0.256, 0.089], [0.577, 0.256, -0.089]),
+            *([0.402, 0.164, 0.0], [0.320, 0.257, 0.0], [0.368, 0.043, 0.0]),
+        ],
+    ),
+}
 
 # p-cresol with the atom types of tyrosine's side chain; charges of ff14SB, the methyl carbon takes the rest.
 CRESOL = """<ForceField><Residues><Residue name="CRE">
@@ -62,6 +103,8 @@ def complex_of(name: str):
     """Topology, OpenMM system without constraints, positions in nm."""
     from openmm import app, unit
 
+    if name == "salt-bridge":
+        return salt_bridge()
     if name == "b2-cb7":
         files = data("cb7-b2") / "complex-vacuum.prmtop", data("cb7-b2") / "complex-vacuum.inpcrd"
     else:
@@ -125,6 +168,52 @@ def with_cresol(topology, places):
     return modeller.topology, system, np.array(modeller.positions.value_in_unit(unit.nanometer))
 
 
+def salt_bridge():
+    """Methylguanidinium and acetate in a droplet of water, held together by a wall at its surface."""
+    import openmm
+    from openmm import app, unit
+
+    top, places, templates = app.Topology(), [], ""
+    for name, (atoms, bonds, at) in BRIDGE.items():
+        residue = top.addResidue(name, top.addChain())
+        made = {label: top.addAtom(label, app.Element.getBySymbol(label[0]), residue) for label, *_ in atoms}
+        pairs = [bond.split("-") for bond in bonds.split()]
+        for one, two in pairs:
+            top.addBond(made[one], made[two])
+        places += at
+        rows = "".join(f'<Atom name="{a}" type="{kind}" charge="{q}"/>' for a, kind, q in atoms)
+        rows += "".join(f'<Bond atomName1="{one}" atomName2="{two}"/>' for one, two in pairs)
+        templates += f'<Residue name="{name}">{rows}</Residue>'
+    field = app.ForceField(
+        "amber14/protein.ff14SB.xml",
+        "amber14/tip3p.xml",
+        StringIO(f"<ForceField><Residues>{templates}</Residues></ForceField>"),
+    )
+    modeller = app.Modeller(top, np.array(places) * unit.nanometer)
+    modeller.addSolvent(field, boxSize=openmm.Vec3(*[2.2 * DROPLET] * 3) * unit.nanometer, neutralize=False)
+    at = np.array(modeller.positions.value_in_unit(unit.nanometer))
+    inside = [r for r in modeller.topology.residues() if r.name in BRIDGE]
+    centre = np.mean([at[atom.index] for r in inside for atom in r.atoms()], axis=0)
+    modeller.delete(
+        [
+            r
+            for r in modeller.topology.residues()
+            if np.linalg.norm(at[next(r.atoms()).index] - centre) > DROPLET and r.name not in BRIDGE
+        ]
+    )
+    modeller.topology.setPeriodicBoxVectors(None)
+    at = np.array(modeller.positions.value_in_unit(unit.nanometer))
+    system = field.createSystem(modeller.topology, nonbondedMethod=app.NoCutoff)
+    wall = openmm.CustomExternalForce("500*max(0, r-edge)^2; r=sqrt((x-x0)^2+(y-y0)^2+(z-z0)^2)")
+    for key, value in zip(("edge", "x0", "y0", "z0"), (DROPLET, *centre), strict=True):
+        wall.addGlobalParameter(key, float(value))
+    for atom in modeller.topology.atoms():
+        if atom.element.symbol != "H":
+            wall.addParticle(atom.index, [])
+    system.addForce(wall)
+    return modeller.topology, system, at
+
+
 def snapshots(name: str, frames: int, folder: Path):
     """System and positions (frames, atoms, 3) in bohr: half a ps apart after 1 ps, 1 fs steps."""
     import openmm
@@ -138,13 +227,13 @@ def snapshots(name: str, frames: int, folder: Path):
     stored = folder / f"{name}-frames.npy"
     if stored.exists() and len(np.load(stored)) >= frames:
         return system, np.load(stored)[:frames]
-    if name != "b2-cb7":
+    if name.endswith("-t4l"):
         springs = openmm.CustomExternalForce("k/2*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
         springs.addGlobalParameter("k", SPRING)
         for axis in ("x0", "y0", "z0"):
             springs.addPerParticleParameter(axis)
         for atom in topology.atoms():
-            if atom.residue.name != RESIDUE[name] and atom.element.symbol != "H":
+            if atom.residue.name != QUANTUM[name].split()[1] and atom.element.symbol != "H":
                 springs.addParticle(atom.index, places[atom.index].tolist())
         forces.addForce(springs)
     integrator = openmm.LangevinMiddleIntegrator(300, 1, 0.001)
@@ -190,7 +279,7 @@ def brute_force(name: str, basis: str, system, frames, folder: Path) -> None:
     from drupe.embedding.regions.boundary import quantum_region
 
     first = system.with_positions(frames[0])
-    region = Partition.select(first, qm=f"resname {RESIDUE[name]}", charge=0)
+    region = Partition.select(first, qm=QUANTUM[name], charge=0)
     level = Level("PBE", basis, core=METHOD[name], frozen_core=True, virtual_shells=None, grid=GRID)
     cores = grown_cores(first, region, LARGEST[name])
     counts = [None] * len(cores)
@@ -240,7 +329,7 @@ def compare(name: str, basis: str, system, frames, folder: Path) -> dict[str, ob
     started = time.perf_counter()
     found = Partition.suggest(
         system,
-        qm=f"resname {RESIDUE[name]}",
+        qm=QUANTUM[name],
         charge=0,
         snapshots=list(frames),
         level=Level("PBE", basis, core=METHOD[name], grid=GRID),
