@@ -1,15 +1,11 @@
 """What to compute: a level of theory in, nothing but its fields out (thresholds in hartree)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from operator import index
-from types import NoneType, UnionType
-from typing import Any, get_args
-
-import numpy as np
+from typing import Any
 
 from drupe.embedding.elementwise import PerElement, Radii, names_by_element, radii_by_element
+from drupe.embedding.settings import active_space_of, counts_of_cores, occupations_of, plain_value
 from drupe.errors import InputError
 from drupe.records import content_key, register
 
@@ -29,7 +25,6 @@ _OF_CORES = (
     ),
     *("frozen_core", "active_space", "pair_terms", "core_growth"),
 )
-_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a name"}
 _OF_DIRECTIONS = ("n_directions", "direction_seed", "direction_step")
 
 #: Raised by hand when the same settings would give another number.
@@ -195,17 +190,19 @@ class Level:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            object.__setattr__(self, field.name, _of_type(field.name, field.type, getattr(self, field.name)))
+            object.__setattr__(
+                self, field.name, plain_value(field.name, field.type, getattr(self, field.name))
+            )
         object.__setattr__(self, "basis", names_by_element("basis", self.basis))
         if self.ecp is not None:
             object.__setattr__(self, "ecp", names_by_element("ecp", self.ecp))
         if self.charge_radii is not None:
             object.__setattr__(self, "charge_radii", radii_by_element("charge_radii", self.charge_radii))
         for name in ("n_occupied", "n_virtual"):
-            object.__setattr__(self, name, _each_core(name, getattr(self, name)))
+            object.__setattr__(self, name, counts_of_cores(name, getattr(self, name)))
         if self.active_space is not None:
-            object.__setattr__(self, "active_space", _active_space(self.active_space))
-        object.__setattr__(self, "lno_thresholds", _thresholds(self.lno_thresholds))
+            object.__setattr__(self, "active_space", active_space_of(self.active_space))
+        object.__setattr__(self, "lno_thresholds", occupations_of(self.lno_thresholds))
         wrong = [
             *_wrong_cores(self),
             (self.forces not in _FORCES, f"forces={self.forces!r}", f"use one of {', '.join(_FORCES)}"),
@@ -299,62 +296,6 @@ class Level:
         """Functional and basis for messages, such as ``PBE/def2-SVP``."""
         basis = self.basis if isinstance(self.basis, str) else dict(self.basis).get("default", "own bases")
         return f"{self.functional}{'-' + self.dispersion if self.dispersion else ''}/{basis}"
-
-
-def _of_type(name: str, kinds: Any, given: Any) -> Any:
-    """A plain value of the field's type: no text or number for a truth, no truth or fraction for a count."""
-    allowed = set(get_args(kinds) if isinstance(kinds, UnionType) else (kinds,))
-    if not allowed <= {bool, int, float, str, NoneType} or (given is None and NoneType in allowed):
-        return given  # fields with a check of their own
-    kind = next(iter(allowed - {NoneType}))
-    number = given.item() if isinstance(given, np.generic) else given
-    if kind is float and type(number) is int:
-        number = float(number)
-    if type(number) is not kind:
-        raise InputError(f"the level has {name}={given!r}", remedy=f"give {_WORDS[kind]}")
-    return number
-
-
-def _each_core(name: str, given: Any) -> Any:
-    """Whole numbers, one or an (alpha, beta) pair for each core; never a rounded or a parsed one."""
-    if given is None:
-        return None
-    try:
-        return tuple(
-            tuple(_count(n) for n in core) if isinstance(core, Sequence) else _count(core) for core in given
-        )
-    except TypeError as error:
-        raise InputError(
-            f"the level has {name}={given!r}",
-            remedy="give a whole number, or a pair (alpha, beta), for each core",
-        ) from error
-
-
-def _count(given: Any) -> int:
-    if isinstance(given, bool | np.bool_):
-        raise TypeError(given)
-    return index(given)
-
-
-def _active_space(given: Any) -> tuple[int, int]:
-    try:
-        electrons, orbitals = (_count(n) for n in given)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"the level has active_space={given!r}", remedy="give (electrons, orbitals), such as (6, 6)"
-        ) from error
-    return electrons, orbitals
-
-
-def _thresholds(given: Any) -> tuple[float, float]:
-    try:
-        occupied, virtual = (float(value) for value in given)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"the level has lno_thresholds={given!r}",
-            remedy="give (occupied, virtual) occupations, such as (1e-5, 1e-6)",
-        ) from error
-    return occupied, virtual
 
 
 def _each_spin(counts: tuple[int | tuple[int, int], ...] | None) -> list[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Frames for a data set from arrays or extended xyz files: in any units named, out hartree, bohr, e.
+"""Frames for a data set: arrays (atomic units) or extended xyz files (eV, angstrom) in, atomic units out.
 
 A frame has the fields of a label that `Dataset.from_labels` reads. What a source does not have is None: it
 is masked, never zero.

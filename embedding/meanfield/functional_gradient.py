@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["electronic_gradient"]
+__all__ = ["kohn_sham_gradient"]
 
 Matrix = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ _OWN = ("LDA", "GGA")
 _SECOND = ((4, 5, 6), (5, 7, 8), (6, 8, 9))  # where PySCF keeps d_x d_k of a basis function
 
 
-def electronic_gradient(engine: Any) -> Matrix:
+def kohn_sham_gradient(engine: Any) -> Matrix:
     """Slope of a Kohn-Sham energy by the nuclei, the grid's points held fixed.
 
     Parameters

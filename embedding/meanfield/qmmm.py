@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drupe.embedding.level import Level
 from drupe.embedding.meanfield.dispersion import Dispersion, check_dispersion, disperse
 from drupe.embedding.meanfield.fitting import check_fitting
-from drupe.embedding.meanfield.functional_gradient import electronic_gradient
+from drupe.embedding.meanfield.functional_gradient import kohn_sham_gradient
 from drupe.embedding.meanfield.molecule import build_molecule
 from drupe.embedding.meanfield.newton import second_order
 from drupe.embedding.meanfield.pointcharges import charge_forces, charge_matrix, nuclear_energy
@@ -137,7 +137,7 @@ class MeanField:
 
         The charges feel the density and, with it, ``added`` ``(n_ao, n_ao)``.
         """
-        inner = -electronic_gradient(self.engine)
+        inner = -kohn_sham_gradient(self.engine)
         density = self.density if added is None else self.density + added
         nuclei, charges = charge_forces(self.engine.mol, density, self.points, self.charges, self.radii)
         return inner + nuclei + self.dispersion.forces, charges

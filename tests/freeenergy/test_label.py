@@ -15,7 +15,7 @@ from drupe.embedding import Level, Partition, label
 from drupe.embedding.structures.structure import read_system
 from drupe.errors import InputError
 from drupe.freeenergy.cli import main
-from drupe.freeenergy.label_config import DIMENSIONLESS, QUANTITIES, read_label_config
+from drupe.freeenergy.label_config import DIMENSIONLESS, QUANTITIES, CoreTable, read_label_config
 from drupe.freeenergy.label_run import prepare_labels
 from drupe.store import read_rows
 from drupe.units import angstrom, ev, kcal_per_mol
@@ -121,6 +121,11 @@ def test_frames_become_labels_and_exports_and_are_never_computed_twice(folder):
     read = ase.io.read(folder / "waters" / "labels.extxyz", index=":")
     assert [atoms.info["frame"] for atoms in read] == ["run/0", "run/1", "run/2"]
     assert not list((folder / "waters").glob(".*.part"))
+
+
+def test_a_core_as_a_table_declares_no_charge_unless_it_says_so():
+    assert CoreTable(selection=[0, 1]).charge is None
+    assert CoreTable(selection=[0, 1], charge=0).charge == 0
 
 
 def check_with_qcelemental(results):

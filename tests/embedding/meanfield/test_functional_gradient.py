@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyscf import dft, gto
 
-from drupe.embedding.meanfield.functional_gradient import electronic_gradient
+from drupe.embedding.meanfield.functional_gradient import kohn_sham_gradient
 
 
 @pytest.mark.parametrize("spin", [0, 2])
@@ -17,7 +17,7 @@ def test_it_is_the_gradient_of_pyscf(functional, spin):
     engine.grids.level = 0
     engine.kernel()
     expected = engine.nuc_grad_method().kernel()
-    np.testing.assert_allclose(electronic_gradient(engine), expected, atol=1e-12)
+    np.testing.assert_allclose(kohn_sham_gradient(engine), expected, atol=1e-12)
     assert np.abs(expected).max() > 1e-2
 
 
@@ -27,6 +27,6 @@ def test_nonlocal_correlation_stays_in():
     engine.grids.level = engine.nlcgrids.level = 0
     engine.kernel()
     with_it = engine.nuc_grad_method().kernel()
-    np.testing.assert_allclose(electronic_gradient(engine), with_it, atol=1e-12)
+    np.testing.assert_allclose(kohn_sham_gradient(engine), with_it, atol=1e-12)
     engine.nlc = 0
     assert np.abs(engine.nuc_grad_method().kernel() - with_it).max() > 1e-5

@@ -169,3 +169,10 @@ def test_active_spaces_work_in_a_core_of_a_radical(build):
     for space, wrong in (((4, 4), "multiplicity 2"), (None, "needs an active space")):
         with pytest.raises(InputError, match=wrong):
             label(system, partition, dataclasses.replace(level, core="CASSCF", active_space=space))
+
+
+def test_one_electron_has_no_natural_orbitals_to_split():
+    mol = gto.M(atom="H", basis="6-31g", spin=1, verbose=0)
+    mean_field = scf.UHF(mol).run(conv_tol=1e-12)
+    found = solve_unrestricted(hamiltonian_of(mol, mean_field.mo_coeff), "CASCI", active_space=(1, 1))
+    assert found.energy == pytest.approx(mean_field.e_tot, abs=1e-10)
