@@ -30,6 +30,8 @@ from drupe.records import frozen, register
 from drupe.units import nanometer
 
 TEMPERATURE_K = 300.0
+STEPS_PER_PS = 500  # with methanol's hydrogens made heavier, which moves no average
+HYDROGEN_MASS = 4.0
 ATOMS = range(6)  # methanol comes first
 CORE = (1, 5)  # O and the H on it
 N_OCCUPIED = (5,)  # where SPADE's singular values fall most, and fixed
@@ -166,11 +168,12 @@ def sample(settings: RunStage) -> MethanolRun:
         nonbondedCutoff=0.9 * unit.nanometer,
         constraints=None,
         rigidWater=True,
+        hydrogenMass=HYDROGEN_MASS * unit.amu,
         removeCMMotion=False,
     )
     velocity_seed, noise_seed = split_seed(1000 * settings.seed + settings.run)
     integrator = openmm.LangevinMiddleIntegrator(
-        TEMPERATURE_K * unit.kelvin, 2 / unit.picosecond, 0.5 * unit.femtosecond
+        TEMPERATURE_K * unit.kelvin, 2 / unit.picosecond, 1 / STEPS_PER_PS * unit.picosecond
     )
     integrator.setRandomNumberSeed(noise_seed)
     platform = openmm.Platform.getPlatformByName("CPU")
@@ -179,10 +182,10 @@ def sample(settings: RunStage) -> MethanolRun:
     openmm.LocalEnergyMinimizer.minimize(context, maxIterations=200)
     context.setVelocitiesToTemperature(TEMPERATURE_K * unit.kelvin, velocity_seed)
     # What minimisation left is given to the bath before anybody looks at the temperature.
-    advance(context, max(1, round(2e3 * settings.equilibration_ps)), TEMPERATURE_K, watch_heat=False)
+    advance(context, max(1, round(STEPS_PER_PS * settings.equilibration_ps)), TEMPERATURE_K, watch_heat=False)
     frames = []
     for _ in range(settings.frames):
-        advance(context, round(2e3 * settings.spacing_ps), TEMPERATURE_K)
+        advance(context, round(STEPS_PER_PS * settings.spacing_ps), TEMPERATURE_K)
         frames.append(read_positions(context))
     return MethanolRun(
         settings, _system(box, forces), openmm.XmlSerializer.serialize(forces), np.array(frames)
