@@ -2,7 +2,7 @@
 
     python examples/regions/met102.py [--label]
 
-Writes regions.html, which shows the layers in 3D; with --label also computes the energy (two minutes on two cores).
+Writes regions.html, which shows the layers in 3D; with --label also computes the energy (two minutes).
 """
 
 import argparse
