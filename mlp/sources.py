@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
-from drupe.records import frozen
+from drupe.records import frozen, register
 from drupe.units import angstrom, ev
 
 __all__ = ["Frame", "frames_of_arrays", "frames_of_extxyz"]
@@ -23,6 +23,7 @@ Matrix = NDArray[np.float64]
 _FORCE = ev / angstrom
 
 
+@register(version=1)
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One label as plain numbers.
