@@ -65,7 +65,8 @@ def write_mm_arrays(path: Path, labels: Iterable[tuple[str, Label]]) -> None:
     """Write the MM side of each label into one ``.npz``: positions, charges and forces of the MM atoms.
 
     Entries are ``<name>/positions`` (angstrom), ``<name>/charges`` (e), ``<name>/forces``
-    (eV/angstrom, of the same energy as those of the QM atoms; left out where there are none), and ``units``.
+    (eV/angstrom, of the same energy as those of the QM atoms), ``<name>/groups`` (residue of each atom), the
+    last two left out where there are none, and ``units``.
     """
     with _aside(path) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "units", np.array(_UNITS))
@@ -74,6 +75,8 @@ def write_mm_arrays(path: Path, labels: Iterable[tuple[str, Label]]) -> None:
             _add(archive, f"{name}/charges", np.array(label.mm_charges))
             if label.forces_mm is not None:
                 _add(archive, f"{name}/forces", label.forces_mm / _FORCE)
+            if label.mm_groups is not None:
+                _add(archive, f"{name}/groups", label.mm_groups)
 
 
 def write_qcschema(path: Path, labels: Iterable[tuple[str, Label, int, int]]) -> int:
@@ -174,6 +177,7 @@ def _atomic_result(name: str, label: Label, charge: int, multiplicity: int) -> d
             "forces_mm": _plain(label.forces_mm),
             "mm_positions": _plain(label.mm_positions),
             "mm_charges": _plain(label.mm_charges),
+            "mm_groups": _plain(label.mm_groups),
             "moved_charges": _plain(label.moved_charges),
             "links": _plain(label.links),
             "qm_fixed_charges": _plain(label.qm_fixed_charges),

@@ -164,6 +164,7 @@ def label(
         directions=None if slopes is None else slopes.directions,
         slopes=None if slopes is None else slopes.slopes,
         slope_errors=None if slopes is None else slopes.errors,
+        mm_groups=system.residue_runs[mm],
     )
 
 

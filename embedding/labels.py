@@ -40,7 +40,12 @@ def _without_slopes(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@register(version=3, upgrades={1: _whole_molecules, 2: _without_slopes})
+def _without_groups(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 did not say which MM atoms belong together; the field may be left out."""
+    return fields
+
+
+@register(version=4, upgrades={1: _whole_molecules, 2: _without_slopes, 3: _without_groups})
 @dataclass(frozen=True, eq=False)
 class Label:
     """Energy and forces of the QM region in the field of the MM charges. Converged, or it does not exist.
@@ -69,6 +74,7 @@ class Label:
     directions           ``(k, qm, 3)``  --            of norm 1, for ``slopes``; None without
     slopes               ``(k,)``        hartree/bohr  exact d ``energy`` / ds along them
     slope_errors         ``(k,)``        hartree/bohr  a third of the change from step 2h to h
+    mm_groups            ``(mm,)``       --            number of the residue of each MM atom; None if unknown
     ===================  ==============  ============  ===================================================
     """
 
@@ -102,6 +108,7 @@ class Label:
     directions: NDArray[np.float64] | None = None
     slopes: NDArray[np.float64] | None = None
     slope_errors: NDArray[np.float64] | None = None
+    mm_groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n_qm, n_mm = len(self.qm_numbers), len(self.mm_charges)
@@ -121,12 +128,13 @@ class Label:
             "moved_charges": (n_moved,),
             "moved_hosts": (n_moved, 2),
             "moved_weights": (n_moved, 2),
+            "mm_groups": (n_mm,),
         }
         if self.directions is not None:
             n_directions = len(self.directions)
             shapes["directions"] = (n_directions, n_qm, 3)
             shapes["slopes"] = shapes["slope_errors"] = (n_directions,)
-        whole = ("links", "moved_hosts")
+        whole = ("links", "moved_hosts", "mm_groups")
         object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
         object.__setattr__(self, "cores", tuple(self.cores))
         object.__setattr__(self, "approximations", tuple(self.approximations))

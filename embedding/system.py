@@ -203,6 +203,16 @@ class MolecularSystem:
         """Content name: equal systems have equal keys, on any machine."""
         return record_key(self)
 
+    @property
+    def residue_runs(self) -> NDArray[np.int64]:
+        """Number of each atom's residue, ``(atoms,)``: atoms in a row with one chain, number and name."""
+        new = np.ones(self.n_atoms, bool)
+        names = np.array(self.residue_names)
+        for column in (self.chain_ids, self.residue_ids, names):
+            new[1:] &= column[1:] == column[:-1]
+        new[1:] = ~new[1:]
+        return frozen(np.cumsum(new) - 1, np.int64)
+
     def with_positions(self, positions: ArrayLike) -> "MolecularSystem":
         """Return the same atoms at other ``positions``, shape ``(atoms, 3)``, bohr."""
         return dataclasses.replace(self, positions=np.asarray(positions, dtype=np.float64))

@@ -73,9 +73,7 @@ class Committee:
         frames = sorted({int(i) for fit in fits for i in fit.held_out})
         if len(fits) < 2 or not frames:
             return plain
-        spread = {
-            i: _spread(plain.evaluate(*_inputs(dataset, i), fixed_coulomb=True).energies) for i in frames
-        }
+        spread = {i: _spread(plain.evaluate(*dataset.frame(i), fixed_coulomb=True).energies) for i in frames}
         pairs = np.array(
             [
                 (error, spread[int(i)])
@@ -100,6 +98,15 @@ class Committee:
         """Content name."""
         return record_key(self)
 
+    def __repr__(self) -> str:
+        """Say in words what this is."""
+        name, atoms = self.header.backbone, len(self.header.numbers)
+        told = f"spread times {self.sigma_factor:.2f} from {self.calibration_frames} held-out errors"
+        return (
+            f"<Committee of {len(self.members)} for {atoms} atoms, {name}; "
+            f"{told if self.calibration_frames else 'spread not calibrated'}; {self.header.electrostatics}>"
+        )
+
     @cached_property
     def stack(self) -> Potential:
         """All members in one module."""
@@ -110,17 +117,19 @@ class Committee:
         qm: NDArray[np.float64],
         mm: NDArray[np.float64],
         charges: NDArray[np.float64],
+        groups: NDArray[np.int64] | None = None,
         *,
         fixed_coulomb: bool,
     ) -> Evaluation:
         """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`."""
-        return evaluate(self.stack, qm, mm, charges, fixed_coulomb=fixed_coulomb)
+        return evaluate(self.stack, qm, mm, charges, groups, fixed_coulomb=fixed_coulomb)
 
     def predict(
         self,
         qm_positions: NDArray[np.float64],
         mm_positions: NDArray[np.float64],
         mm_charges: NDArray[np.float64],
+        mm_groups: NDArray[np.int64] | None = None,
     ) -> Prediction:
         """Predict the label's quantity for one frame.
 
@@ -130,11 +139,14 @@ class Committee:
             Shapes ``(qm, 3)`` and ``(mm, 3)``, bohr; no MM atoms is an array of shape ``(0, 3)``.
         mm_charges
             Shape ``(mm,)``, e.
+        mm_groups
+            Residue of each MM atom, whole numbers, ``(mm,)``; needed where the potential has a reach.
         """
         made = self.evaluate(
             np.asarray(qm_positions, np.float64),
             np.asarray(mm_positions, np.float64).reshape(-1, 3),
             np.asarray(mm_charges, np.float64),
+            None if mm_groups is None else np.asarray(mm_groups, np.int64),
             fixed_coulomb=True,
         )
         return Prediction(
@@ -147,7 +159,7 @@ class Committee:
 
     def predict_all(self, dataset: Dataset) -> tuple[Prediction, ...]:
         """Predict every frame of a data set, for parity plots."""
-        return tuple(self.predict(*_inputs(dataset, i)) for i in range(dataset.n_frames))
+        return tuple(self.predict(*dataset.frame(i)) for i in range(dataset.n_frames))
 
     def to_bytes(self) -> bytes:
         """Write to bytes: safetensors with a JSON header, the same bytes for the same committee."""
@@ -202,11 +214,6 @@ def load(path: str | Path) -> Committee:
             f"there is no model file {target}", remedy="check the path, or train and save a model"
         )
     return Committee.from_bytes(target.read_bytes())
-
-
-def _inputs(dataset: Dataset, i: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    count = int(dataset.mm_counts[i])
-    return dataset.positions[i], dataset.mm_positions[i, :count], dataset.mm_charges[i, :count]
 
 
 def _spread(energies: NDArray[np.float64]) -> float:

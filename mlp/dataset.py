@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
-from drupe.mlp.reading import ACCEPTED, LabelLike, check_labels, force_kind, level_of, padded_slopes
+from drupe.mlp.reading import (
+    ACCEPTED,
+    LabelLike,
+    check_labels,
+    force_kind,
+    level_of,
+    padded_groups,
+    padded_slopes,
+)
 from drupe.records import content_key, frozen, record_key, register
 from drupe.units import ev
 
@@ -50,7 +58,12 @@ def _with_low_energies(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "has_energy_low": np.ones(len(fields["energy"]), bool)}
 
 
-@register(version=3, upgrades={1: _own_forces_only, 2: _with_low_energies})
+def _without_groups(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 did not know which MM atoms belong together."""
+    return {**fields, "mm_groups": np.full(fields["mm_charges"].shape, -1, np.int64)}
+
+
+@register(version=4, upgrades={1: _own_forces_only, 2: _with_low_energies, 3: _without_groups})
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames of one molecule in surroundings of point charges.
@@ -80,6 +93,7 @@ class Dataset:
     slopes           ``(frames, k)``         hartree/bohr   d ``energy`` / ds, where ``has_slopes``
     slope_errors     ``(frames, k)``         hartree/bohr   of the labels
     has_slopes       ``(frames, k)``         --
+    mm_groups        ``(frames, mm)``        --             residue of each MM atom; -1 where not known
     ===============  ======================  =============  =======================================
     """
 
@@ -104,9 +118,10 @@ class Dataset:
     slopes: NDArray[np.float64]
     slope_errors: NDArray[np.float64]
     has_slopes: NDArray[np.bool_]
+    mm_groups: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        kinds: dict[str, type] = {"numbers": np.int64, "mm_counts": np.int64, "blocks": np.int64}
+        kinds: dict[str, type] = dict.fromkeys(("numbers", "mm_counts", "blocks", "mm_groups"), np.int64)
         kinds |= dict.fromkeys(_MASKS, np.bool_)
         object.__setattr__(self, "forces_of", tuple(self.forces_of))
         for name in self.__dataclass_fields__:
@@ -127,6 +142,7 @@ class Dataset:
             "slopes": (frames, slopes),
             "slope_errors": (frames, slopes),
             "has_slopes": (frames, slopes),
+            "mm_groups": (frames, mm),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
@@ -143,6 +159,7 @@ class Dataset:
         which: Literal["high", "low"] = "high",
         blocks: Sequence[int] | None = None,
         accept_forces: Collection[str] = ("energy",),
+        groups: Sequence[NDArray[np.int64]] | None = None,
     ) -> "Dataset":
         """Collect labels.
 
@@ -160,6 +177,9 @@ class Dataset:
         accept_forces
             With ``"high"``: ``("energy", "MP2")`` also reads forces of ``Level(forces="mp2")``, which stand
             for those of the cores' method and are not the slope of the energy; ``()`` reads none.
+        groups
+            Residue of each MM atom, ``(mm,)`` for each label, any whole numbers from 0 on: for labels that do
+            not know theirs. A potential with a reach needs them.
 
         Raises
         ------
@@ -195,6 +215,7 @@ class Dataset:
             "mm_charges": np.zeros((frames, mm)),
             "forces_qm": np.zeros((frames, qm, 3)),
             "forces_mm": np.zeros((frames, mm, 3)),
+            "mm_groups": padded_groups(items, groups),
         }
         for i, label in enumerate(items):
             data["positions"][i] = label.qm_positions
@@ -266,6 +287,15 @@ class Dataset:
             )
             for i, n in enumerate(self.mm_counts)
         )
+
+    def frame(
+        self, i: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64] | None]:
+        """QM positions, MM positions, MM charges and groups (None if not known) of frame ``i``."""
+        count = int(self.mm_counts[i])
+        groups = self.mm_groups[i, :count]
+        known = None if (groups < 0).any() else groups
+        return self.positions[i], self.mm_positions[i, :count], self.mm_charges[i, :count], known
 
     def take(self, frames: Sequence[int] | NDArray[np.int64]) -> "Dataset":
         """Keep the frames ``frames``, in that order."""

@@ -1,7 +1,7 @@
 """Potential and field of point charges at the QM atoms, and the chain rule back to all positions.
 
 Pure torch functions in atomic units. A charge is a Gaussian of ``width`` a (bohr) as seen by a QM atom:
-phi(r) = erf(r/a)/r; ``width`` 0 is the bare 1/r. Nothing is cut off.
+phi(r) = erf(r/a)/r; ``width`` 0 is the bare 1/r. Nothing is cut off; `drupe.mlp.reach` weighs charges.
 """
 
 import math
@@ -19,13 +19,15 @@ class Field(NamedTuple):
     """What the charges make at the QM atoms, and the pair quantities the chain rule needs.
 
     ``potential`` (qm,) hartree/e; ``field`` (qm, 3) hartree/(e bohr); ``slope`` (qm, mm) is
-    g = -phi'(r)/r times the charge; ``curve`` (qm, mm) is g'(r)/r times the charge.
+    g = -phi'(r)/r times the charge; ``curve`` (qm, mm) is g'(r)/r times the charge; ``share`` (qm, mm) is
+    phi(r) times the charge.
     """
 
     potential: Tensor
     field: Tensor
     slope: Tensor
     curve: Tensor
+    share: Tensor
 
 
 def field_at(qm: Tensor, mm: Tensor, charges: Tensor, width: float) -> Field:
@@ -61,7 +63,8 @@ def field_at(qm: Tensor, mm: Tensor, charges: Tensor, width: float) -> Field:
         slope = inverse * inverse2
         curve = -3 * slope * inverse2
     slope = slope * charges
-    return Field(phi @ charges, qm * slope.sum(-1)[:, None] - slope @ mm, slope, curve * charges)
+    field = qm * slope.sum(-1)[:, None] - slope @ mm
+    return Field(phi @ charges, field, slope, curve * charges, phi * charges)
 
 
 def pull_back(

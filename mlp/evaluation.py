@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from drupe.errors import ConvergenceError, InputError
-from drupe.mlp.electrostatics import field_at, pull_back
+from drupe.mlp.electrostatics import Field, field_at, pull_back
 from drupe.mlp.potential import Potential
+from drupe.mlp.reach import Reached, fade_groups, near_groups, pull_back_weights, weighted
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -30,6 +32,7 @@ def evaluate(
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
+    groups: NDArray[np.int64] | None = None,
     *,
     fixed_coulomb: bool,
 ) -> Evaluation:
@@ -41,6 +44,8 @@ def evaluate(
         Potentials stacked in one module.
     qm, mm, charges
         Shapes ``(qm, 3)``, ``(mm, 3)`` in bohr and ``(mm,)`` in e; ``mm`` may be empty.
+    groups
+        Which charges belong together, ``(mm,)``; needed where the potential has a reach, else not used.
     fixed_coulomb
         True for the label's quantity; False leaves out sum q0 phi and the energy zero, as needed
         where another program computes the Coulomb energy of the fixed charges.
@@ -58,11 +63,17 @@ def evaluate(
             f"a potential of {len(stack.header.numbers)} atoms",
             remedy="pass the atoms the potential was trained on, and one charge per MM atom",
         )
+    if stack.header.reach is not None and (len(charges) if groups is None else len(groups) != len(charges)):
+        raise InputError(
+            f"the potential has a reach of {stack.header.reach:g} bohr for whole groups, and there are "
+            f"{'no' if groups is None else len(groups)} group numbers for {len(charges)} charges",
+            remedy="pass mm_groups, one number per MM atom: its residue",
+        )
     threads = torch.get_num_threads()
     if threads != 1:
         torch.set_num_threads(1)  # more threads are slower for molecules of this size
     try:
-        energies, to_qm, to_mm = _gradient(stack, qm, mm, charges, fixed_coulomb)
+        energies, to_qm, to_mm = _gradient(stack, qm, mm, charges, groups, fixed_coulomb)
     finally:
         if threads != 1:
             torch.set_num_threads(threads)
@@ -74,11 +85,50 @@ def evaluate(
     return Evaluation(energies, -to_qm, -to_mm)
 
 
+class _Felt:
+    """The damped field of the charges that the learned terms feel, and the way back to all positions."""
+
+    def __init__(
+        self,
+        stack: Potential,
+        inner: Tensor,
+        outer: Tensor,
+        charges: Tensor,
+        groups: NDArray[np.int64] | None,
+    ) -> None:
+        reach = stack.header.reach
+        self.inner, self.count = inner, len(outer)
+        self.chosen: Tensor | None = None
+        self.reached: Reached | None = None
+        if reach is not None and groups is not None:
+            self.chosen, group = near_groups(inner, outer, charges, torch.from_numpy(np.array(groups)), reach)
+            outer, charges = outer[self.chosen], charges[self.chosen]
+            self.reached = fade_groups(inner, outer, group, reach)
+        self.outer = outer
+        self.plain = field_at(inner, outer, charges, stack.header.damping)
+        self.made: Field = self.plain
+        if self.reached is not None:
+            self.made = weighted(self.plain, inner, outer, self.reached.per_charge)
+
+    def pull_back(self, on_potential: Tensor, on_field: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient with respect to QM atoms and all charges; see `drupe.mlp.electrostatics.pull_back`."""
+        to_qm, to_mm = pull_back(self.inner, self.outer, self.made, on_potential, on_field)
+        if self.reached is None or self.chosen is None:
+            return to_qm, to_mm
+        more_qm, more_mm = pull_back_weights(
+            self.inner, self.outer, self.plain, self.reached, on_potential, on_field
+        )
+        everywhere = to_mm.new_zeros(self.count, 3)
+        everywhere[self.chosen] = to_mm + more_mm
+        return to_qm + more_qm, everywhere
+
+
 def _gradient(
     stack: Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
+    groups: NDArray[np.int64] | None,
     fixed_coulomb: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     # Distances are formed from squares, so the origin is put among the QM atoms.
@@ -87,10 +137,10 @@ def _gradient(
     outer = torch.from_numpy(mm - origin)
     values = torch.from_numpy(np.array(charges))
     with torch.no_grad():
-        damped = field_at(inner, outer, values, stack.header.damping)
+        felt = _Felt(stack, inner, outer, values, groups)
     place = inner[None].requires_grad_()
-    field = damped.field[None].requires_grad_()
-    energy, terms = stack.learned(place, damped.potential[None], field)
+    field = felt.made.field[None].requires_grad_()
+    energy, terms = stack.learned(place, felt.made.potential[None], field)
     total = energy.mean()
     if stack.baseline is not None:
         base = stack.baseline(place)
@@ -98,7 +148,7 @@ def _gradient(
     to_place, to_field = torch.autograd.grad(total, (place, field))
     with torch.no_grad():
         inner = inner.detach()
-        to_qm, to_mm = pull_back(inner, outer, damped, terms.shift[:, 0].mean(0), to_field[0])
+        to_qm, to_mm = felt.pull_back(terms.shift[:, 0].mean(0), to_field[0])
         to_qm = to_qm + to_place[0]
         energies = energy[:, 0].detach()
         if stack.baseline is not None:

@@ -60,8 +60,7 @@ def transfer_without(
         )
     others = np.delete(np.arange(high.n_frames), frame)
     fitted = transfer_member(potential, high.take(others), low, spec)
-    count = int(high.mm_counts[frame])
-    inputs = (high.positions[frame], high.mm_positions[frame, :count], high.mm_charges[frame, :count])
+    inputs = high.frame(frame)
     after = Committee((fitted.stored,)).predict(*inputs).energy
     before = Committee((potential.stored(),)).predict(*inputs).energy
     correction = high.energy - high.energy_low

@@ -112,9 +112,8 @@ def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = Fal
     energies, terms = potential.learned(place, data.potential, field)
     to_place, to_field = torch.autograd.grad(energies.sum(), (place, field), create_graph=graph)
     shift = terms.shift[0]
-    through = torch.einsum("fixy,fiy->fix", data.gradient, to_field)
-    forces = shift[..., None] * data.field - to_place - through
     z = torch.cat([shift, to_field.reshape(len(shift), -1)], dim=1)
+    forces = -to_place - torch.einsum("fab,fb->fa", data.response, z).reshape(to_place.shape)
     square = (
         data.mm_square + 2 * (z * data.mm_cross).sum(1) + torch.einsum("fa,fab,fb->f", z, data.mm_gram, z)
     )

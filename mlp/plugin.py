@@ -4,7 +4,8 @@ OpenMM-ML imports this module while it is itself being imported, so nothing of i
 heavy) is imported at module level. Units at this door: OpenMM's (nm, kJ/mol, e).
 
 E_mixed = E_MM(all) - E_MM(terms inside the ML atoms, implicit solvent kept) + E_ML, where E_ML is the
-label's energy without its fixed-charge Coulomb part, which stays in OpenMM's own nonbonded force.
+label's energy without its fixed-charge Coulomb part, which stays in OpenMM's own nonbonded force: with all
+charges, a cutoff, GB or PME alike.
 """
 
 import warnings
@@ -84,8 +85,15 @@ class _DrupePotential:
             )
         chosen = list(range(topology.getNumAtoms())) if atoms is None else [int(i) for i in atoms]
         _check_elements(self.committee, topology, chosen)
-        _refuse_periodic(topology, None)
-        system.addForce(_python_force(self.committee, chosen, [], np.zeros(0), forceGroup))
+        tree = None
+        if topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions():
+            from drupe.mlp.images import tree_of_bonds
+            from drupe.mlp.mm_side import bonds_inside, tie_together
+
+            bonds = bonds_inside(topology, chosen)
+            tree = tree_of_bonds(len(chosen), bonds)
+            tie_together(system, chosen, bonds)
+        system.addForce(_python_force(_Term(self.committee, [], np.zeros(0), None, tree), chosen, forceGroup))
 
     def createMixedSystem(
         self,
@@ -101,21 +109,27 @@ class _DrupePotential:
         """Build the mixed system with electrostatic embedding.
 
         The surgery on the MM system is OpenMM-ML's mechanical embedding; the added force sees all
-        MM charges. With ``interpolate`` the one CustomCVForce goes into ``forceGroup`` and reports
-        its derivative with respect to ``lambda_interpolate``.
+        MM charges, or those within the model's reach. With ``interpolate`` the one CustomCVForce goes
+        into ``forceGroup`` and reports its derivative with respect to ``lambda_interpolate``.
 
         Raises
         ------
         InputError
-            If elements or fixed charges are not the model's, the system is periodic, or a bond
-            would be cut.
+            If elements or fixed charges are not the model's, a bond would be cut, the system is periodic
+            and the model has no reach or the box is too small for it, or a constrained bond has no
+            harmonic term for the MM end of an interpolation.
         """
         from openmmml.embeddings import utilities
         from openmmml.embeddings.mechanicalembedding import MechanicalEmbedding
 
+        from drupe.mlp import mm_side
+        from drupe.mlp.images import tree_of_bonds
+
         chosen = [int(i) for i in atoms]
         _check_elements(self.committee, topology, chosen)
-        _refuse_periodic(topology, system)
+        periodic = system.usesPeriodicBoundaryConditions()
+        if periodic:
+            _check_box(self.committee, system)
         cut = utilities.findLinkBonds(topology, chosen)
         if cut:
             names = [f"{_name(topology, i)}-{_name(topology, j)}" for i, j in cut[:4]]
@@ -123,24 +137,50 @@ class _DrupePotential:
                 f"the ML region cuts {len(cut)} covalent bond(s): {', '.join(names)}",
                 remedy="choose whole molecules: link atoms are not available for this potential",
             )
-        charges = _charges(system)
+        charges = mm_side.charges_of(system)
         _check_charges(self.committee, charges[chosen])
+        _tell_of_constraints(system, chosen)
+        if interpolate:
+            system = mm_side.with_soft_bonds(system, chosen, self.committee.header.baseline)
         inside = set(chosen)
         others = [i for i in range(system.getNumParticles()) if i not in inside and charges[i] != 0.0]
-        term = _EmbeddedTerm(self.committee, others, charges[others])
+        near = self.committee.header.reach is not None
+        bonds = mm_side.bonds_inside(topology, chosen)
+        term = _Term(
+            self.committee,
+            others,
+            charges[others],
+            mm_side.residues_of(topology, system)[others] if near else None,
+            tree_of_bonds(len(chosen), bonds) if periodic else None,
+        )
         made = MechanicalEmbedding().createMixedSystem(
             term, topology, system, chosen, forceGroup, interpolate, returnInfo=returnInfo, **args
         )
+        mixed = made["system"] if returnInfo else made
+        if periodic:
+            mm_side.tie_together(mixed, chosen, bonds)
         if interpolate:
-            _expose_lambda(made["system"] if returnInfo else made, forceGroup)
+            _expose_lambda(mixed, forceGroup)
         return made
 
 
-class _EmbeddedTerm:
-    """The potential together with the charges it feels, in the shape OpenMM-ML's embedding asks for."""
+class _Term:
+    """The potential with the charges it feels, in the shape OpenMM-ML's embedding asks for.
 
-    def __init__(self, committee: "Committee", others: list[int], charges: NDArray[np.float64]) -> None:
+    ``groups`` numbers of the residues of the charges, None for a model without reach; ``tree`` which atom
+    each ML atom is joined to in a periodic system, else None.
+    """
+
+    def __init__(
+        self,
+        committee: "Committee",
+        others: list[int],
+        charges: NDArray[np.float64],
+        groups: NDArray[np.int64] | None,
+        tree: NDArray[np.int64] | None,
+    ) -> None:
         self.committee, self.others, self.charges = committee, others, charges
+        self.groups, self.tree = groups, tree
 
     def getMLLongRange(self) -> bool:
         return False
@@ -153,20 +193,18 @@ class _EmbeddedTerm:
         forceGroup: int,
         **_: Any,
     ) -> None:
-        system.addForce(_python_force(self.committee, list(atoms), self.others, self.charges, forceGroup))
+        system.addForce(_python_force(self, list(atoms), forceGroup))
 
 
-def _python_force(
-    committee: "Committee", atoms: list[int], others: list[int], charges: NDArray[np.float64], group: int
-) -> "openmm.PythonForce":
+def _python_force(term: _Term, atoms: list[int], group: int) -> "openmm.PythonForce":
     import openmm
 
     from drupe.mlp.force import LearnedForce
 
-    force = openmm.PythonForce(LearnedForce(committee, charges))
+    force = openmm.PythonForce(LearnedForce(term.committee, term.charges, term.groups, term.tree))
     force.setForceGroup(group)
-    force.setParticles([*atoms, *others])
-    force.setUsesPeriodicBoundaryConditions(False)
+    force.setParticles([*atoms, *term.others])
+    force.setUsesPeriodicBoundaryConditions(term.tree is not None)
     return force
 
 
@@ -212,28 +250,39 @@ def _check_charges(committee: "Committee", found: NDArray[np.float64]) -> None:
         )
 
 
-def _charges(system: "openmm.System") -> NDArray[np.float64]:
-    import openmm
+def _tell_of_constraints(system: "openmm.System", atoms: list[int]) -> None:
+    from drupe.mlp.mm_side import constraints_inside
+
+    count = len(constraints_inside(system, atoms))
+    if count:
+        warnings.warn(
+            f"{count} bonds of the ML atoms are constrained in the MM system. createMixedSystem removes "
+            "these constraints, and the bonds then need a time step of at most 1 fs; with "
+            "removeConstraints=False it keeps them, at the MM lengths",
+            stacklevel=4,
+        )
+
+
+def _check_box(committee: "Committee", system: "openmm.System") -> None:
+    """Refuse a model without reach in a periodic box, or a box that its reach does not fit into."""
     from openmm import unit
 
-    forces = [f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)]
-    if len(forces) != 1:
+    from drupe.mlp.images import box_heights
+    from drupe.units import angstrom, nanometer
+
+    reach = committee.header.reach
+    box = np.array([list(v.value_in_unit(unit.nanometer)) for v in system.getDefaultPeriodicBoxVectors()])
+    smallest = float(box_heights(box).min()) * nanometer
+    if reach is None:
         raise InputError(
-            f"the MM system has {len(forces)} NonbondedForce objects, electrostatic embedding needs one",
-            remedy="build the system from a force field with point charges",
+            "the system is periodic, and this potential was trained to feel all charges: those of "
+            "the images never end",
+            remedy="train it with FitSpec(reach=...): in this box less than "
+            f"{smallest / 2:.1f} bohr, by half the length of the molecule; 17 bohr (9 A) is usual",
         )
-    count = system.getNumParticles()
-    values = [
-        forces[0].getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in range(count)
-    ]
-    return np.array(values, dtype=np.float64)
-
-
-def _refuse_periodic(topology: "app.Topology", system: "openmm.System | None") -> None:
-    if topology.getPeriodicBoxVectors() is not None or (
-        system is not None and system.usesPeriodicBoundaryConditions()
-    ):
+    if 2 * reach >= smallest:
         raise InputError(
-            "the system is periodic, and this potential was trained on finite clusters",
-            remedy="use implicit solvent without a box; periodic boxes are not available yet",
+            f"the faces of the periodic box are {smallest / angstrom:.2f} A apart, the learned "
+            f"electrostatics reach {reach / angstrom:.2f} A to either side of the molecule",
+            remedy="use a larger box, or a potential of a smaller reach",
         )

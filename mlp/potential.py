@@ -4,11 +4,13 @@ E = zero + baseline(R) + sum q0 phi + sum e + sum (q - q0) phi' - 1/2 sum a |E'|
 
 with phi the bare and phi', E' the damped potential and field of the MM charges at the QM atoms, and e, q, a
 the network's energy, charge and polarizability of each atom. This is the label's quantity: the QM energy
-with its interaction with the charges, nothing of the surroundings among themselves.
+with its interaction with the charges, nothing of the surroundings among themselves. Where the header has a
+reach, phi' and E' are of the groups of charges within it (`drupe.mlp.reach`); phi is always of all.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +22,10 @@ from drupe.mlp.backbones.painn import PaiNN
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.baseline_energy import BaselineEnergy
 from drupe.mlp.electrostatics import field_at
+from drupe.mlp.reach import PLATEAU, fade_groups
 from drupe.mlp.readout import AtomTerms, Readout
 from drupe.records import frozen, record_key, register
+from drupe.units import angstrom
 
 __all__ = ["Potential", "PotentialHeader", "StoredPotential"]
 
@@ -29,7 +33,12 @@ UNITS = "hartree, bohr, e"
 BACKBONES = ("painn",)
 
 
-@register(version=1)
+def _without_reach(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 let all charges act."""
+    return {**fields, "reach": None}
+
+
+@register(version=2, upgrades={1: _without_reach})
 @dataclass(frozen=True, eq=False)
 class PotentialHeader:
     """All that fixes a potential except its weights.
@@ -38,7 +47,8 @@ class PotentialHeader:
     ``features``, ``layers``, ``radial`` the network; ``cutoff`` and ``damping`` bohr; ``field_scale``
     hartree/(e bohr); ``energy_scale``, ``energy_bound`` hartree; ``charge_scale`` e;
     ``polarizability_scale`` bohr^3; ``energy_zero`` hartree; ``level`` and ``training_set`` say what the
-    energies are; ``baseline`` the MM terms under the network, or None; ``units`` of everything.
+    energies are; ``baseline`` the MM terms under the network, or None; ``units`` of everything; ``reach``
+    bohr, how near a group of charges must come for the learned electrostatics to feel it, None for all.
     """
 
     numbers: NDArray[np.int64]
@@ -60,6 +70,7 @@ class PotentialHeader:
     training_set: str
     baseline: LigandForceField | None
     units: str = UNITS
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
@@ -72,6 +83,11 @@ class PotentialHeader:
         if self.backbone not in BACKBONES:
             raise InputError(
                 f"no backbone is called {self.backbone!r}", remedy=f"use one of: {', '.join(BACKBONES)}"
+            )
+        if self.reach is not None and not (np.isfinite(self.reach) and self.reach > 0):
+            raise InputError(
+                f"the reach of a potential is {self.reach}",
+                remedy="give a number of bohr, or None for all charges",
             )
         sizes = {len(self.numbers), len(self.fixed_charges)}
         if self.baseline is not None:
@@ -86,6 +102,17 @@ class PotentialHeader:
     def key(self) -> str:
         """Content name."""
         return record_key(self)
+
+    @property
+    def electrostatics(self) -> str:
+        """Which charges the learned part feels, in words."""
+        if self.reach is None:
+            return "learned charges and polarizabilities feel all MM charges"
+        near, far = PLATEAU * self.reach / angstrom, self.reach / angstrom
+        return (
+            f"learned charges and polarizabilities feel residues whose centre is within {far:.1f} A of a QM "
+            f"atom, faded from {near:.1f} A on; what lies beyond acts on the fixed charges only"
+        )
 
 
 @register(version=1)
@@ -203,20 +230,27 @@ class Potential(nn.Module):
         induced = terms.polarizability * (field * field).sum(-1)
         return (terms.energy + terms.shift * potential - induced / 2).sum(-1), terms
 
-    def forward(self, qm: Tensor, mm: Tensor, charges: Tensor) -> Tensor:
+    def forward(self, qm: Tensor, mm: Tensor, charges: Tensor, group: Tensor | None = None) -> Tensor:
         """Label quantity of one frame, straight from the formula and fully differentiable.
 
         Parameters
         ----------
         qm, mm, charges
             Shapes ``(qm, 3)`` and ``(mm, 3)`` in bohr, ``(mm,)`` in e; ``mm`` may be empty.
+        group
+            Group of each charge, from 0 without gaps, ``(mm,)``; used where the header has a reach.
 
         Returns
         -------
         Tensor
             Shape ``(members,)``, hartree.
         """
-        damped = field_at(qm, mm, charges, self.header.damping)
+        felt = charges
+        if self.header.reach is not None and len(mm):
+            if group is None:
+                raise InputError("a potential with a reach got charges without groups", remedy="pass group")
+            felt = charges * fade_groups(qm, mm, group, self.header.reach).per_charge
+        damped = field_at(qm, mm, felt, self.header.damping)
         energy, _ = self.learned(qm[None], damped.potential[None], damped.field[None])
         energy = energy[:, 0] + self.header.energy_zero
         energy = energy + self.fixed_charges @ field_at(qm, mm, charges, 0.0).potential

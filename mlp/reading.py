@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from drupe.embedding.level import Level
 from drupe.errors import InputError
 
-__all__ = ["ACCEPTED", "LabelLike", "check_labels", "force_kind", "level_of", "padded_slopes"]
+__all__ = [
+    "ACCEPTED",
+    "LabelLike",
+    "check_labels",
+    "force_kind",
+    "level_of",
+    "padded_groups",
+    "padded_slopes",
+]
 
 #: Forces that can stand beside core-corrected energies.
 ACCEPTED = ("energy", "MP2")
@@ -90,6 +98,41 @@ def padded_slopes(items: Sequence[LabelLike], which: str) -> dict[str, NDArray[A
     for i, (label, count) in enumerate(zip(items, counts, strict=True)):
         for name in ("directions", "slopes", "slope_errors") if count else ():
             made[name][i, :count] = getattr(label, name)
+    return made
+
+
+def padded_groups(items: Sequence[LabelLike], given: Sequence[NDArray[np.int64]] | None) -> NDArray[np.int64]:
+    """Residue of each MM atom, shape ``(labels, mm)``: -1 as padding, and for labels that do not know theirs.
+
+    Parameters
+    ----------
+    items
+        The labels; one made by an older version, or by another program, has no ``mm_groups``.
+    given
+        Groups to take instead, one array per label, or None.
+
+    Raises
+    ------
+    InputError
+        If a label's groups are not one whole number from 0 on per MM atom.
+    """
+    counts = [len(label.mm_charges) for label in items]
+    made = np.full((len(items), max(counts)), -1, np.int64)
+    found = [getattr(label, "mm_groups", None) for label in items] if given is None else list(given)
+    if len(found) != len(items):
+        raise InputError(
+            f"groups of {len(found)} labels were given for {len(items)} labels",
+            remedy="give one array per label, in the same order",
+        )
+    for i, (one, count) in enumerate(zip(found, counts, strict=True)):
+        if one is None:
+            continue
+        if np.shape(one) != (count,) or (count and np.min(one) < 0):
+            raise InputError(
+                f"the groups of label {i} have shape {np.shape(one)} for {count} MM atoms, or are negative",
+                remedy="give one whole number from 0 on per MM atom: the residue it belongs to",
+            )
+        made[i, :count] = one
     return made
 
 

@@ -43,6 +43,7 @@ class Frame:
     forces_mm             ``(mm, 3)``     hartree/bohr  of that energy; None if unknown
     directions            ``(k, qm, 3)``  --            of norm 1; None without slopes
     slopes, slope_errors  ``(k,)``        hartree/bohr  d ``energy`` / ds
+    mm_groups             ``(mm,)``       --            residue of each MM atom; None if unknown
     ====================  ==============  ============  ==========================================
     """
 
@@ -59,6 +60,7 @@ class Frame:
     directions: Matrix | None = None
     slopes: Matrix | None = None
     slope_errors: Matrix | None = None
+    mm_groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
@@ -74,6 +76,7 @@ class Frame:
             "directions": (n_slopes, n_qm, 3),
             "slopes": (n_slopes,),
             "slope_errors": (n_slopes,),
+            "mm_groups": (n_mm,),
         }
         for name, shape in shapes.items():
             value = getattr(self, name)
@@ -84,7 +87,8 @@ class Frame:
                     f"{name} of a frame has shape {np.shape(value)}, wanted {shape}",
                     remedy="give one row per atom, charge or direction",
                 )
-            object.__setattr__(self, name, frozen(value, np.float64))
+            kind = np.int64 if name == "mm_groups" else np.float64
+            object.__setattr__(self, name, frozen(value, kind))
 
     @property
     def forces_of(self) -> str:
@@ -103,6 +107,7 @@ def frames_of_arrays(
     mm_positions: Sequence[Matrix] | None = None,
     mm_charges: Sequence[Matrix] | None = None,
     mm_forces: Sequence[Matrix | None] | None = None,
+    mm_groups: Sequence[NDArray[np.int64]] | None = None,
 ) -> list[Frame]:
     """Frames of one molecule from arrays in atomic units.
 
@@ -116,8 +121,8 @@ def frames_of_arrays(
         ``(frames,)`` hartree and ``(frames, qm, 3)`` hartree/bohr; None, or None for a frame, if unknown.
     fixed_charges
         MM charges of these atoms, ``(qm,)`` e; None for a molecule without surroundings.
-    mm_positions, mm_charges, mm_forces
-        One entry per frame: ``(mm, 3)`` bohr, ``(mm,)`` e, ``(mm, 3)`` hartree/bohr.
+    mm_positions, mm_charges, mm_forces, mm_groups
+        One entry per frame: ``(mm, 3)`` bohr, ``(mm,)`` e, ``(mm, 3)`` hartree/bohr, ``(mm,)`` the residue.
 
     Raises
     ------
@@ -131,6 +136,7 @@ def frames_of_arrays(
         "mm_positions": mm_positions,
         "mm_charges": mm_charges,
         "mm_forces": mm_forces,
+        "mm_groups": mm_groups,
     }
     for name, value in given.items():
         if value is not None and len(value) != count:
@@ -158,6 +164,7 @@ def frames_of_arrays(
             mm_positions=of(mm_positions, i, np.zeros((0, 3))),
             mm_charges=of(mm_charges, i, np.zeros(0)),
             forces_mm=of(mm_forces, i),
+            mm_groups=of(mm_groups, i),
         )
         for i in range(count)
     ]
@@ -185,7 +192,7 @@ def frames_of_extxyz(
         Names of the energies in the header (with and before core corrections), and of the columns; what
         a frame lacks is unknown.
     surroundings
-        The ``.npz`` beside it with positions, charges and forces of the MM atoms, where there is one; its
+        The ``.npz`` beside it with positions, charges, forces and residues of the MM atoms, if any; its
         entries are found by the ``frame`` of the header.
 
     Raises
@@ -240,7 +247,7 @@ def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str
             )
         name = "/".join(str(part) for part in parts)
     own = columns.get(names.fixed_charges, np.zeros(len(atoms)))
-    points, charges, on_mm = np.zeros((0, 3)), np.zeros(0), None
+    points, charges, on_mm, groups = np.zeros((0, 3)), np.zeros(0), None, None
     if outside is not None:
         frame = str(info.get("frame"))
         if f"{frame}/positions" not in outside:
@@ -249,7 +256,7 @@ def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str
                 remedy="give the file that was written with this one",
             )
         points, charges = outside[f"{frame}/positions"] * angstrom, outside[f"{frame}/charges"]
-        on_mm = outside.get(f"{frame}/forces")
+        on_mm, groups = outside.get(f"{frame}/forces"), outside.get(f"{frame}/groups")
     return Frame(
         level=name,
         qm_numbers=atoms.numbers,
@@ -262,6 +269,7 @@ def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str
         mm_charges=charges,
         # Forces on the charges are of the same energy as those on the atoms.
         forces_mm=on_mm * _FORCE if on_mm is not None and names.forces in columns else None,
+        mm_groups=None if groups is None else np.asarray(groups, np.int64),
     )
 
 

@@ -29,11 +29,11 @@ __all__ = ["FitSpec", "train", "train_member"]
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no slopes; data sets had none."""
+    """Version 1 knew no slopes and version 2 no reach; what they left out has the same meaning now."""
     return fields
 
 
-@register(version=2, upgrades={1: _same})
+@register(version=3, upgrades={1: _same, 2: _same})
 @dataclass(frozen=True)
 class FitSpec:
     """Everything that fixes a fit except the data.
@@ -72,6 +72,9 @@ class FitSpec:
         Pull of charges towards the fixed ones and of polarizabilities towards zero.
     energy_bound
         hartree: no atom's learned energy passes this, however far a geometry is from the data.
+    reach
+        bohr: residues whose centre is farther than this from every QM atom act on the fixed charges only,
+        faded smoothly (`drupe.mlp.reach`). None lets all charges act, which a periodic box cannot have.
     """
 
     backbone: str = "painn"
@@ -96,6 +99,7 @@ class FitSpec:
     polarizability_pull: float = 1e-3
     energy_bound: float = 0.1
     slope_weight: float = 1.0
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -109,6 +113,10 @@ class FitSpec:
                 raise InputError(
                     f"{name} = {value} in the fit specification", remedy="give a positive number"
                 )
+        if self.reach is not None and not (math.isfinite(self.reach) and self.reach > 0):
+            raise InputError(
+                f"reach = {self.reach} in the fit specification", remedy="give a number of bohr, or None"
+            )
         if not 0 <= self.held_out < 0.9 or not 0 <= self.average < 1:
             raise InputError(
                 f"held_out = {self.held_out} and average = {self.average} are not fractions",
@@ -163,7 +171,7 @@ def train_member(
         raise InputError(
             f"member {member} of a committee of {spec.members}", remedy="count members from 0 to members - 1"
         )
-    data = prepare(dataset, baseline, spec.damping)
+    data = prepare(dataset, baseline, spec.damping, spec.reach)
     present = data.has_energy > 0
     zero = float(data.energy[present].mean()) if bool(present.any()) else 0.0
     scales = scales_of(data, zero)
@@ -186,6 +194,7 @@ def train_member(
         level=dataset.level,
         training_set=dataset.key,
         baseline=baseline,
+        reach=spec.reach,
     )
     return _fit(dataset, spec, member, data, scales, header)
 

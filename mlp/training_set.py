@@ -2,19 +2,23 @@
 
 Positions do not change in training, so everything the MM atoms contribute is worked out once. MM forces are
 linear in c = q - q0 and e = dE/d(field): F_mm = F_fixed - A'z with z = (c, e), so that the squared error
-over thousands of MM atoms is z'Gz + 2 b'z + const with a small matrix G = AA' per frame.
+over thousands of MM atoms is z'Gz + 2 b'z + const with a small matrix G = AA' per frame. What z does to the
+QM atoms themselves is linear too: - H z.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from drupe.errors import InputError
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.baseline_energy import BaselineEnergy
 from drupe.mlp.dataset import Dataset
-from drupe.mlp.electrostatics import field_at, pull_back
+from drupe.mlp.electrostatics import Field, field_at, pull_back
+from drupe.mlp.reach import Reached, fade_groups, weighted
 
 __all__ = ["TrainingSet", "prepare"]
 
@@ -29,7 +33,7 @@ class TrainingSet:
     positions     ``(frames, n, 3)``      QM atoms
     potential     ``(frames, n)``         damped potential of the charges
     field         ``(frames, n, 3)``      damped field
-    gradient      ``(frames, n, 3, 3)``   derivative of the damped field with its atom's position
+    response      ``(frames, 3n, 4n)``    H: derivative of damped potential and field with QM positions
     energy        ``(frames,)``           label minus baseline minus sum q0 phi (zero not removed)
     forces        ``(frames, n, 3)``      the same for forces on QM atoms
     mm_gram       ``(frames, 4n, 4n)``    G
@@ -45,7 +49,7 @@ class TrainingSet:
     positions: Tensor
     potential: Tensor
     field: Tensor
-    gradient: Tensor
+    response: Tensor
     energy: Tensor
     forces: Tensor
     mm_gram: Tensor
@@ -69,7 +73,9 @@ class TrainingSet:
         return replace(self, **{name: getattr(self, name)[frames] for name in self.__dataclass_fields__})
 
 
-def prepare(dataset: Dataset, baseline: LigandForceField | None, damping: float) -> TrainingSet:
+def prepare(
+    dataset: Dataset, baseline: LigandForceField | None, damping: float, reach: float | None = None
+) -> TrainingSet:
     """Reduce a data set.
 
     Parameters
@@ -80,25 +86,40 @@ def prepare(dataset: Dataset, baseline: LigandForceField | None, damping: float)
         MM terms to subtract, or None.
     damping
         Gaussian width of the damped electrostatics, bohr.
+    reach
+        Of the damped electrostatics, bohr; None for all charges.
+
+    Raises
+    ------
+    InputError
+        If there is a reach and a frame does not say which charges belong together, or a group of charges is
+        wider than the reach.
     """
     columns: dict[str, list[Tensor]] = {name: [] for name in TrainingSet.__dataclass_fields__}
     force_field = None if baseline is None else BaselineEnergy(baseline)
     fixed = torch.tensor(dataset.fixed_charges)
     for i in range(dataset.n_frames):
-        for name, value in _frame(dataset, i, force_field, fixed, damping).items():
+        for name, value in _frame(dataset, i, force_field, fixed, damping, reach).items():
             columns[name].append(value)
     return TrainingSet(**{name: torch.stack(values) for name, values in columns.items()})
 
 
 def _frame(
-    dataset: Dataset, i: int, force_field: BaselineEnergy | None, fixed: Tensor, damping: float
+    dataset: Dataset,
+    i: int,
+    force_field: BaselineEnergy | None,
+    fixed: Tensor,
+    damping: float,
+    reach: float | None,
 ) -> dict[str, Tensor]:
-    count = int(dataset.mm_counts[i])
-    origin = dataset.positions[i].mean(axis=0)
-    qm = torch.tensor(dataset.positions[i] - origin)
-    mm = torch.tensor(dataset.mm_positions[i, :count] - origin)
-    charges = torch.tensor(dataset.mm_charges[i, :count])
+    place_qm, place_mm, values, groups = dataset.frame(i)
+    origin = place_qm.mean(axis=0)
+    charged = np.flatnonzero(values)
+    qm, mm = torch.tensor(place_qm - origin), torch.tensor(place_mm[charged] - origin)
+    charges = torch.tensor(values[charged])
     bare, damped = field_at(qm, mm, charges, 0.0), field_at(qm, mm, charges, damping)
+    reached = None if reach is None else _reached(qm, mm, groups, charged, reach, i)
+    felt = damped if reached is None else weighted(damped, qm, mm, reached.per_charge)
     fixed_qm, fixed_mm = pull_back(qm, mm, bare, fixed, torch.zeros_like(qm))
     energy = torch.tensor(dataset.energy[i]) - fixed @ bare.potential
     forces = torch.tensor(dataset.forces_qm[i]) + fixed_qm
@@ -110,44 +131,78 @@ def _frame(
         (slope,) = torch.autograd.grad(base.sum(), place)
         energy, forces = energy - base.detach()[0], forces + slope[0]
         slopes = slopes - torch.einsum("kix,ix->k", directions, slope[0])
-    apart = qm[:, None] - mm
-    curved = torch.einsum("ij,ijx,ijy->ixy", damped.curve, apart, apart)
-    gradient = damped.slope.sum(1)[:, None, None] * torch.eye(3, dtype=torch.float64) + curved
-    gram, cross, square = _mm_form(dataset, i, damped.slope, damped.curve, apart, fixed_mm)
+    to_qm, to_mm = _responses(qm, mm, felt, damped, reached)
+    left = torch.tensor(dataset.forces_mm[i, charged]) + fixed_mm
+    has_mm = bool(dataset.has_forces_mm[i]) and len(values) > 0
+    if not has_mm:
+        left, to_mm = torch.zeros_like(left), torch.zeros_like(to_mm)
     return {
         "positions": qm,
-        "potential": damped.potential,
-        "field": damped.field,
-        "gradient": gradient,
+        "potential": felt.potential,
+        "field": felt.field,
+        "response": to_qm,
         "energy": energy,
         "forces": forces,
-        "mm_gram": gram,
-        "mm_cross": cross,
-        "mm_square": square,
+        "mm_gram": to_mm @ to_mm.T,
+        "mm_cross": to_mm @ left.reshape(-1),
+        "mm_square": (left * left).sum(),
         "directions": directions,
         "slopes": slopes,
         "slope_errors": torch.tensor(dataset.slope_errors[i]),
         "has_energy": _flag(dataset.has_energy[i]),
         "has_forces": _flag(dataset.has_forces_qm[i]),
-        "has_mm": _flag(dataset.has_forces_mm[i] and count > 0),
+        "has_mm": _flag(has_mm),
         "has_slopes": torch.tensor(dataset.has_slopes[i], dtype=torch.float64),
     }
 
 
-def _mm_form(
-    dataset: Dataset, i: int, slope: Tensor, curve: Tensor, apart: Tensor, fixed_mm: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """G, b and const of one frame; zero where the label has no MM forces."""
-    n, count, _ = apart.shape
-    on_potential = (slope[..., None] * apart).reshape(n, 3 * count)
-    outer = curve[..., None, None] * apart[:, :, :, None] * apart[:, :, None, :]
-    block = outer + slope[..., None, None] * torch.eye(3, dtype=torch.float64)
-    on_field = -block.permute(0, 2, 1, 3).reshape(3 * n, 3 * count)
-    rows = torch.cat([on_potential, on_field])
-    left = (torch.tensor(dataset.forces_mm[i, :count]) + fixed_mm).reshape(-1)
-    if not dataset.has_forces_mm[i]:
-        left, rows = torch.zeros_like(left), torch.zeros_like(rows)
-    return rows @ rows.T, rows @ left, left @ left
+def _reached(
+    qm: Tensor, mm: Tensor, groups: NDArray[np.int64] | None, charged: NDArray[np.int64], reach: float, i: int
+) -> Reached:
+    """Weigh the groups of one frame."""
+    if groups is None and len(charged):
+        raise InputError(
+            f"frame {i} does not say which MM atoms belong together: reach={reach:g} switches residues",
+            remedy="label again with this version, or pass Dataset.from_labels(..., groups=...)",
+        )
+    numbers = np.zeros(0, np.int64) if groups is None else groups[charged]
+    group = torch.from_numpy(np.unique(numbers, return_inverse=True)[1].reshape(-1))
+    reached = fade_groups(qm, mm, group, reach)
+    centre = reached.sum_groups(mm.T).T / reached.size[:, None]
+    width = torch.linalg.vector_norm(mm - centre[group], dim=1)
+    if len(width) and float(width.max()) > reach:
+        raise InputError(
+            f"a group of MM atoms in frame {i} reaches {float(width.max()):.1f} bohr from its centre, more "
+            f"than reach={reach:g} bohr",
+            remedy="groups are residues, made whole over a periodic boundary; a residue that is so large "
+            "needs a larger reach",
+        )
+    return reached
+
+
+def _responses(
+    qm: Tensor, mm: Tensor, felt: Field, plain: Field, reached: Reached | None
+) -> tuple[Tensor, Tensor]:
+    """H and A: derivatives of potential and field at the QM atoms, with QM and with MM positions."""
+    n, count = felt.slope.shape
+    eye = torch.eye(3, dtype=torch.float64)
+    apart = qm[:, None] - mm
+    outer = felt.curve[..., None, None] * apart[:, :, :, None] * apart[:, :, None, :]
+    block = outer + felt.slope[..., None, None] * eye  # -d(field)/d(charge's position)
+    to_qm = torch.zeros(n, 3, n, 4, dtype=torch.float64)
+    atoms = torch.arange(n)
+    to_qm[atoms, :, atoms, 0] = -felt.field
+    to_qm[atoms, :, atoms, 1:] = block.sum(1)
+    on_potential = (felt.slope[..., None] * apart)[:, None]
+    to_mm = torch.cat([on_potential, -block.permute(0, 2, 1, 3)], dim=1)  # n, 4, mm, 3
+    if reached is not None:
+        parts = torch.cat([plain.share[:, None], (plain.slope[..., None] * apart).transpose(1, 2)], dim=1)
+        whole = reached.sum_groups(parts)  # what each group would make: n, 4, groups
+        to_qm = to_qm + torch.einsum("kgx,icg->kxic", reached.slope, whole)
+        to_mm = to_mm + whole[:, :, reached.group, None] * reached.on_charges()
+    # z holds all c first, then the e of each atom.
+    order = torch.cat([4 * atoms, (4 * atoms[:, None] + torch.arange(1, 4)).reshape(-1)])
+    return to_qm.reshape(3 * n, 4 * n)[:, order], to_mm.reshape(4 * n, 3 * count)[order]
 
 
 def _flag(value: "bool | np.bool_") -> Tensor:

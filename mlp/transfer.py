@@ -199,8 +199,8 @@ class _Transfer:
         for module in (self.moved, self.averaged, self.replayed):
             module.load_state_dict(self.start)
         self.replayed.backbone = self.moved.backbone  # one backbone, two readouts
-        self.targets = prepare(high, header.baseline, header.damping)
-        self.rehearsal = prepare(low, header.baseline, header.damping)
+        self.targets = prepare(high, header.baseline, header.damping, header.reach)
+        self.rehearsal = prepare(low, header.baseline, header.damping, header.reach)
         self.scales = scales_of(self.rehearsal, self.low_zero)
         self.tells_qm = bool(
             (spec.force_weight > 0 and self.targets.has_forces.any())

@@ -78,6 +78,8 @@ def test_a_label_is_whole_and_can_be_stored(build):
     assert result.diagnostics["spade_gap_min"] == result.cores[0].spade_gap
     assert set(result.versions) == {"drupe", "pyscf", "numpy"}
     stored = unpack(pack(result))
+    assert stored.mm_groups is not None
+    assert len(stored.mm_groups) == len(stored.mm_charges)
     assert stored.key == result.key
     assert stored.energy == result.energy
     assert (stored.forces_mm == result.forces_mm).all()

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,12 @@ def test_shapes_elements_and_bonds_are_checked():
         MolecularSystem.from_atoms([119], [[0, 0, 0]])
     with pytest.raises(InputError, match="bond names atom 7"):
         MolecularSystem.from_atoms([1], [[0, 0, 0]], bonds=[(0, 7)])
+
+
+def test_residues_are_stretches_of_one_chain_number_and_name():
+    system = dataclasses.replace(
+        MolecularSystem.from_atoms([8, 1, 1, 8, 1, 1, 8], np.arange(21.0).reshape(7, 3)),
+        residue_ids=np.array([1, 1, 1, 2, 2, 2, 1]),
+        residue_names=("HOH",) * 5 + ("LIG",) + ("HOH",),
+    )
+    assert system.residue_runs.tolist() == [0, 0, 0, 1, 1, 2, 3]

@@ -1,6 +1,7 @@
 """A molecule whose exact energy is known: p-xylene's force field, bent a little, in a cloud of charges."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,6 +134,29 @@ def cloud(rng: np.random.Generator, qm: NDArray, count: int) -> tuple[NDArray, N
             spots.append(spot)
     charges = 0.3 * rng.normal(size=count)
     return np.array(spots), charges - charges.mean()
+
+
+# TIP3P: O, H, H; angstrom and e.
+_SHAPE = np.array([[0.0, 0.0, 0.0], [0.9572, 0.0, 0.0], [-0.24, 0.9266, 0.0]]) * angstrom
+_CHARGES = np.array([-0.834, 0.417, 0.417])
+
+
+def water_shells(
+    rng: np.random.Generator, qm: NDArray, count: int, half_width: float = 9.0
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Positions (bohr), charges and groups of waters with oxygens in a cube (angstrom) outside ``qm``."""
+    spots: list[NDArray] = []
+    while len(spots) < count:
+        spot = qm.mean(0) + rng.uniform(-half_width, half_width, 3) * angstrom
+        if np.linalg.norm(qm - spot, axis=1).min() > 3.2 * angstrom:
+            turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+            spots.append(spot + _SHAPE @ turn)
+    return np.concatenate(spots), np.tile(_CHARGES, count), np.repeat(np.arange(count), 3)
+
+
+@pytest.fixture(scope="session")
+def waters() -> Callable[..., tuple[NDArray, NDArray, NDArray]]:
+    return water_shells
 
 
 @pytest.fixture(scope="session")

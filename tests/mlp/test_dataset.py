@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from drupe import records
 from drupe.embedding import Level
 from drupe.errors import InputError
 from drupe.mlp import Dataset
@@ -159,3 +160,13 @@ def test_refuses_forces_that_fit_no_energy_and_directions_without_norm(labels, s
     long = dataclasses.replace(slope_labels[1], directions=2 * slope_labels[1].directions)
     with pytest.raises(InputError, match="norm"):
         Dataset.from_labels([slope_labels[0], long])
+
+
+def test_data_sets_and_headers_of_older_versions_have_no_groups_and_no_reach(low_data, low_fits):
+    _, version, upgrades = records._classes["Dataset"]
+    old = {name: getattr(low_data, name) for name in low_data.__dataclass_fields__ if name != "mm_groups"}
+    assert (version, Dataset(**upgrades[3](old)).key) == (4, low_data.key)
+    header = low_fits[0].stored.header
+    _, _, upgrades = records._classes["PotentialHeader"]
+    fields = {name: getattr(header, name) for name in header.__dataclass_fields__ if name != "reach"}
+    assert type(header)(**upgrades[1](fields)).key == header.key

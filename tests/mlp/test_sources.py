@@ -55,7 +55,9 @@ def test_an_exported_label_comes_back(water_labels, tmp_path):
     frames = frames_of_extxyz(tmp_path / "labels.extxyz", surroundings=tmp_path / "labels-mm.npz")
     found, wanted = Dataset.from_labels(frames), Dataset.from_labels(water_labels)
     # 1e-7: an extended xyz file has eight decimals.
-    for name in ("positions", "mm_positions", "mm_charges", "energy", "energy_low", "forces_qm", "forces_mm"):
+    assert wanted.frame(0)[3].tolist() == [0]
+    numbers = ("energy", "energy_low", "forces_qm", "forces_mm", "mm_groups")
+    for name in ("positions", "mm_positions", "mm_charges", *numbers):
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), atol=1e-7)
     assert found.fixed_charges == pytest.approx(wanted.fixed_charges)
     assert found.has_forces_mm.all()
@@ -112,3 +114,16 @@ def test_charges_need_fixed_charges():
         frames_of_arrays(NUMBERS, PLACES, level="known", mm_charges=[np.zeros(1)] * 4)
     with pytest.raises(InputError, match="3 entries for 4 frames"):
         frames_of_arrays(NUMBERS, PLACES, level="known", energies=[0.0] * 3)
+
+
+def test_groups_of_arrays_are_kept_and_unknown_ones_stay_unknown():
+    around = {
+        "fixed_charges": np.array([-0.8, 0.4, 0.4]),
+        "mm_positions": [9 + np.eye(3)] * 4,
+        "mm_charges": [np.array([0.2, -0.1, -0.1])] * 4,
+    }
+    groups = [np.array([7, 7, 9])] * 4
+    given = {"level": "known", "energies": [-1.0, -1.1, -1.2, -1.3], **around}
+    known = Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, mm_groups=groups, **given))
+    assert known.frame(2)[3].tolist() == [7, 7, 9]
+    assert Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, **given)).frame(2)[3] is None
