@@ -60,7 +60,7 @@ class Pool:
         system, qm, mm = self.frame(index), self.partition.qm, self.partition.mm_atoms
         cluster = surrounding_cluster(system, qm, self.level)
         seen = system if cluster is None else cluster.whole
-        return Geometry(seen.positions[qm], seen.positions[mm], seen.charges[mm])
+        return Geometry(seen.positions[qm], seen.positions[mm], seen.charges[mm], seen.residue_runs[mm])
 
 
 @register(version=1)

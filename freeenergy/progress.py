@@ -25,7 +25,7 @@ class Progress:
     Parameters
     ----------
     nodes
-        All nodes of the graph, in order.
+        All nodes of the graph, in order; none when it grows as it goes.
     slots
         Tasks at a time.
     console
@@ -79,13 +79,15 @@ class Progress:
             self._console.print(self._line(), markup=False, soft_wrap=True)
 
     def started(self, node: Node) -> None:
-        """Note that a task runs."""
+        """Note that a task runs; one that is not of the graph joins it."""
         with self._lock:
+            self._know(node)
             self._running[node.name] = time.monotonic()
 
     def ended(self, node: Node, row: Row, *, reused: bool) -> None:
         """Note that a task has its row."""
         with self._lock:
+            self._know(node)
             self._running.pop(node.name, None)
             self._rows[node.name] = row
             self._reused += reused
@@ -112,6 +114,11 @@ class Progress:
                 work += cost
                 longest = max(longest, cost)
         return max(work / self._slots, longest)
+
+    def _know(self, node: Node) -> None:
+        if node.name not in self._nodes:
+            self._nodes[node.name] = node
+            self._stages = list(dict.fromkeys([*self._stages, node.stage]))
 
     @staticmethod
     def _cost_class(node: Node) -> str:

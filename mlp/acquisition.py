@@ -28,11 +28,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """One frame: ``qm`` and ``mm`` positions ``(n, 3)`` in bohr, ``charges`` of the latter in e."""
+    """One frame: ``qm`` and ``mm`` positions ``(n, 3)`` in bohr, ``charges`` (e) and residues of the latter.
+
+    ``groups`` may be None for potentials that feel all charges.
+    """
 
     qm: Array
     mm: Array
     charges: Array
+    groups: NDArray[np.int64] | None = None
 
 
 @register(version=1)
@@ -143,7 +147,7 @@ def _predict(stored: StoredPotential, frames: Sequence[Geometry], quantity: Quan
     potential = Potential.from_stored(stored)
     rows = []
     for frame in frames:
-        made = evaluate(potential, frame.qm, frame.mm, frame.charges, fixed_coulomb=True)
+        made = evaluate(potential, frame.qm, frame.mm, frame.charges, frame.groups, fixed_coulomb=True)
         rows.append(made.energies if quantity == "energy" else made.forces_qm.ravel())
     return np.array(rows)
 

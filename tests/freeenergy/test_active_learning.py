@@ -1,5 +1,6 @@
 import fcntl
 import importlib
+import io
 import os
 import signal
 import sqlite3
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from drupe.embedding import Level, MolecularSystem, Partition
 from drupe.errors import ConvergenceError, DrupeError, InputError
 from drupe.freeenergy.active_learning import ActivePlan, Ground, Pool, learn_actively
+from drupe.freeenergy.progress import Progress
 from drupe.hardware.engine import Finished, LocalEngine, Refused
 from drupe.mlp import Dataset, FitSpec, TransferSpec
 from drupe.records import pack, unpack
@@ -57,16 +60,17 @@ class HereEngine:
             yield task, Finished(path, 0.0, 0.0)
 
 
-class Notes:
+class Notes(Progress):
+    """The line for a screen, and what was begun."""
+
     def __init__(self):
-        self.begun, self.reused = [], []
+        self.screen = io.StringIO()
+        super().__init__([], 1, Console(file=self.screen, width=200))
+        self.begun = []
 
     def started(self, node):
+        super().started(node)
         self.begun.append(node.name)
-
-    def ended(self, node, row, *, reused):
-        if reused:
-            self.reused.append(node.name)
 
 
 def pool(n_frames=16, bad=(), level=Level("HF", "STO-3G"), mm=False):  # noqa: B008
@@ -92,8 +96,7 @@ def pool(n_frames=16, bad=(), level=Level("HF", "STO-3G"), mm=False):  # noqa: B
 
 def run(folder, frames, plan, ground=Ground(), labeller=CHEAP, *, workers=0):  # noqa: B008
     """Run with worker processes, or with none."""
-    notes = Notes()
-    with Store(folder) as store:
+    with Store(folder) as store, Notes() as notes:
         engine = HereEngine(store.scratch)
         if workers:
             engine = LocalEngine(store.scratch, folder / "logs", slots=workers, threads=1)
@@ -118,6 +121,8 @@ def test_models_follow_labels_and_a_second_run_calls_nothing(tmp_path):
     assert len(calls) == len(set(calls)) == len(made.asked)
     again, notes = run(tmp_path / "c", pool(bad=(3, 7)), plan)
     assert notes.begun == []
+    n_tasks = len(again.asked) + 3 * len(again.rounds)
+    assert f"{n_tasks} of {n_tasks} tasks done; running: nothing" in notes.screen.getvalue()
     assert again.committee.key == made.committee.key
     assert again.asked == made.asked
 
