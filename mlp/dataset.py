@@ -262,7 +262,9 @@ class Dataset:
     @property
     def summary(self) -> str:
         """What was read, in words."""
-        counts = [int(getattr(self, name).sum()) for name in _COUNTED]
+        there = {name: getattr(self, name) for name in _COUNTED}
+        there["has_forces_mm"] = there["has_forces_mm"] & (self.mm_counts > 0)  # forces on no atoms are none
+        counts = [int(mask.sum()) for mask in there.values()]
         told = "{:,} energies, {:,} QM forces, {:,} MM forces, {:,} slopes read".format(*counts)
         replaced = self.forces_of.count("MP2")
         return f"{told}; forces of {replaced} labels are MP2's" if replaced else told

@@ -97,7 +97,7 @@ def test_high_energies_have_forces_that_belong_to_them(labels, exact_labels, slo
     assert with_mp2.forces_of == ("nothing", "energy", "nothing", "MP2")
     assert (
         with_mp2.summary
-        == "4 energies, 2 QM forces, 2 MM forces, 3 slopes read; forces of 1 labels are MP2's"
+        == "4 energies, 2 QM forces, 1 MM forces, 3 slopes read; forces of 1 labels are MP2's"
     )
     assert Dataset.from_labels(mixed, accept_forces=()).has_forces_qm.tolist() == [False] * 4
 
