@@ -27,7 +27,8 @@ class Task:
     """One call in one process: ``call(settings, *inputs)`` gives a record.
 
     ``call`` is ``"module:function"``, ``settings`` a registered record, ``inputs`` the files of
-    packed records.
+    packed records. ``folder`` is for what a killed process leaves to the next one with the same task; such
+    a call takes it as ``folder=``.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Task:
     settings: object
     inputs: tuple[Path, ...]
     timeout_s: float
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class LocalEngine:
             "inputs": [str(path) for path in task.inputs],
             "result": str(result),
             "report": str(report),
+            "folder": None if task.folder is None else str(task.folder),
         }
         start = time.monotonic()
         log = self._logs / (task.name.replace("/", "-") + ".log")

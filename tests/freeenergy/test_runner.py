@@ -113,6 +113,12 @@ def test_a_lost_process_is_not_an_attempt(tmp_path):
     assert (values, rows["d"].attempts, rows["d"].losses) == ({"d": 3}, 1, 2)
 
 
+def test_a_killed_task_finds_its_folder_again_and_leaves_none(tmp_path):
+    rows, values, _ = run(tmp_path / "c", [node("g", "go_on", 2, goes_on=True)])
+    assert (values, rows["g"].losses) == ({"g": 3}, 2)
+    assert not list((tmp_path / "c" / "tmp").glob("unfinished-*"))
+
+
 def test_a_task_that_is_always_lost_ends_the_run_with_a_remedy(tmp_path):
     with pytest.raises(MachineError, match="lost 3 times"):
         run(tmp_path / "c", [node("d", "die_once", 99, note=tmp_path / "n")])
