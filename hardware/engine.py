@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +118,7 @@ class LocalEngine:
         self._logs = logs
         self._running: set[subprocess.Popen[bytes]] = set()
 
-    def run(self, next_task: Callable[[], Task | None]) -> Iterator[tuple[Task, Outcome]]:
+    def run(self, next_task: Callable[[], Task | None]) -> Generator[tuple[Task, Outcome], None, None]:
         """Yield ``(task, outcome)`` as they complete; ends when nothing runs and nothing is ready."""
         self._logs.mkdir(parents=True, exist_ok=True)
         pool = ThreadPoolExecutor(self.slots)

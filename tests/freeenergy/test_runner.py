@@ -18,7 +18,8 @@ CALLS = Path(__file__).parents[1] / "hardware"
 
 @pytest.fixture(autouse=True)
 def calls(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(CALLS))
+    here = [str(CALLS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(here))
     monkeypatch.syspath_prepend(str(CALLS))
     yield
     sys.modules.pop("calls_in_worker", None)
