@@ -36,7 +36,7 @@ _SHOWN = 64  # fitted frames whose errors the learning curve shows
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no slopes, version 2 no reach, version 3 no plateaus: left out, they mean the defaults."""
+    """Version 1 knew no slopes, version 2 no reach, 3 no plateaus: left out, the defaults hold."""
     return fields
 
 
