@@ -200,7 +200,8 @@ class _Run:
         fits = tuple(f"model/{number}/member/{k}" for k in range(self.members))
         for member, name in enumerate(fits):
             how = LearnStage(self.plan, member, decision.frames)
-            self.waiting.append(Node(name, "fits", f"{_TASKS}:learn", how, ("pool", "ground", *labels)))
+            needs = ("pool", "ground", *labels)
+            self.waiting.append(Node(name, "fits", f"{_TASKS}:learn", how, needs, version=2, goes_on=True))
         judge = JudgeStage(self.plan, decision.frames)
         needs = ("pool", "ground", *fits, *labels)
         self.waiting.append(Node(f"model/{number}/judge", "scores", f"{_TASKS}:judge", judge, needs))

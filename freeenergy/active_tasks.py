@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from drupe.freeenergy.active_course import ActivePlan
@@ -57,19 +58,20 @@ class Judged:
     frames: tuple[int, ...]
 
 
-def learn(settings: LearnStage, pool: Pool, ground: Ground, *labels: Any) -> "Fitted":
-    """Fit or transfer one member."""
+def learn(settings: LearnStage, pool: Pool, ground: Ground, *labels: Any, folder: Path) -> "Fitted":
+    """Fit or transfer one member; a killed fit goes on from its state in ``folder``."""
+    from drupe.mlp.fit_folder import FitFolder
     from drupe.mlp.potential import Potential
     from drupe.mlp.training import train_member
     from drupe.mlp.transfer import transfer_member
 
     plan, data = settings.plan, _dataset(pool, settings.frames, labels)
     if plan.transfer is None:
-        return train_member(data, plan.fit, settings.member, ground.baseline)
+        return train_member(data, plan.fit, settings.member, ground.baseline, folder=FitFolder(folder))
     assert ground.committee is not None
     assert ground.low is not None
     start = Potential.from_stored(ground.committee.members[settings.member])
-    return transfer_member(start, data, ground.low, plan.transfer, settings.member)
+    return transfer_member(start, data, ground.low, plan.transfer, settings.member, folder=FitFolder(folder))
 
 
 def judge(settings: JudgeStage, pool: Pool, ground: Ground, *inputs: Any) -> Judged:

@@ -6,6 +6,7 @@ what depends on it and nothing else.
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ class Node:
 
     ``needs`` must all succeed; of ``wants`` those that failed are left out. ``version`` is the
     physics version of the call: raise it when the same inputs give another number. ``guess_s`` is a
-    first guess of the duration, used for the time left until the stage has measured itself.
+    first guess of the duration, used for the time left until the stage has measured itself. With
+    ``goes_on`` the call takes ``folder=``, which it finds again after it was killed or ran out of time.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Node:
     wants: tuple[str, ...] = ()
     version: int = 1
     guess_s: float = 10.0
+    goes_on: bool = False
 
 
 class Books:
@@ -95,6 +98,8 @@ class Books:
         row = self._row(node, task, outcome)
         if row is not None:
             self.rows[node.name] = row
+            if task.folder is not None and not _may_differ_now(row):
+                shutil.rmtree(task.folder, ignore_errors=True)
         return node, row
 
     def _task(self, node: Node) -> Task:
@@ -106,7 +111,8 @@ class Books:
             {"call": node.call, "version": node.version, "settings": node.settings, "inputs": blobs},
         )
         inputs = tuple(self._store.blob_path(blob) for blob in blobs)
-        return Task(key, node.name, node.stage, node.call, node.settings, inputs, self._timeout_s)
+        folder = self._store.scratch / f"unfinished-{key}" if node.goes_on else None
+        return Task(key, node.name, node.stage, node.call, node.settings, inputs, self._timeout_s, folder)
 
     def _row(self, node: Node, task: Task, outcome: Outcome) -> Row | None:
         lost = isinstance(outcome, Lost)

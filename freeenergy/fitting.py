@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from drupe.freeenergy.stages import LabelledSnapshot
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
+from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.leave_out import LeftOut, transfer_without
 from drupe.mlp.training import FitSpec, train_member
@@ -27,6 +29,8 @@ __all__ = ["CompareStage", "FitStage", "GatherStage", "LevelDifferences", "Trans
 
 #: MM atoms whose forces are shown in a parity plot: those that feel the ligand most.
 _SHOWN_MM_ATOMS: Final[int] = 100
+#: Seconds of a fit that a kill may cost.
+_STATE_EVERY_S: Final[float] = 30.0
 
 
 @register(version=1)
@@ -95,18 +99,29 @@ class LevelDifferences:
             object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
 
 
-def fit_member(settings: FitStage, prepared: Prepared, *labels: LabelledSnapshot) -> Fitted:
+def fit_member(settings: FitStage, prepared: Prepared, *labels: LabelledSnapshot, folder: Path) -> Fitted:
     """Fit one member to DFT/MM energies and forces, as the difference to the ligand's MM energy."""
-    return train_member(_dataset(labels, "low"), settings.spec, settings.member, _baseline(prepared))
+    return train_member(
+        _dataset(labels, "low"),
+        settings.spec,
+        settings.member,
+        _baseline(prepared),
+        folder=FitFolder(folder, _STATE_EVERY_S),
+    )
 
 
 def transfer_one(
-    settings: TransferStage, prepared: Prepared, low: Fitted, *labels: LabelledSnapshot
+    settings: TransferStage, prepared: Prepared, low: Fitted, *labels: LabelledSnapshot, folder: Path
 ) -> Fitted:
     """Move one member to the core-corrected energies, replaying the low-level labels."""
     with_core = [one for one in labels if one.label.cores]
     return transfer_member(
-        low.potential, _dataset(with_core, "high"), _dataset(labels, "low"), settings.spec, settings.member
+        low.potential,
+        _dataset(with_core, "high"),
+        _dataset(labels, "low"),
+        settings.spec,
+        settings.member,
+        folder=FitFolder(folder, _STATE_EVERY_S),
     )
 
 

@@ -177,7 +177,9 @@ class _Maker:
                 FitStage(spec, member),
                 needs=("prepared",),
                 wants=labels,
+                version=2,
                 guess_s=90,
+                goes_on=True,
             )
         yield from self._gather("low", labels)
         for member in range(table.members):
@@ -188,7 +190,9 @@ class _Maker:
                 TransferStage(transfer, member),
                 needs=("prepared", f"low/member/{member}"),
                 wants=labels,
+                version=2,
                 guess_s=30,
+                goes_on=True,
             )
         yield from self._gather("core", labels)
         for label in self._with_core():
@@ -199,6 +203,7 @@ class _Maker:
                 TransferStage(transfer, 0),
                 needs=("prepared", "low/member/0", label),
                 wants=tuple(other for other in labels if other != label),
+                version=2,
                 guess_s=25,
             )
 

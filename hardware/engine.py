@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ class Task:
     """One call in one process: ``call(settings, *inputs)`` gives a record.
 
     ``call`` is ``"module:function"``, ``settings`` a registered record, ``inputs`` the files of
-    packed records.
+    packed records. ``folder`` is for what a killed process leaves to the next one with the same task; such
+    a call takes it as ``folder=``.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Task:
     settings: object
     inputs: tuple[Path, ...]
     timeout_s: float
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class LocalEngine:
         self._logs = logs
         self._running: set[subprocess.Popen[bytes]] = set()
 
-    def run(self, next_task: Callable[[], Task | None]) -> Iterator[tuple[Task, Outcome]]:
+    def run(self, next_task: Callable[[], Task | None]) -> Generator[tuple[Task, Outcome], None, None]:
         """Yield ``(task, outcome)`` as they complete; ends when nothing runs and nothing is ready."""
         self._logs.mkdir(parents=True, exist_ok=True)
         pool = ThreadPoolExecutor(self.slots)
@@ -146,6 +148,7 @@ class LocalEngine:
             "inputs": [str(path) for path in task.inputs],
             "result": str(result),
             "report": str(report),
+            "folder": None if task.folder is None else str(task.folder),
         }
         start = time.monotonic()
         log = self._logs / (task.name.replace("/", "-") + ".log")

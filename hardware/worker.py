@@ -1,8 +1,9 @@
 """One task in one fresh process: read a job from standard input, call, write the result, say how it went.
 
 ``python -m drupe.hardware.worker`` gets one JSON line: the call (``"module:function"``), the packed
-settings, the packed inputs, the result file and the report file. Our own errors go into the report;
-anything else is a bug and leaves a traceback in it. The process ends when its parent is gone.
+settings, the packed inputs, the result file, the report file and, for calls that go on after a kill, a
+folder. Our own errors go into the report; anything else is a bug and leaves a traceback in it. The process
+ends when its parent is gone.
 """
 
 import importlib
@@ -65,6 +66,8 @@ def _call(job: dict[str, Any]) -> Any:
     call = getattr(importlib.import_module(module), function)  # first: it registers its records
     inputs = [unpack(Path(path).read_bytes()) for path in job["inputs"]]
     settings = unpack(Path(job["settings"]).read_bytes())
+    if job["folder"] is not None:
+        return call(settings, *inputs, folder=Path(job["folder"]))
     return call(settings, *inputs)
 
 

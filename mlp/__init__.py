@@ -6,17 +6,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drupe.mlp.committee import Committee, load
     from drupe.mlp.dataset import Dataset
+    from drupe.mlp.fit_folder import FitFolder
     from drupe.mlp.training import FitSpec, train
     from drupe.mlp.transfer import TransferSpec
     from drupe.mlp.validation import Accuracy, accuracy
 
-__all__ = ["Accuracy", "Committee", "Dataset", "FitSpec", "TransferSpec", "accuracy", "load", "train"]
+__all__ = [
+    "Accuracy",
+    "Committee",
+    "Dataset",
+    "FitFolder",
+    "FitSpec",
+    "TransferSpec",
+    "accuracy",
+    "load",
+    "train",
+]
 
 # Loaded when first used: torch takes seconds to import.
 _HOMES = {
     "Accuracy": "drupe.mlp.validation",
     "Committee": "drupe.mlp.committee",
     "Dataset": "drupe.mlp.dataset",
+    "FitFolder": "drupe.mlp.fit_folder",
     "FitSpec": "drupe.mlp.training",
     "TransferSpec": "drupe.mlp.transfer",
     "accuracy": "drupe.mlp.validation",

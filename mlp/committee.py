@@ -1,7 +1,5 @@
 """Several potentials as one: mean, spread, calibration and the model file (hartree, bohr, e)."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.files import write_whole
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fitted import Fitted
@@ -187,17 +186,7 @@ class Committee:
         target = Path(path)
         if not target.parent.is_dir():
             raise InputError(f"there is no folder {target.parent}", remedy="make the folder first")
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(self.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
+        write_whole(target, self.to_bytes())
 
 
 def load(path: str | Path) -> Committee:

@@ -1,5 +1,6 @@
 """What a fit leaves behind: the potential as plain arrays and its learning curve (hartree, bohr)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from drupe.records import frozen, register
 
 if TYPE_CHECKING:
-    from drupe.mlp.loss import Errors
+    from drupe.mlp.descent import Row
     from drupe.mlp.potential import Potential, StoredPotential
 
 __all__ = ["FitCurve", "Fitted"]
@@ -22,7 +23,12 @@ def _without_slopes(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, **dict.fromkeys(names, nothing)}
 
 
-@register(version=2, upgrades={1: _without_slopes})
+def _without_rates(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 did not keep the learning rate."""
+    return {**fields, "rate": np.full(len(fields["step"]), np.nan)}
+
+
+@register(version=3, upgrades={1: _without_slopes, 2: _without_rates})
 @dataclass(frozen=True, eq=False)
 class FitCurve:
     """Root-mean-square errors along a fit, one value per recorded step, each of shape ``(records,)``.
@@ -32,7 +38,7 @@ class FitCurve:
     charges leave over; ``slope``, ``slope_held_out`` hartree/bohr; nan where there is nothing to compare
     with. In a transfer, energies and slopes are those of the high level, forces those of the low level
     (second readout), and ``force_high``, ``mm_force_high`` those of the high level. ``best_step`` is the
-    step that was kept.
+    step that was kept; ``rate`` the learning rate.
     """
 
     step: NDArray[np.int64]
@@ -48,6 +54,7 @@ class FitCurve:
     slope_held_out: NDArray[np.float64]
     force_high: NDArray[np.float64]
     mm_force_high: NDArray[np.float64]
+    rate: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -56,24 +63,15 @@ class FitCurve:
                 object.__setattr__(self, name, frozen(getattr(self, name), kind))
 
     @classmethod
-    def from_rows(
-        cls,
-        rows: "list[tuple[int, float, Errors, Errors]]",
-        best_step: int,
-        high: "list[Errors] | None" = None,
-    ) -> "FitCurve":
-        """Collect (step, loss, errors on fitted frames, errors on held-out frames).
-
-        ``high`` has the errors of a transfer against the labels of the high level.
-        """
-        kept = np.array([list(row[2]) for row in rows]).reshape(-1, 4)
-        held = np.array([list(row[3]) for row in rows]).reshape(-1, 4)
-        above = np.full((len(rows), 4), np.nan)
-        if high is not None:
-            above = np.array([list(errors) for errors in high]).reshape(-1, 4)
+    def from_rows(cls, rows: "Sequence[Row]", best_step: int) -> "FitCurve":
+        """Collect what a descent recorded."""
+        kept, held, above = (
+            np.array([list(errors) for errors in column]).reshape(-1, 4)
+            for column in ([r.kept for r in rows], [r.held for r in rows], [r.high for r in rows])
+        )
         return cls(
-            step=np.array([row[0] for row in rows]),
-            loss=np.array([row[1] for row in rows]),
+            step=np.array([row.step for row in rows]),
+            loss=np.array([row.loss for row in rows]),
             energy=kept[:, 0],
             force=kept[:, 1],
             mm_force=kept[:, 2],
@@ -85,6 +83,7 @@ class FitCurve:
             slope_held_out=held[:, 3],
             force_high=above[:, 1],
             mm_force_high=above[:, 2],
+            rate=np.array([row.rate for row in rows]),
         )
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,9 @@ __all__ = [
     "scales_of",
     "slope_loss",
 ]
+
+
+_AT_ONCE = 64  # frames in memory when errors are measured
 
 
 @dataclass(frozen=True)
@@ -143,13 +147,22 @@ def loss_of(
 
 def measure(potential: Potential, data: TrainingSet, scales: Scales, energy_zero: float) -> Errors:
     """Errors on frames; nan where no frame has the quantity."""
-    made = predict_frames(potential, data)
-    with torch.no_grad():
-        energy = _rms((made.energy + energy_zero - data.energy) ** 2, data.has_energy)
-        force = _rms(((made.forces - data.forces) ** 2).mean((1, 2)), data.has_forces)
-        mm = _rms(made.mm_square.clamp(min=0) / scales.mm_square, data.has_mm)
-        slope = _rms(slope_miss(made.forces, data) ** 2, data.has_slopes)
-    return Errors(energy, force, mm, slope)
+    squares, counts = np.zeros(4), np.zeros(4)
+    for part in data.parts(_AT_ONCE):
+        made = predict_frames(potential, part)
+        with torch.no_grad():
+            for k, (square, present) in enumerate(
+                (
+                    ((made.energy + energy_zero - part.energy) ** 2, part.has_energy),
+                    (((made.forces - part.forces) ** 2).mean((1, 2)), part.has_forces),
+                    (made.mm_square.clamp(min=0) / scales.mm_square, part.has_mm),
+                    (slope_miss(made.forces, part) ** 2, part.has_slopes),
+                )
+            ):
+                squares[k] += float((square * present).sum())
+                counts[k] += float(present.sum())
+    there = counts > 0
+    return Errors(*np.where(there, np.sqrt(squares / np.where(there, counts, 1)), np.nan).tolist())
 
 
 def left_over(made: Predicted, data: TrainingSet, energy_zero: float) -> Scales:
@@ -167,7 +180,3 @@ def left_over(made: Predicted, data: TrainingSet, energy_zero: float) -> Scales:
 def mean_of(values: Tensor, present: Tensor) -> Tensor:
     """Mean over what is there; zero where nothing is."""
     return (values * present).sum() / present.sum().clamp(min=1)
-
-
-def _rms(values: Tensor, present: Tensor) -> float:
-    return float(mean_of(values, present).sqrt()) if float(present.sum()) > 0 else float("nan")

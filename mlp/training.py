@@ -5,7 +5,7 @@ specification and the member's number only.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,22 +18,29 @@ from drupe.errors import InputError
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
-from drupe.mlp.descent import descend
+from drupe.mlp.descent import Found, Judged, Plan, descend, frames_of_step
+from drupe.mlp.fit_folder import FitFolder
+from drupe.mlp.fit_progress import FitProgress
 from drupe.mlp.fitted import FitCurve, Fitted
 from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, Scales, loss_of, measure, predict_frames, scales_of
 from drupe.mlp.potential import BACKBONES, Potential, PotentialHeader
+from drupe.mlp.processes import MemberTask, fit_in_processes
 from drupe.mlp.training_set import TrainingSet, prepare
-from drupe.records import register
+from drupe.records import content_key, register
 
-__all__ = ["FitSpec", "train", "train_member"]
+__all__ = ["FitSpec", "fit_task", "train", "train_member"]
+
+
+_NUMBERS = 2  # raised when the same fit gives other numbers: a stored state is of one of these only
+_SHOWN = 64  # fitted frames whose errors the learning curve shows
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no slopes and version 2 no reach; what they left out has the same meaning now."""
+    """Version 1 knew no slopes, version 2 no reach, 3 no plateaus: left out, the defaults hold."""
     return fields
 
 
-@register(version=3, upgrades={1: _same, 2: _same})
+@register(version=4, upgrades={1: _same, 2: _same, 3: _same})
 @dataclass(frozen=True)
 class FitSpec:
     """Everything that fixes a fit except the data.
@@ -49,7 +56,7 @@ class FitSpec:
     steps
         Optimiser steps per member at most.
     learning_rate
-        Peak learning rate; warm-up before, cosine decay after.
+        Peak learning rate: warm-up before, halved on plateaus after.
     features, layers, radial
         Size of the network.
     cutoff
@@ -60,8 +67,10 @@ class FitSpec:
         Frames per step; all of them when there are fewer.
     held_out
         Largest fraction of the frames a member holds out (whole blocks) to stop early.
+    plateau
+        Halve the learning rate after so many steps without a better held-out force error.
     patience
-        Stop after so many steps without a better held-out force error.
+        Stop after so many.
     average
         Decay of the moving average of the weights.
     weight_decay
@@ -89,6 +98,7 @@ class FitSpec:
     damping: float = 2.0
     batch: int = 16
     held_out: float = 0.25
+    plateau: int = 75
     patience: int = 500
     average: float = 0.99
     weight_decay: float = 1e-3
@@ -107,7 +117,7 @@ class FitSpec:
                 f"no backbone is called {self.backbone!r}", remedy=f"use one of: {', '.join(BACKBONES)}"
             )
         positive = ("members", "steps", "learning_rate", "features", "layers", "radial", "cutoff", "damping")
-        for name in (*positive, "batch", "patience", "energy_bound"):
+        for name in (*positive, "batch", "plateau", "patience", "energy_bound"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(
@@ -129,6 +139,10 @@ def train(
     spec: FitSpec,
     baseline: LigandForceField | None = None,
     on_member: Callable[[int], None] = lambda done: None,
+    *,
+    workers: int = 1,
+    folder: FitFolder | None = None,
+    on_progress: Callable[[FitProgress], None] = lambda progress: None,
 ) -> Committee:
     """Fit a committee.
 
@@ -142,6 +156,13 @@ def train(
         MM terms of the molecule to learn the difference to; strongly advised below some hundred labels.
     on_member
         Called with the number of members done.
+    workers
+        Members fitted at a time, each in a process of its own with one thread; the result is the same to
+        the last bit. 1 fits them here, one after the other.
+    folder
+        Where fits are kept: one that was killed goes on from there, one that is finished is not repeated.
+    on_progress
+        Called about sixty times per member, with several workers once at the end of each.
 
     Raises
     ------
@@ -149,16 +170,39 @@ def train(
         If the labels have neither forces nor slopes, or do not fit the baseline.
     ConvergenceError
         If the loss stops being a number.
+    MachineError
+        If a worker is killed.
     """
-    fits = []
-    for member in range(spec.members):
-        fits.append(train_member(dataset, spec, member, baseline))
-        on_member(member + 1)
+    fits: list[Fitted] = []
+    if workers > 1:
+
+        def done(fit: Fitted) -> None:
+            fits.append(fit)
+            on_progress(FitProgress.at_the_end(fit, spec.steps))
+            on_member(len(fits))
+
+        fit_in_processes(dataset, spec, baseline, workers, folder, done)
+    else:
+        for member in range(spec.members):
+            fits.append(train_member(dataset, spec, member, baseline, folder=folder, on_progress=on_progress))
+            on_member(member + 1)
     return Committee.from_fits(fits, dataset)
 
 
+def fit_task(settings: MemberTask, dataset: Dataset) -> Fitted:
+    """Fit one member in a worker process."""
+    folder = None if settings.folder is None else FitFolder(settings.folder, settings.every_s)
+    return train_member(dataset, settings.spec, settings.member, settings.baseline, folder=folder)
+
+
 def train_member(
-    dataset: Dataset, spec: FitSpec, member: int, baseline: LigandForceField | None = None
+    dataset: Dataset,
+    spec: FitSpec,
+    member: int,
+    baseline: LigandForceField | None = None,
+    *,
+    folder: FitFolder | None = None,
+    on_progress: Callable[[FitProgress], None] = lambda progress: None,
 ) -> Fitted:
     """Fit member number ``member`` of the committee; see `train`."""
     if not dataset.has_forces_qm.any() and not dataset.has_slopes.any():
@@ -171,6 +215,19 @@ def train_member(
         raise InputError(
             f"member {member} of a committee of {spec.members}", remedy="count members from 0 to members - 1"
         )
+    key = content_key(
+        "Fit",
+        {
+            "labels": dataset.key,
+            "spec": spec,
+            "member": member,
+            "baseline": baseline,
+            "numbers": _NUMBERS,
+            "torch": torch.__version__,
+        },
+    )
+    if folder is not None and (known := folder.done(key)) is not None:
+        return known
     data = prepare(dataset, baseline, spec.damping, spec.reach)
     present = data.has_energy > 0
     zero = float(data.energy[present].mean()) if bool(present.any()) else 0.0
@@ -196,63 +253,81 @@ def train_member(
         baseline=baseline,
         reach=spec.reach,
     )
-    return _fit(dataset, spec, member, data, scales, header)
-
-
-def _fit(
-    dataset: Dataset, spec: FitSpec, member: int, data: TrainingSet, scales: Scales, header: PotentialHeader
-) -> Fitted:
-    rng = np.random.default_rng([spec.seed, member])
-    potential = _fresh(header, int(rng.integers(2**62)))
-    zero = header.energy_zero
-    outside = _held_out(dataset, spec, member)
-    kept = data.take(torch.from_numpy(np.flatnonzero(~outside)))
-    held = data.take(torch.from_numpy(np.flatnonzero(outside))) if outside.any() else None
-    weights = LossWeights(
-        spec.energy_weight,
-        spec.force_weight,
-        spec.mm_force_weight,
-        spec.charge_pull,
-        spec.polarizability_pull,
-        spec.slope_weight,
+    fit = _Fit(dataset, spec, member, data, scales, header)
+    found = descend(
+        dict(fit.potential.named_parameters()),
+        lambda: dict(fit.potential.named_parameters()),
+        fit.loss,
+        fit.judge,
+        Plan(spec.steps, spec.learning_rate, spec.weight_decay, spec.average, spec.plateau, spec.patience),
+        fit=key,
+        start=None if folder is None else folder.state(key),
+        save=(lambda state: None) if folder is None else folder.save,
+        on_row=lambda row: on_progress(FitProgress(member, spec.steps, row)),
     )
+    made = fit.fitted(found)
+    if folder is not None:
+        folder.finish(key, made)
+    return made
 
-    def loss() -> Tensor:
-        batch = kept
-        if spec.batch < kept.n_frames:
-            batch = kept.take(torch.from_numpy(np.sort(rng.permutation(kept.n_frames)[: spec.batch])))
-        return loss_of(potential, batch, scales, weights, zero)
 
-    rows: list[tuple[int, float, Errors, Errors]] = []
-    averaged = Potential(header)
-    best: dict[str, Tensor] = {}
-    best_score, best_step = math.inf, 0
-    for now in descend(
-        potential,
-        loss,
-        steps=spec.steps,
-        learning_rate=spec.learning_rate,
-        weight_decay=spec.weight_decay,
-        average=spec.average,
-        reports=60,
-    ):
-        averaged.load_state_dict(now.weights)
-        on_kept = measure(averaged, kept, scales, zero)
-        on_held = NO_ERRORS if held is None else measure(averaged, held, scales, zero)
-        rows.append((now.step, now.loss, on_kept, on_held))
-        score = _score(on_kept if held is None else on_held)
-        if not best or score < best_score:
-            best, best_score, best_step = now.weights, score, now.step
-        elif now.step - best_step >= spec.patience:
-            break
-    averaged.load_state_dict(best)
-    return Fitted(
-        stored=averaged.stored(),
-        member=member,
-        curve=FitCurve.from_rows(rows, best_step),
-        held_out=np.flatnonzero(outside),
-        held_out_error=_energy_errors(averaged, held, zero),
-    )
+class _Fit:
+    """One fit under way: its potential, the frames it is fitted to and those it holds out."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        spec: FitSpec,
+        member: int,
+        data: TrainingSet,
+        scales: Scales,
+        header: PotentialHeader,
+    ) -> None:
+        self.spec, self.member, self.scales, self.zero = spec, member, scales, header.energy_zero
+        first = np.random.default_rng([spec.seed, member])
+        self.potential, self.averaged = _fresh(header, int(first.integers(2**62))), Potential(header)
+        outside = _held_out(dataset, spec, member)
+        self.held_out = np.flatnonzero(outside)
+        self.kept = data.take(torch.from_numpy(np.flatnonzero(~outside)))
+        self.held = data.take(torch.from_numpy(self.held_out)) if outside.any() else None
+        shown = np.unique(np.linspace(0, self.kept.n_frames - 1, _SHOWN).round().astype(np.int64))
+        self.shown = self.kept.take(torch.from_numpy(shown)) if self.held is not None else self.kept
+        self.weights = LossWeights(
+            spec.energy_weight,
+            spec.force_weight,
+            spec.mm_force_weight,
+            spec.charge_pull,
+            spec.polarizability_pull,
+            spec.slope_weight,
+        )
+
+    def loss(self, step: int) -> Tensor:
+        """Loss of the frames of a step."""
+        batch = self.kept
+        if self.spec.batch < batch.n_frames:
+            seed = (self.spec.seed, self.member, 3)
+            batch = batch.take(frames_of_step(step, self.spec.batch, batch.n_frames, seed))
+        return loss_of(self.potential, batch, self.scales, self.weights, self.zero)
+
+    def judge(self, weights: Mapping[str, Tensor]) -> Judged:
+        """Errors of averaged weights; the score is taken on frames held out, where there are any."""
+        self.averaged.load_state_dict(weights)
+        on_kept = measure(self.averaged, self.shown, self.scales, self.zero)
+        on_held = (
+            NO_ERRORS if self.held is None else measure(self.averaged, self.held, self.scales, self.zero)
+        )
+        return Judged(_score(on_kept if self.held is None else on_held), on_kept, on_held)
+
+    def fitted(self, found: Found) -> Fitted:
+        """What the fit leaves behind."""
+        self.averaged.load_state_dict(found.weights)
+        return Fitted(
+            stored=self.averaged.stored(),
+            member=self.member,
+            curve=FitCurve.from_rows(found.rows, found.best_step),
+            held_out=self.held_out,
+            held_out_error=_energy_errors(self.averaged, self.held, self.zero),
+        )
 
 
 def _score(errors: Errors) -> float:

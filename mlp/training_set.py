@@ -6,6 +6,7 @@ over thousands of MM atoms is z'Gz + 2 b'z + const with a small matrix G = AA' p
 QM atoms themselves is linear too: - H z.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +68,11 @@ class TrainingSet:
     def n_frames(self) -> int:
         """Number of frames."""
         return len(self.energy)
+
+    def parts(self, size: int) -> "Iterator[TrainingSet]":
+        """Go through all frames, ``size`` at a time."""
+        for first in range(0, self.n_frames, size):
+            yield self.take(torch.arange(first, min(first + size, self.n_frames)))
 
     def take(self, frames: Tensor) -> "TrainingSet":
         """Keep some frames."""

@@ -11,7 +11,7 @@ should move; else beyond the change that the high-level labels ask for, or away 
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,9 @@ from torch import Tensor
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
-from drupe.mlp.descent import Progress, descend
+from drupe.mlp.descent import Judged, Plan, descend, frames_of_step
+from drupe.mlp.fit_folder import FitFolder
+from drupe.mlp.fit_progress import FitProgress
 from drupe.mlp.fitted import FitCurve, Fitted
 from drupe.mlp.loss import (
     NO_ERRORS,
@@ -39,10 +41,11 @@ from drupe.mlp.loss import (
 )
 from drupe.mlp.potential import Potential, PotentialHeader
 from drupe.mlp.training_set import TrainingSet, prepare
-from drupe.records import register
+from drupe.records import content_key, register
 
 __all__ = ["TransferSpec", "transfer", "transfer_member"]
 
+_NUMBERS = 2  # raised when the same transfer gives other numbers
 _SMALLEST_ENERGY = 1e-4  # hartree; energies are not fitted more sharply than this scale asks for
 _REPLAY = LossWeights(energy=0.3, forces=1.0, mm_forces=0.3, charge=1e-3, polarizability=1e-3)
 
@@ -111,6 +114,9 @@ def transfer(
     low: Dataset,
     spec: TransferSpec,
     on_member: Callable[[int], None] = lambda done: None,
+    *,
+    folder: FitFolder | None = None,
+    on_progress: Callable[[FitProgress], None] = lambda progress: None,
 ) -> Committee:
     """Transfer every member; the calibration of the spread is kept from the low level.
 
@@ -126,6 +132,10 @@ def transfer(
         How to fit.
     on_member
         Called with the number of members done.
+    folder
+        Where fits are kept: one that was killed goes on from there, one that is finished is not repeated.
+    on_progress
+        Called about sixty times per member.
 
     Raises
     ------
@@ -136,7 +146,8 @@ def transfer(
     """
     fits = []
     for number, stored in enumerate(committee.members):
-        fits.append(transfer_member(Potential.from_stored(stored), high, low, spec, number))
+        start = Potential.from_stored(stored)
+        fits.append(transfer_member(start, high, low, spec, number, folder=folder, on_progress=on_progress))
         on_member(number + 1)
     made = Committee.from_fits(fits, high)
     return dataclasses.replace(
@@ -145,10 +156,31 @@ def transfer(
 
 
 def transfer_member(
-    potential: Potential, high: Dataset, low: Dataset, spec: TransferSpec, member: int = 0
+    potential: Potential,
+    high: Dataset,
+    low: Dataset,
+    spec: TransferSpec,
+    member: int = 0,
+    *,
+    folder: FitFolder | None = None,
+    on_progress: Callable[[FitProgress], None] = lambda progress: None,
 ) -> Fitted:
     """Transfer one potential; see `transfer`."""
     _check(potential, high, low)
+    key = content_key(
+        "Transfer",
+        {
+            "start": potential.stored(),
+            "high": high.key,
+            "low": low.key,
+            "spec": spec,
+            "member": member,
+            "numbers": _NUMBERS,
+            "torch": torch.__version__,
+        },
+    )
+    if folder is not None and (known := folder.done(key)) is not None:
+        return known
     present = high.has_energy
     offset = float((high.energy - high.energy_low)[present].mean())
     header = dataclasses.replace(
@@ -158,12 +190,18 @@ def transfer_member(
         training_set=high.key,
     )
     fit = _Transfer(potential, header, high, low, spec, member)
-    rows, high_rows = [], []
-    for now in fit.run():
-        on_high, on_low = fit.errors(now.weights)
-        shown = Errors(on_high.energy, on_low.force, on_low.mm_force, on_high.slope)
-        rows.append((now.step, now.loss, shown, NO_ERRORS))
-        high_rows.append(on_high)
+    found = descend(
+        fit.parameters,
+        lambda: dict(fit.moved.named_parameters()),
+        fit.loss,
+        fit.judge,
+        Plan(spec.steps, spec.learning_rate, 0.0, spec.average, plateau=None, patience=None),
+        fit=key,
+        start=None if folder is None else folder.state(key),
+        save=(lambda state: None) if folder is None else folder.save,
+        on_row=lambda row: on_progress(FitProgress(member, spec.steps, row)),
+    )
+    fit.averaged.load_state_dict(found.weights)
     drift = fit.drift()
     if not drift <= spec.max_force_drift:
         raise ConvergenceError(
@@ -171,14 +209,17 @@ def transfer_member(
             f"its labels ask for, the bound is {spec.max_force_drift:.5f}",
             remedy="raise force_pull or weight_pull, add labels, or raise max_force_drift knowingly",
         )
-    return Fitted(
+    made = Fitted(
         stored=fit.averaged.stored(),
         member=member,
-        curve=FitCurve.from_rows(rows, spec.steps, high_rows),
+        curve=FitCurve.from_rows(found.rows, found.best_step),
         held_out=np.zeros(0, np.int64),
         held_out_error=np.zeros(0),
         force_drift=drift,
     )
+    if folder is not None:
+        folder.finish(key, made)
+    return made
 
 
 class _Transfer:
@@ -222,25 +263,21 @@ class _Transfer:
         # What there is to learn: the correction, or all that the potential misses of whole energies.
         spread = float(correction[self.targets.has_energy > 0].std())
         self.energy_scale = max(self.asked.energy if self.informed else spread, _SMALLEST_ENERGY)
-        self.rng = np.random.default_rng([spec.seed, member, 7])
+        self.member = member
 
-    def run(self) -> Iterator[Progress]:
-        for now in descend(
-            self.moved,
-            self.loss,
-            steps=self.spec.steps,
-            learning_rate=self.spec.learning_rate,
-            weight_decay=0.0,
-            average=self.spec.average,
-            reports=40,
-            more=list(self.replayed.readout.parameters()),
-        ):
-            self.averaged.load_state_dict(now.weights)
-            yield now
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """All that is moved: the potential, and the readout of the rehearsal."""
+        replay = {f"replay {name}": value for name, value in self.replayed.readout.named_parameters()}
+        return {**dict(self.moved.named_parameters()), **replay}
 
-    def loss(self) -> Tensor:
+    def loss(self, step: int) -> Tensor:
+        """Loss of the frames of a step."""
         spec = self.spec
-        some, again = self._draw(self.targets), self._draw(self.rehearsal)
+        some, again = (
+            frames_of_step(step, spec.batch, data.n_frames, (spec.seed, self.member, number))
+            for number, data in ((7, self.targets), (8, self.rehearsal))
+        )
         batch, old = self.targets.take(some), self.rehearsal.take(again)
         made, rehearsed = (
             predict_frames(self.moved, batch, graph=True),
@@ -279,12 +316,13 @@ class _Transfer:
             + spec.slope_weight * slope_loss(made.forces, batch, self.asked.slope)
         )
 
-    def errors(self, weights: Mapping[str, Tensor]) -> tuple[Errors, Errors]:
+    def judge(self, weights: Mapping[str, Tensor]) -> Judged:
         """Errors at the high level, and those at the low level through the second readout."""
         self.averaged.load_state_dict(weights)
         on_high = measure(self.averaged, self.targets, self.scales, self.high_zero)
         on_low = measure(self.replayed, self.rehearsal, self.scales, self.low_zero)
-        return on_high, on_low
+        shown = Errors(on_high.energy, on_low.force, on_low.mm_force, on_high.slope)
+        return Judged(on_high.energy, shown, NO_ERRORS, on_high)
 
     def drift(self) -> float:
         """Rms change of forces on QM atoms that the labels do not ask for, hartree/bohr.
@@ -307,10 +345,6 @@ class _Transfer:
         ]
         beyond = moved - max((before for before, _ in known), default=0.0)
         return max(0.0, beyond, *(now - before for before, now in known))
-
-    def _draw(self, data: TrainingSet) -> Tensor:
-        order = self.rng.permutation(data.n_frames)[: self.spec.batch]
-        return torch.from_numpy(np.sort(order))
 
 
 def _check(potential: Potential, high: Dataset, low: Dataset) -> None:

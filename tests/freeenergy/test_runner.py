@@ -18,7 +18,8 @@ CALLS = Path(__file__).parents[1] / "hardware"
 
 @pytest.fixture(autouse=True)
 def calls(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(CALLS))
+    here = [str(CALLS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(here))
     monkeypatch.syspath_prepend(str(CALLS))
     yield
     sys.modules.pop("calls_in_worker", None)
@@ -111,6 +112,12 @@ def test_a_machine_hiccup_is_tried_again_and_counted(tmp_path):
 def test_a_lost_process_is_not_an_attempt(tmp_path):
     rows, values, _ = run(tmp_path / "c", [node("d", "die_once", 2, note=tmp_path / "n")])
     assert (values, rows["d"].attempts, rows["d"].losses) == ({"d": 3}, 1, 2)
+
+
+def test_a_killed_task_finds_its_folder_again_and_leaves_none(tmp_path):
+    rows, values, _ = run(tmp_path / "c", [node("g", "go_on", 2, goes_on=True)])
+    assert (values, rows["g"].losses) == ({"g": 3}, 2)
+    assert not list((tmp_path / "c" / "tmp").glob("unfinished-*"))
 
 
 def test_a_task_that_is_always_lost_ends_the_run_with_a_remedy(tmp_path):
