@@ -215,6 +215,13 @@ def check_request(system: MolecularSystem, partition: Partition, level: Level) -
                 f"{name} has {len(numbers)} numbers for {len(partition.cores)} cores",
                 remedy="give one number per core, or None",
             )
+    most = (partition.n_electrons + partition.multiplicity) // 2 + len(partition.links)
+    for core, asked in zip(partition.cores, level.n_occupied or (), strict=False):
+        if max(asked if isinstance(asked, tuple) else (asked,)) > most:
+            raise InputError(
+                f"n_occupied gives {core.label!r} {asked} orbitals, the QM region has at most {most}",
+                remedy="lower n_occupied, or set it to None, which takes the largest gap",
+            )
     occupations(partition.cores, level)
     check_active_electrons(partition.cores, level)
 

@@ -37,6 +37,7 @@ class Round:
 
     number: int
     frames: tuple[int, ...]
+    committee: "Committee"
     mean: float
     quantile: float
 
@@ -269,4 +270,4 @@ def _label(frame: int) -> str:
 
 def _round(number: int, made: Judged) -> Round:
     spread = made.scores.spread
-    return Round(number, made.frames, float(spread.mean()), float(np.quantile(spread, 0.95)))
+    return Round(number, made.frames, made.committee, float(spread.mean()), float(np.quantile(spread, 0.95)))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.cores.core import CoreResult, correct_core, localize_core
+from drupe.embedding.cores.doubts import check_apart
 from drupe.embedding.cores.solved import SolvedCore
 from drupe.embedding.kernels.localization import Localized, symmetric_root
 from drupe.embedding.level import Level
@@ -57,7 +58,7 @@ def correct_cores(
     Raises
     ------
     InputError
-        If an ``n_occupied`` or ``n_virtual`` does not fit.
+        If an ``n_occupied`` or ``n_virtual`` does not fit, or two cores share a bond.
     ConvergenceError
         If any core does not converge.
     """
@@ -69,6 +70,8 @@ def correct_cores(
         for number, own in enumerate(split):
             admit(number, own)
     _check_shared(split, field.occupied.shape[1])
+    shared = _overlaps(field, split)
+    check_apart(labels, shared)
     cores = tuple(
         correct_core(
             field,
@@ -76,12 +79,12 @@ def correct_cores(
             own,
             level,
             label=label,
-            residual_overlap=_residual(field, own, split),
+            residual_overlap=max((s for pair, s in shared.items() if number in pair), default=0.0),
             n_virtual=n_virtual,
             check=check,
             keep=keep,
         )
-        for atoms, own, label, n_virtual in zip(places, split, labels, kept, strict=True)
+        for number, (atoms, own, label, n_virtual) in enumerate(zip(places, split, labels, kept, strict=True))
     )
     pairs = {}
     for first, second in combinations(range(len(cores)), 2) if level.pair_terms else ():
@@ -116,6 +119,9 @@ def _paired(given: tuple[int | tuple[int, int], ...] | None, n_cores: int) -> li
     return [n[0] if isinstance(n, tuple) else n for n in given or (None,) * n_cores]
 
 
-def _residual(field: MeanField, own: Localized, split: list[Localized]) -> float:
-    covered = own.core.T @ field.overlap
-    return max((float(np.linalg.norm(covered @ o.core, 2)) for o in split if o is not own), default=0.0)
+def _overlaps(field: MeanField, split: list[Localized]) -> dict[tuple[int, int], float]:
+    """Largest overlap of the orbitals of each two cores."""
+    return {
+        (i, j): float(np.linalg.norm(split[i].core.T @ field.overlap @ split[j].core, 2))
+        for i, j in combinations(range(len(split)), 2)
+    }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from drupe.embedding.cores.core import CoreResult
 from drupe.embedding.cores.core_state import occupations
+from drupe.embedding.cores.doubts import check_apart
 from drupe.embedding.cores.open_occupied import LocalizedPair, localize_open_core
 from drupe.embedding.cores.open_shell import correct_open_core
 from drupe.embedding.level import Level
@@ -68,6 +69,8 @@ def correct_open_cores(
         for number, own in enumerate(split):
             admit(number, own)
     _check_shared(split)
+    shared = _overlaps(field, split)
+    check_apart([core.label for core in cores], shared)
     check_stable(field.engine, level)
     kept = [(n, n) if isinstance(n, int) else n for n in level.n_virtual or (None,) * len(cores)]
     found = tuple(
@@ -77,11 +80,11 @@ def correct_open_cores(
             own,
             level,
             label=core.label,
-            residual_overlap=_residual(field, own, split),
+            residual_overlap=max((s for pair, s in shared.items() if number in pair), default=0.0),
             n_virtual=n_virtual,
             check=check,
         )
-        for core, atoms, own, n_virtual in zip(cores, places, split, kept, strict=True)
+        for number, (core, atoms, own, n_virtual) in enumerate(zip(cores, places, split, kept, strict=True))
     )
     pairs = {}
     for first, second in combinations(range(len(found)), 2) if level.pair_terms else ():
@@ -131,11 +134,14 @@ def _check_shared(split: Sequence[LocalizedPair]) -> None:
             )
 
 
-def _residual(field: MeanField, own: LocalizedPair, split: Sequence[LocalizedPair]) -> float:
-    found = [0.0]
-    for other in split:
-        for mine, its in zip(own, other, strict=True):
-            covered = mine.core.T @ field.overlap @ its.core
-            if other is not own and covered.size:
-                found.append(float(np.linalg.norm(covered, 2)))
-    return max(found)
+def _overlaps(field: MeanField, split: Sequence[LocalizedPair]) -> dict[tuple[int, int], float]:
+    """Largest overlap of the orbitals of each two cores, of either spin; 0 without orbitals."""
+    return {
+        (i, j): max(
+            float(np.linalg.norm(mine.core.T @ field.overlap @ its.core, 2))
+            if mine.core.size and its.core.size
+            else 0.0
+            for mine, its in zip(split[i], split[j], strict=True)
+        )
+        for i, j in combinations(range(len(split)), 2)
+    }

@@ -61,7 +61,7 @@ def open_doubts(
         f"the gap after the core's {own.core.shape[1]} {spin} orbitals is {own.gap:.3f}, below {NARROW_GAP}: "
         "they mix with the surroundings"
         for spin, own in zip(("alpha", "beta"), localized, strict=True)
-        if own.gap < NARROW_GAP and own.rest.shape[1]
+        if own.gap < NARROW_GAP and own.core.shape[1]
     ]
     return tuple(found)
 

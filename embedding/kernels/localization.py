@@ -16,7 +16,7 @@ __all__ = ["Localized", "assign", "pipek_mezey", "spade", "symmetric_root"]
 Matrix = NDArray[np.float64]
 
 _SWEEPS = 500
-_ROTATION = 1e-9  # radians; the largest turn of a sweep that counts as converged
+_ROTATION = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def assign(orbitals: Matrix, populations: Matrix, atoms: NDArray[np.int64], n_co
     return _split(orbitals[:, order], weights, n_core, everything=len(atoms) == len(populations))
 
 
-def pipek_mezey(overlaps: Matrix, power: int) -> Matrix:
+def pipek_mezey(overlaps: Matrix, power: int, tolerance: float = _ROTATION) -> Matrix:
     """Rotation to orbitals with the largest sum of powers of their populations on atoms.
 
     Jacobi sweeps over pairs of orbitals: the same answer for the same orbitals every time, and an error
@@ -114,6 +114,8 @@ def pipek_mezey(overlaps: Matrix, power: int) -> Matrix:
         ``(atoms, n, n)``.
     power
         2 (Pipek and Mezey) or 4 (Knizia).
+    tolerance
+        Radians; the largest turn of a sweep that counts as settled.
 
     Returns
     -------
@@ -133,14 +135,14 @@ def pipek_mezey(overlaps: Matrix, power: int) -> Matrix:
         for i in range(n):
             for j in range(i):
                 angle = _angle(work[:, i, i], work[:, j, j], work[:, i, j], power)
-                if abs(angle) < _ROTATION / 10:
+                if abs(angle) < tolerance / 10:
                     continue
                 largest = max(largest, abs(angle))
                 turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
                 rotation[:, [i, j]] = rotation[:, [i, j]] @ turn
                 work[:, :, [i, j]] = work[:, :, [i, j]] @ turn
                 work[:, [i, j]] = turn.T @ work[:, [i, j]]
-        if largest < _ROTATION:
+        if largest < tolerance:
             return rotation
     raise ConvergenceError(
         f"localised orbitals did not settle in {_SWEEPS} sweeps (last turn {largest:.1e} rad)",

@@ -30,7 +30,7 @@ __all__ = ["MeanField", "check_converged", "check_level", "make_engine", "run_df
 
 Matrix = NDArray[np.float64]
 
-_DISPERSION = re.compile(r"-d[34]", re.IGNORECASE)
+_DISPERSION = re.compile(r"[-_]d([234]|$)", re.IGNORECASE)
 _EXACT_LIMIT = 120  # basis functions up to which exact four-index integrals are kept
 
 
@@ -260,16 +260,19 @@ def check_level(
     """
     from pyscf import df, dft
     from pyscf.lib.exceptions import BasisNotFoundError
+    from pyscf.scf.dispersion import parse_dft
 
     if _DISPERSION.search(level.functional):
         raise InputError(
             f"the functional {level.functional!r} asks for a dispersion correction by its name",
-            remedy='leave the suffix out and set dispersion="d3bj" or "d4"',
+            remedy='leave the suffix out and set dispersion="d3bj" or "d4"; where that is another functional '
+            "(wB97X-D, B97-D) take one that has parameters for it, or wB97X-V, which brings its own",
         )
     mol = build_molecule(numbers, positions, charge, multiplicity, level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unknown name raises right after its warning
+            parse_dft(level.functional)  # refuses what the SCF would stumble over later
             (exact, *_), parts = dft.libxc.parse_xc(level.functional)
             if level.auxbasis is not None:
                 df.addons.make_auxmol(mol, level.auxbasis)

@@ -348,10 +348,11 @@ def _check_electrons(partition: Partition) -> None:
         raise InputError(
             "the QM region holds a site without a nucleus", remedy="leave bare point charges to the MM region"
         )
-    if electrons < 1 or not -atoms - 1 <= partition.charge <= atoms + 3:
+    most = min(atoms + 3, partition.charge + electrons - 1)  # one electron is left
+    if not -atoms - 1 <= partition.charge <= most:
         raise InputError(
             f"charge {partition.charge:+d} leaves {electrons} electrons on {atoms} atoms",
-            remedy=f"give the charge of the whole QM region, between {-atoms - 1:+d} and {atoms + 3:+d}",
+            remedy=f"give the charge of the whole QM region, between {-atoms - 1:+d} and {most:+d}",
         )
     if partition.multiplicity < 1 or (electrons + partition.multiplicity) % 2 == 0:
         legal = list(range(1 + electrons % 2, min(electrons, 5) + 2, 2))

@@ -47,15 +47,22 @@ class Frame:
     box: NDArray[np.float64] | None
 
     def put_into(self, system: MolecularSystem) -> MolecularSystem:
-        """Return ``system`` at this frame; a box is taken over if the system has one.
+        """Return ``system`` at this frame, with the frame's box.
 
         Raises
         ------
         InputError
-            If the system is periodic and the frame has no box, or a coordinate is not finite.
+            If one of system and frame is periodic and the other is not, or a coordinate is not finite.
         """
-        if system.box is None:
+        if system.box is None and self.box is None:
             return system.with_positions(self.positions)
+        if system.box is None:
+            raise InputError(
+                f"frame {self.index} has a unit cell, the structure has none: its charges would act without "
+                "their images",
+                remedy='give a structure with its box and environment="cluster" or "ewald", or write the '
+                "trajectory without a cell if there was none",
+            )
         if self.box is None:
             raise InputError(
                 f"frame {self.index} has no box, the system is periodic",

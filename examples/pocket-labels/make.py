@@ -43,8 +43,14 @@ def make(folder: Path, nodes: Sequence[Node], workers: int) -> dict[str, Row]:
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where frames and labels lie.")
 @click.option("--system", type=click.Choice(SYSTEMS), multiple=True, help="Default: all.")
 @click.option("--stage", type=click.Choice(["sample", "label", "count"]), default="label", show_default=True)
-@click.option("--low", default=300, show_default=True, help="Labels of each system.")
-@click.option("--high", default=60, show_default=True, help="How many of them are core-corrected.")
+@click.option("--low", type=click.IntRange(2), default=300, show_default=True, help="Labels of each system.")
+@click.option(
+    "--high",
+    type=click.IntRange(0),
+    default=60,
+    show_default=True,
+    help="How many of them are core-corrected.",
+)
 @click.option("--workers", default=2, show_default=True, help="Tasks at a time, one thread each.")
 def main(folder: Path, system: tuple[str, ...], stage: str, low: int, high: int, workers: int) -> None:
     """Make the pocket data set in FOLDER, or go on with it."""
@@ -55,6 +61,8 @@ def main(folder: Path, system: tuple[str, ...], stage: str, low: int, high: int,
         if stage != "count":
             nodes = labelling(plan, chosen)
             rows = make(folder, [node for node in nodes if stage in ("label", node.stage)], workers)
+        if not (folder / "campaign.sqlite").exists():
+            raise SystemExit(f"{folder} holds no labels\n  -> make them first: --stage label")
         for name in chosen:
             print(tell(folder, name))
     except DrupeError as error:

@@ -141,6 +141,30 @@ def test_cores_that_leave_atoms_over_report_their_overlap(methanol_in_charges):
     assert both.energy == pytest.approx(both.energy_low + first.correction + second.correction, abs=1e-12)
 
 
+def test_cores_that_share_a_bond_are_refused(build):
+    """C-O of ethanol belongs to both groups; with one orbital less for one of them it belongs to the other."""
+    ethanol = build(
+        "6 -.915 .284 .061; 6 .422 -.366 -.214; 8 1.449 .546 .059; 1 -1.695 -.083 -.650; 1 -.882 1.394 -.077;"
+        "1 -1.225 .058 1.097; 1 .485 -1.229 .496; 1 .477 -.786 -1.226; 1 1.885 .181 .882"
+    )
+    groups = regions(ethanol, [[2, 8], [1, 6, 7]])
+    with pytest.raises(InputError, match=r"'core 1' overlaps with one of 'core 2' by 0\.9\d: .* twice"):
+        label(ethanol, groups, level(core="HF", grid=1, scf_tolerance=1e-9))
+    apart = label(ethanol, groups, level(core="HF", grid=1, scf_tolerance=1e-9, n_occupied=(5, 4)))
+    assert apart.cores[0].residual_overlap < 0.3
+
+
+def test_a_core_that_takes_orbitals_of_others_says_so(water_dimer):
+    """All ten orbitals of two waters for the atoms of one: the last hardly touch it."""
+    made = label(water_dimer, regions(water_dimer, [[0, 1, 2]]), level(core="HF", n_occupied=(10,)))
+    assert made.cores[0].spade_gap < 0.01
+    assert any("the gap after the core's 10 orbitals" in said for said in made.cores[0].warnings)
+    with pytest.raises(
+        InputError, match="n_occupied gives 'core 1' 50 orbitals, the QM region has at most 10"
+    ):
+        label(water_dimer, regions(water_dimer, [[0, 1, 2]]), level(core="HF", n_occupied=(50,)))
+
+
 def test_charges_at_infinity_are_the_gas_phase(methanol_in_charges):
     atoms = methanol_in_charges.numbers > 0
     positions = methanol_in_charges.positions.copy()

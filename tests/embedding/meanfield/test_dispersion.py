@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from drupe.embedding import Level, Partition, label
+from drupe.embedding.labeling import check_request
 from drupe.embedding.meanfield.dispersion import check_dispersion, disperse
 from drupe.errors import InputError, MachineError
 
@@ -57,6 +58,20 @@ def test_a_label_holds_the_dispersion_and_its_core_counts_it_once(water_dimer):
 def test_parameters_of_another_functional_are_not_used(functional, model, found):
     with pytest.raises(InputError, match=found):
         check_dispersion(Level(functional, "sto-3g", dispersion=model))
+
+
+@pytest.mark.parametrize("name", ["PBE-D3", "b3lyp-d4", "wb97x-d", "wB97X_D", "b97-d", "hyb_gga_xc_wb97x_d"])
+def test_dispersion_in_the_name_of_a_functional_is_not_left_out_in_silence(water_dimer, name):
+    with pytest.raises(InputError, match="dispersion correction by its name"):
+        check_request(
+            water_dimer, Partition.select(water_dimer, qm=range(6), charge=0), Level(name, "sto-3g")
+        )
+
+
+def test_what_the_library_would_stumble_over_later_is_refused_first(water_dimer):
+    whole = Partition.select(water_dimer, qm=range(6), charge=0)
+    with pytest.raises(InputError, match="'r2scan-3c' .* cannot be used"):
+        check_request(water_dimer, whole, Level("r2scan-3c", "sto-3g"))
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -24,6 +24,7 @@ def water(build):
         ("def2-qzvp", "PBE0", None, "exchange energy of one O atom"),
         ("def2-qzvp", "camb3lyp", None, "exchange energy of one O atom"),
         ("def2-qzvp", "PBE", "MP2", "exchange energy of one O atom"),
+        ("def2-universal-jfit", "PBE", "MP2", "exchange energy of one O atom"),
     ],
 )
 def test_an_orbital_basis_is_no_fitting_basis(water, auxbasis, functional, core, says):

@@ -97,6 +97,7 @@ def test_a_cut_bond_is_seen_without_a_bond_list(build):
         (1, 1, "9 electrons", "multiplicity 2, 4, 6"),
         (0, 0, "multiplicity 0", "2S"),
         (12, 1, r"leaves -2 electrons", "between -4 and"),
+        (10, 1, r"leaves 0 electrons", "between -4 and +6"),
         (-8, 1, r"charge -8", "between -4 and"),
         (1, 12, "multiplicity 12 needs", "2S"),
     ],

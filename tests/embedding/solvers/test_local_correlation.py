@@ -25,6 +25,7 @@ needs_forge = pytest.mark.skipif(
     reason="pyscf-forge is not installed: pip install --no-deps 'pyscf-forge>=1.1.1' (docs/cores.md)",
 )
 EVERYTHING = (1e-100, 1e-100)
+FLUOROMETHANE = "C 0 0 0; F 0 0 1.389; H 1.032 0 -.363; H -.516 .8937 -.363; H -.516 -.8937 -.363"
 METHANOL = "O -0.046 -0.755 0; H 0.869 -1.057 0; C -0.046 0.663 0; H -1.086 0.976 0; H 0.437 1.071 0.890;"
 METHANOL += "H 0.437 1.071 -0.890"
 WATER = "O 0 0 .117; H 0 .757 -.470; H 0 -.757 -.470"
@@ -107,6 +108,15 @@ def test_thresholds_close_in_on_coupled_cluster(methanol):
 
 
 @needs_forge
+def test_orbitals_that_hardly_care_how_they_are_turned_are_no_obstacle():
+    """Lone pairs of a halogen on an axis of symmetry turn about it for nothing."""
+    molecule = fitted(FLUOROMETHANE, "6-31g")
+    exact = solve(molecule, "CCSD(T)").correlation
+    assert solve(molecule, "LNO-CCSD(T)").correlation == pytest.approx(exact, abs=2e-4)
+    tight = solve(molecule, "LNO-CCSD(T)", lno_thresholds=EVERYTHING).correlation
+    assert tight == pytest.approx(exact, abs=1e-7)
+
+
 def test_molecules_far_apart_add_up():
     """Every localised orbital has its own space, so that thresholds do not spoil size consistency."""
     apart = WATER + ";O 60 0 .117; H 60 .757 -.470; H 60 -.757 -.470"

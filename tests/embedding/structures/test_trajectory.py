@@ -132,7 +132,9 @@ def test_a_file_that_changes_meanwhile_is_refused(written, tmp_path):
 def test_a_frame_goes_into_a_system_with_its_box(written):
     frame = next(Trajectory.open(written[0]["dcd"], ATOMS).frames())
     atoms = MolecularSystem.from_atoms([18] * ATOMS, np.arange(3 * ATOMS).reshape(-1, 3))
-    assert frame.put_into(atoms).box is None
+    with pytest.raises(InputError, match="frame 0 has a unit cell, the structure has none"):
+        frame.put_into(atoms)
+    assert type(frame)(0, frame.positions, None).put_into(atoms).box is None
     periodic = frame.put_into(atoms.with_box(50 * np.eye(3)))
     assert np.array_equal(periodic.box, frame.box)
     assert np.array_equal(periodic.positions, frame.positions)
