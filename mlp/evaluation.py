@@ -107,9 +107,10 @@ class _Felt:
         self.chosen: Tensor | None = None
         self.reached: Reached | None = None
         if reach is not None and groups is not None:
-            self.chosen, group = near_groups(inner, outer, charges, torch.from_numpy(np.array(groups)), reach)
+            chosen, group = near_groups(inner.numpy(), outer.numpy(), charges.numpy(), groups, reach)
+            self.chosen = torch.from_numpy(chosen)
             outer, charges = outer[self.chosen], charges[self.chosen]
-            self.reached = fade_groups(inner, outer, group, reach)
+            self.reached = fade_groups(inner, outer, torch.from_numpy(group), reach)
         self.outer = outer
         self.plain = field_at(inner, outer, charges, stack.header.damping)
         self.made: Field = self.plain
