@@ -22,7 +22,7 @@ from drupe.mlp import Accuracy, Committee, Dataset, FitSpec, accuracy, train  # 
 from drupe.mlp.baseline import LigandForceField  # noqa: E402
 from drupe.units import angstrom, kcal_per_mol  # noqa: E402
 
-SPEC = FitSpec(members=2, seed=1, features=12, steps=1500, batch=8, reach=17.0)
+SPEC = FitSpec(members=2, seed=1, features=12, steps=1000, batch=8, reach=17.0)
 FRAMES_PER_BLOCK = 10
 
 

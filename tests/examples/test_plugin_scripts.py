@@ -1,6 +1,7 @@
 """Ordinary OpenMM scripts with at most three added lines: run short, with those lines and without."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,15 @@ SCRIPTS = ("from_openmm.py", "from_gromacs.py", "from_system.py")
 
 
 def run(script, folder, *arguments):
+    # Threads that wait for each other lose most on a busy machine.
+    one_thread = {**os.environ, "OPENMM_CPU_THREADS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, script, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, script, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=one_thread,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -50,14 +58,14 @@ def test_a_script_gains_at_most_three_lines_and_imports_nothing_of_ours(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_runs_with_the_learned_potential(name, copies):
-    out = run(name, copies, "200")
+    out = run(name, copies, "100")
     rows = [line.split(",") for line in out.splitlines() if line[:1].isdigit()]
-    assert [int(row[0]) for row in rows] == [100, 200]
+    assert [int(row[0]) for row in rows] == [100]
     energies, temperatures, densities = np.array(rows, float)[:, 1:].T
     assert (np.abs(energies) < 5e4).all()
     assert (temperatures < 400).all()
     assert ((densities > 0.85) & (densities < 1.1)).all()
-    assert (copies / "phenol.dcd").stat().st_size > 2 * 12 * 2000
+    assert (copies / "phenol.dcd").stat().st_size > 12 * 2000
 
 
 def test_without_the_added_lines_a_script_is_an_ordinary_one(copies):
