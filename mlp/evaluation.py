@@ -4,6 +4,7 @@ The network depends on the QM positions and the field only. Autograd therefore r
 and the closed form of `pull_back` carries the mean gradient to all MM atoms in one go.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +21,16 @@ __all__ = ["Evaluation", "evaluate"]
 
 
 class Evaluation(NamedTuple):
-    """Energies per member ``(members,)`` hartree, and forces of their mean, hartree/bohr."""
+    """Energies per member ``(members,)`` hartree, and forces of their mean, hartree/bohr.
+
+    ``member_forces`` makes the learned part of each member's forces on the QM atoms, ``(members, qm, 3)``:
+    what the members share is left out. It goes back through the same evaluation; no network is run again.
+    """
 
     energies: NDArray[np.float64]
     forces_qm: NDArray[np.float64]
     forces_mm: NDArray[np.float64]
+    member_forces: Callable[[], NDArray[np.float64]]
 
 
 def evaluate(
@@ -73,7 +79,7 @@ def evaluate(
     if threads != 1:
         torch.set_num_threads(1)  # more threads are slower for molecules of this size
     try:
-        energies, to_qm, to_mm = _gradient(stack, qm, mm, charges, groups, fixed_coulomb)
+        energies, to_qm, to_mm, members = _gradient(stack, qm, mm, charges, groups, fixed_coulomb)
     finally:
         if threads != 1:
             torch.set_num_threads(threads)
@@ -82,7 +88,7 @@ def evaluate(
             "the learned potential returned an energy or force that is not finite",
             remedy="atoms lie on top of each other or positions are NaN: shorten the step or relax first",
         )
-    return Evaluation(energies, -to_qm, -to_mm)
+    return Evaluation(energies, -to_qm, -to_mm, members)
 
 
 class _Felt:
@@ -101,9 +107,10 @@ class _Felt:
         self.chosen: Tensor | None = None
         self.reached: Reached | None = None
         if reach is not None and groups is not None:
-            self.chosen, group = near_groups(inner, outer, charges, torch.from_numpy(np.array(groups)), reach)
+            chosen, group = near_groups(inner.numpy(), outer.numpy(), charges.numpy(), groups, reach)
+            self.chosen = torch.from_numpy(chosen)
             outer, charges = outer[self.chosen], charges[self.chosen]
-            self.reached = fade_groups(inner, outer, group, reach)
+            self.reached = fade_groups(inner, outer, torch.from_numpy(group), reach)
         self.outer = outer
         self.plain = field_at(inner, outer, charges, stack.header.damping)
         self.made: Field = self.plain
@@ -130,7 +137,7 @@ def _gradient(
     charges: NDArray[np.float64],
     groups: NDArray[np.int64] | None,
     fixed_coulomb: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], Callable[[], NDArray[np.float64]]]:
     # Distances are formed from squares, so the origin is put among the QM atoms.
     origin = qm.mean(axis=0)
     inner = torch.from_numpy(qm - origin)
@@ -145,7 +152,7 @@ def _gradient(
     if stack.baseline is not None:
         base = stack.baseline(place)
         total = total + base[0]
-    to_place, to_field = torch.autograd.grad(total, (place, field))
+    to_place, to_field = torch.autograd.grad(total, (place, field), retain_graph=True)
     with torch.no_grad():
         inner = inner.detach()
         to_qm, to_mm = felt.pull_back(terms.shift[:, 0].mean(0), to_field[0])
@@ -158,4 +165,14 @@ def _gradient(
             more_qm, more_mm = pull_back(inner, outer, bare, stack.fixed_charges, torch.zeros_like(inner))
             to_qm, to_mm = to_qm + more_qm, to_mm + more_mm
             energies = energies + stack.header.energy_zero + stack.fixed_charges @ bare.potential
-    return energies.numpy(), to_qm.numpy(), to_mm.numpy()
+
+    def member_forces() -> NDArray[np.float64]:
+        made = []
+        for member in range(len(energy)):
+            on_place, on_field = torch.autograd.grad(energy[member, 0], (place, field), retain_graph=True)
+            with torch.no_grad():
+                pulled, _ = felt.pull_back(terms.shift[member, 0], on_field[0])
+            made.append(-(on_place[0] + pulled).numpy())
+        return np.array(made)
+
+    return energies.numpy(), to_qm.numpy(), to_mm.numpy(), member_forces

@@ -5,20 +5,60 @@ part of the interaction stays in OpenMM's own forces, the zero is the same in ev
 the box is read from the State at every call: a barostat changes it.
 """
 
+from functools import cached_property
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.mlp.committee import Committee
+from drupe.mlp.evaluation import Evaluation
 from drupe.mlp.images import Images
-from drupe.records import frozen
+from drupe.records import content_key, frozen
 from drupe.units import kj_per_mol, nanometer
 
 if TYPE_CHECKING:
     import openmm
 
-__all__ = ["LearnedForce"]
+__all__ = ["Asked", "LearnedForce", "Memory", "learned_forces"]
+
+
+class Asked:
+    """The last question and its answer, shared by all copies of one force in this process.
+
+    OpenMM pickles the callable, and copies of a System hold copies of it: what the live one has just worked
+    out is found here by anybody who holds another. ``seen`` positions and box as bytes; ``positions``
+    ``(particles, 3)`` as OpenMM gave them, ``placed`` at the images that were used, both bohr.
+    """
+
+    def __init__(
+        self,
+        seen: bytes,
+        positions: NDArray[np.float64],
+        placed: NDArray[np.float64],
+        box: NDArray[np.float64] | None,
+        made: Evaluation,
+    ) -> None:
+        self.seen, self.positions, self.placed, self.box, self.made = seen, positions, placed, box, made
+        forces = np.concatenate([made.forces_qm, made.forces_mm]) * (nanometer / kj_per_mol)
+        self.answer = float(made.energies.mean()) / kj_per_mol, forces
+
+    @cached_property
+    def member_forces(self) -> NDArray[np.float64]:
+        """Learned forces on the QM atoms of each member, ``(members, qm, 3)``, hartree/bohr."""
+        return self.made.member_forces()
+
+
+class Memory:
+    """What all copies of one force in this process share: the potential, and the last question `asked`."""
+
+    def __init__(self, committee: Committee) -> None:
+        self.committee = committee
+        self.asked: Asked | None = None
+
+
+_memories: "WeakValueDictionary[str, Memory]" = WeakValueDictionary()
 
 
 class LearnedForce:
@@ -50,8 +90,10 @@ class LearnedForce:
         if tree is not None:
             known = np.zeros(0, np.int64) if self._groups is None else self._groups
             self._images = Images(tree, known, committee.header.reach)
-        self._seen: bytes | None = None
-        self._answer: tuple[float, NDArray[np.float64]] = (0.0, np.zeros((0, 3)))
+        fields = {"model": committee.key, "charges": charges, "groups": groups, "tree": tree}
+        #: Content name; the PythonForce that holds this has it as its name.
+        self.key = content_key("LearnedForce", fields)
+        self._memory = _memories.setdefault(self.key, Memory(committee))
 
     def __call__(self, state: "openmm.State") -> tuple[float, NDArray[np.float64]]:
         """Energy in kJ/mol and forces in kJ/mol/nm, shape ``(particles, 3)``."""
@@ -63,27 +105,40 @@ class LearnedForce:
         if self._images is not None:
             box = np.array(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer))
             seen += box.tobytes()
-        if seen != self._seen:
-            self._answer = self._compute(positions * nanometer, None if box is None else box * nanometer)
-            self._seen = seen
-        return self._answer
+        known = self._memory.asked
+        if known is None or seen != known.seen:
+            known = self._compute(seen, positions * nanometer, None if box is None else box * nanometer)
+            self._memory.asked = known
+        return known.answer
 
     def __reduce__(self) -> tuple[object, ...]:
         groups = None if self._groups is None else np.array(self._groups)
         tree = None if self._images is None else np.array(self._images.parents)
         return _rebuild, (self._committee.to_bytes(), np.array(self._charges), groups, tree)
 
-    def _compute(
-        self, positions: NDArray[np.float64], box: NDArray[np.float64] | None
-    ) -> tuple[float, NDArray[np.float64]]:
+    def _compute(self, seen: bytes, positions: NDArray[np.float64], box: NDArray[np.float64] | None) -> Asked:
         count = len(self._committee.header.numbers)
+        placed = positions
         if self._images is not None and box is not None:
-            positions = self._images.place(positions, box)
+            placed = self._images.place(positions, box)
         made = self._committee.evaluate(
-            positions[:count], positions[count:], self._charges, self._groups, fixed_coulomb=False
+            placed[:count], placed[count:], self._charges, self._groups, fixed_coulomb=False
         )
-        forces = np.concatenate([made.forces_qm, made.forces_mm])
-        return float(made.energies.mean()) / kj_per_mol, forces * (nanometer / kj_per_mol)
+        return Asked(seen, positions, placed, box, made)
+
+
+def learned_forces(system: "openmm.System") -> "list[tuple[Memory, tuple[int, ...]]]":
+    """Memories of the learned forces in a mixed system of this process, each with its particles' indices."""
+    import openmm
+
+    waiting = list(system.getForces())
+    found = []
+    for force in waiting:
+        if isinstance(force, openmm.CustomCVForce):
+            waiting += [force.getCollectiveVariable(k) for k in range(force.getNumCollectiveVariables())]
+        elif isinstance(force, openmm.PythonForce) and force.getName() in _memories:
+            found.append((_memories[force.getName()], tuple(force.getParticles())))
+    return found
 
 
 def _rebuild(

@@ -201,7 +201,9 @@ def _python_force(term: _Term, atoms: list[int], group: int) -> "openmm.PythonFo
 
     from drupe.mlp.force import LearnedForce
 
-    force = openmm.PythonForce(LearnedForce(term.committee, term.charges, term.groups, term.tree))
+    learned = LearnedForce(term.committee, term.charges, term.groups, term.tree)
+    force = openmm.PythonForce(learned)
+    force.setName(learned.key)
     force.setForceGroup(group)
     force.setParticles([*atoms, *term.others])
     force.setUsesPeriodicBoundaryConditions(term.tree is not None)

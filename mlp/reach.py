@@ -13,12 +13,16 @@ would act as a field that is not there. Only closed forms: nothing here needs au
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from drupe.mlp.electrostatics import Field
 
 __all__ = ["PLATEAU", "Reached", "fade_groups", "near_groups", "pull_back_weights", "weighted"]
+
+Matrix = NDArray[np.float64]
 
 PLATEAU = 0.75  # of the reach: up to here a group counts fully
 
@@ -52,8 +56,8 @@ class Reached(NamedTuple):
 
 
 def near_groups(
-    qm: Tensor, mm: Tensor, charges: Tensor, groups: Tensor, reach: float
-) -> tuple[Tensor, Tensor]:
+    qm: Matrix, mm: Matrix, charges: Matrix, groups: NDArray[np.int64], reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Leave out charges of zero and the groups that are too far to act.
 
     Parameters
@@ -71,21 +75,18 @@ def near_groups(
         Indices of the charges that are kept, and the group of each, from 0 without gaps; `fade_groups`
         of these gives the weights of all, those left out having none.
     """
-    charged = torch.nonzero(charges)[:, 0]
-    names = groups[charged]
-    rising = bool((names[1:] >= names[:-1]).all())  # as a topology has them; then there is nothing to sort
-    distinct = torch.unique_consecutive if rising else torch.unique
-    group: Tensor = distinct(names, return_inverse=True)[1]
-    count = int(group.max()) + 1 if len(group) else 0
-    place = mm[charged]
-    size = place.new_zeros(count).index_add(0, group, place.new_ones(len(group)))
-    centre = place.new_zeros(count, 3).index_add(0, group, place) / size[:, None]
-    middle = qm.mean(0)
-    radius = torch.linalg.vector_norm(qm - middle, dim=-1).max()
-    near = torch.linalg.vector_norm(centre - middle, dim=-1) < radius + reach
-    kept = near[group]
-    number = torch.cumsum(near, 0) - 1
-    return charged[kept], number[group[kept]]
+    chosen = np.flatnonzero(charges)
+    names = groups[chosen]
+    if (names[1:] < names[:-1]).any():
+        chosen = chosen[np.argsort(names, kind="stable")]
+        names = groups[chosen]
+    starts = np.flatnonzero(np.diff(names, prepend=names[:1] - 1))
+    sizes = np.diff(starts, append=len(names))
+    centre = np.add.reduceat(mm[chosen], starts, axis=0) / sizes[:, None]
+    middle = qm.mean(axis=0)
+    radius = np.linalg.norm(qm - middle, axis=1).max()
+    near = np.linalg.norm(centre - middle, axis=1) < radius + reach
+    return chosen[np.repeat(near, sizes)], np.repeat(np.arange(near.sum()), sizes[near])
 
 
 def fade_groups(qm: Tensor, mm: Tensor, group: Tensor, reach: float) -> Reached:

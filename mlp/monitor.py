@@ -1,0 +1,248 @@
+"""How sure a potential is while OpenMM runs: a reporter that collects frames, stops runaways (hartree, bohr).
+
+The members' energies and the evaluation they came from lie in the force's memory: nothing is evaluated twice.
+A frame is collected, whole or not at all, when the members disagree more than one limit; beyond
+another limit the run ends with an error. Choosing among the frames is `drupe.mlp.acquisition`'s.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.errors import ConvergenceError, InputError
+from drupe.files import write_whole
+from drupe.mlp.force import Asked, Memory, learned_forces
+from drupe.records import frozen, pack, record_key, register, unpack
+from drupe.units import angstrom, ev, kcal_per_mol, nanometer
+
+if TYPE_CHECKING:
+    import openmm
+    from openmm import app
+
+__all__ = ["Candidate", "Monitor", "MonitorSpec", "Spread", "read_candidates", "uncertainty"]
+
+_LEAST_STEPS = 5  # between two frames that are looked at
+_SAME_PLACE = 1e-3 * nanometer  # single precision in a large box is far better
+
+
+class Spread(NamedTuple):
+    """How far the members of a committee disagree.
+
+    ``energy`` calibrated standard error, hartree; ``forces`` ``(qm,)`` hartree/bohr, for each QM atom the
+    length of the vector of standard deviations of its force's components.
+    """
+
+    energy: float
+    forces: NDArray[np.float64]
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class MonitorSpec:
+    """When to collect a frame and when to stop.
+
+    Parameters
+    ----------
+    collect_force, stop_force
+        hartree/bohr: limits for the largest of `Spread.forces`. Three and ten times the error on held-out
+        labels are usual where the spread is calibrated.
+    collect_energy, stop_energy
+        hartree: limits for `Spread.energy`; None for none.
+    every
+        Steps between two looks, at least 5.
+    closest
+        bohr: a frame with an atom nearer than this to one of the molecule is not collected, as it could
+        not be labelled.
+    """
+
+    collect_force: float
+    stop_force: float
+    collect_energy: float | None = None
+    stop_energy: float | None = None
+    every: int = 20
+    closest: float = 0.65 * angstrom
+
+    def __post_init__(self) -> None:
+        limits = [(self.collect_force, self.stop_force)]
+        if self.collect_energy is not None and self.stop_energy is not None:
+            limits.append((self.collect_energy, self.stop_energy))
+        if any(not 0 < low < high < np.inf for low, high in limits) or self.every < _LEAST_STEPS:
+            raise InputError(
+                f"limits to collect and to stop {limits}, every {self.every} steps",
+                remedy=f"give positive limits, the one to stop above the other, and {_LEAST_STEPS} steps",
+            )
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A frame worth a label.
+
+    ``step`` of the run; ``positions`` ``(atoms, 3)`` of all atoms, ``box`` ``(3, 3)`` or None, bohr;
+    ``energy`` (hartree) and ``force`` (largest, hartree/bohr) the spread there; ``model`` key of the
+    committee.
+    """
+
+    step: int
+    positions: NDArray[np.float64]
+    box: NDArray[np.float64] | None
+    energy: float
+    force: float
+    model: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", frozen(self.positions, np.float64))
+        if self.box is not None:
+            object.__setattr__(self, "box", frozen(self.box, np.float64))
+
+
+class Monitor:
+    """An OpenMM reporter: ``simulation.reporters.append(Monitor("candidates", MonitorSpec(...)))``.
+
+    Parameters
+    ----------
+    folder
+        Where candidates go, one file each, written whole; made if it is not there.
+    spec
+        When to collect and when to stop.
+
+    Raises
+    ------
+    InputError
+        At the first report, if the system holds no learned force, or a committee of one.
+    ConvergenceError
+        While running, if the spread passes a limit to stop. The frame is collected first.
+    """
+
+    def __init__(self, folder: str | Path, spec: MonitorSpec) -> None:
+        self.folder, self.spec = Path(folder), spec
+        self.folder.mkdir(parents=True, exist_ok=True)
+        #: Spread at the last report.
+        self.last: Spread | None = None
+        self._force: tuple[Memory, tuple[int, ...]] | None = None
+
+    def describeNextReport(self, simulation: "app.Simulation") -> dict[str, Any]:
+        """Tell OpenMM when to report; the energy is asked for so that the force is at these positions."""
+        steps = self.spec.every - simulation.currentStep % self.spec.every
+        return {"steps": steps, "periodic": False, "include": ["positions", "energy"]}
+
+    def report(self, simulation: "app.Simulation", state: "openmm.State") -> None:
+        """Look at the frame; called by OpenMM."""
+        from openmm import unit
+
+        if self._force is None:
+            self._force = _only_force(simulation.system)
+        force, particles = self._force
+        asked = _asked(force, particles, state)
+        spread = self.last = _spread_of(force, asked)
+        largest = float(spread.forces.max())
+        spec = self.spec
+        if not (largest > spec.collect_force or _beyond(spread.energy, spec.collect_energy)):
+            return
+        stop = largest > spec.stop_force or _beyond(spread.energy, spec.stop_energy)
+        near = _closest(asked, len(spread.forces))
+        if near >= spec.closest:
+            place = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+            key = force.committee.key
+            found = Candidate(
+                simulation.currentStep, np.array(place) * nanometer, asked.box, spread.energy, largest, key
+            )
+            name = f"{found.step:012d}-{record_key(found)[-8:]}.candidate"
+            write_whole(self.folder / name, pack(found))
+        if stop:
+            told = (
+                f"{largest / ev * angstrom:.2f} eV/A in a force, {spread.energy / kcal_per_mol:.2f} kcal/mol"
+            )
+            raise ConvergenceError(
+                f"the run left what the potential knows at step {simulation.currentStep}: the members "
+                f"disagree by {told} in the energy; the nearest two atoms are {near / angstrom:.2f} A apart",
+                remedy=f"label the frames in {self.folder} and train again, or go back to an earlier frame",
+            )
+
+
+def read_candidates(folder: str | Path) -> tuple[Candidate, ...]:
+    """Read what a `Monitor` has collected so far, in the order of steps.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or a file is not a candidate.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"there is no folder {folder}", remedy="give the folder of a Monitor")
+    found = []
+    for path in sorted(Path(folder).glob("*.candidate")):
+        one = unpack(path.read_bytes())
+        if not isinstance(one, Candidate):
+            raise InputError(f"{path} holds a {type(one).__name__}", remedy="give the folder of a Monitor")
+        found.append(one)
+    return tuple(found)
+
+
+def uncertainty(simulation: "app.Simulation") -> Spread:
+    """Disagreement of the members at the present positions of a simulation.
+
+    Raises
+    ------
+    InputError
+        If its system holds no learned force, or a committee of one.
+    """
+    force, particles = _only_force(simulation.system)
+    state = simulation.context.getState(positions=True, energy=True)
+    return _spread_of(force, _asked(force, particles, state))
+
+
+def _only_force(system: "openmm.System") -> tuple[Memory, tuple[int, ...]]:
+    found = learned_forces(system)
+    if len(found) != 1:
+        raise InputError(
+            f"the system holds {len(found)} learned forces",
+            remedy='give a system made by MLPotential("drupe", ...).createMixedSystem',
+        )
+    if len(found[0][0].committee.members) < 2:
+        raise InputError(
+            "one potential has no spread", remedy="train a committee of at least two, better four, members"
+        )
+    return found[0]
+
+
+def _asked(force: Memory, particles: tuple[int, ...], state: "openmm.State") -> Asked:
+    """What the force worked out for this State."""
+    from openmm import unit
+
+    asked = force.asked
+    place = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    off = np.inf
+    if asked is not None:
+        chosen = np.array(place)[list(particles)] * nanometer
+        moved = chosen - asked.positions
+        if asked.box is not None:
+            moved = moved - np.rint(moved @ np.linalg.inv(asked.box)) @ asked.box
+        off = float(np.abs(moved).max())
+    if asked is None or not off <= _SAME_PLACE:
+        raise InputError(
+            "the learned force was not evaluated at the positions of this State",
+            remedy="report from the Simulation whose System holds the force, with the energy in the State",
+        )
+    return asked
+
+
+def _spread_of(force: Memory, asked: Asked) -> Spread:
+    deviation = asked.member_forces.std(axis=0, ddof=1)
+    energy = force.committee.sigma_factor * float(asked.made.energies.std(ddof=1))
+    return Spread(energy, np.linalg.norm(deviation, axis=1))
+
+
+def _closest(asked: Asked, count: int) -> float:
+    """Smallest distance between a QM atom and any other particle of the force, bohr."""
+    inner = asked.placed[:count]
+    apart = np.linalg.norm(inner[:, None] - asked.placed, axis=2)
+    apart[np.arange(count), np.arange(count)] = np.inf
+    return float(apart.min())
+
+
+def _beyond(value: float, limit: float | None) -> bool:
+    return limit is not None and value > limit
