@@ -1,0 +1,50 @@
+"""Named sets of fit settings: a name and changes in, the fields of a `FitSpec` out."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drupe.errors import InputError
+
+__all__ = ["PRESETS", "fields_of"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {
+        "backbone": "painn",
+        "features": 32,
+        "layers": 2,
+        "radial": 8,
+        "steps": 3000,
+        "batch": 8,
+        "precision": "float32",
+    },
+    "accurate": {
+        "backbone": "tensornet",
+        "features": 64,
+        "layers": 2,
+        "radial": 12,
+        "steps": 60000,
+        "batch": 8,
+        "precision": "float32",
+    },
+}
+
+
+def fields_of(name: str, changes: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """Fields of preset ``name`` with ``changes``, which must be among the ``known`` fields.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset or no such field.
+    """
+    for kind, given, table in (("preset", [name], list(PRESETS)), ("field", list(changes), list(known))):
+        for one in given:
+            if one not in table:
+                close = difflib.get_close_matches(one, table, n=1)
+                raise InputError(
+                    f"there is no {kind} {one!r} of a fit",
+                    remedy=(f"did you mean {close[0]!r}? " if close else "")
+                    + f"use one of: {', '.join(table)}",
+                )
+    return {**PRESETS[name], **changes}
