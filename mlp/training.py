@@ -74,7 +74,8 @@ class FitSpec:
     held_out
         Largest fraction of the frames a member holds out (whole blocks) to stop early.
     plateau
-        Halve the learning rate after so many steps without a better held-out force error.
+        Halve the learning rate after so many steps without a better held-out force error; None lets it fall
+        along a cosine over all ``steps``, for a fit whose length is known.
     patience
         Stop after so many.
     average
@@ -109,7 +110,7 @@ class FitSpec:
     damping: float = 2.0
     batch: int = 16
     held_out: float = 0.25
-    plateau: int = 75
+    plateau: int | None = 75
     patience: int = 500
     average: float = 0.99
     weight_decay: float = 1e-3
@@ -128,6 +129,8 @@ class FitSpec:
         positive = ("members", "steps", "learning_rate", "features", "layers", "radial", "cutoff", "damping")
         for name in (*positive, "batch", "plateau", "patience", "energy_bound"):
             value = getattr(self, name)
+            if name == "plateau" and value is None:
+                continue
             if not (math.isfinite(value) and value > 0):
                 raise InputError(
                     f"{name} = {value} in the fit specification", remedy="give a positive number"
