@@ -136,7 +136,7 @@ class LabelsTable(_Table):
 class PotentialTable(_Table):
     """The learned potential."""
 
-    backbone: Literal["painn"] = "painn"
+    backbone: Literal["painn", "tensornet", "acsf", "equivariant"] = "painn"
     members: Annotated[int, Field(ge=2)] = 4
     steps: Count = 1500
     transfer_steps: Count = 150

@@ -1,11 +1,40 @@
-"""Energy of a `LigandForceField` in torch: positions (bohr) in, energies (hartree) out, differentiable."""
+"""Energy of a baseline in torch: positions (bohr) in, energies (hartree) out, differentiable."""
+
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from drupe.mlp.ani2x import Ani2x
 from drupe.mlp.baseline import LigandForceField
 
-__all__ = ["BaselineEnergy"]
+__all__ = ["Baseline", "BaselineEnergy", "EnergyOfFrames", "energy_of"]
+
+Baseline = LigandForceField | Ani2x
+
+
+class EnergyOfFrames(Protocol):
+    """Positions of shape ``(frames, atoms, 3)`` in bohr to energies ``(frames,)`` in hartree."""
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        """Energies of frames, differentiable."""
+
+
+def energy_of(baseline: Baseline | None) -> EnergyOfFrames | None:
+    """Energy function of a baseline; None for none.
+
+    Raises
+    ------
+    InputError
+        If the weights of ANI-2x are missing or not those of the baseline.
+    """
+    if baseline is None:
+        return None
+    if isinstance(baseline, LigandForceField):
+        return BaselineEnergy(baseline)
+    from drupe.mlp.ani2x_energy import Ani2xEnergy  # TorchANI takes seconds to import
+
+    return Ani2xEnergy(baseline)
 
 
 class BaselineEnergy(nn.Module):

@@ -1,7 +1,7 @@
 """One frame through a stack of potentials, with forces by the short way: bohr, e in; hartree(/bohr) out.
 
-The network depends on the QM positions and the field only. Autograd therefore runs over the QM atoms,
-and the closed form of `pull_back` carries the mean gradient to all MM atoms in one go.
+The network depends on the QM positions, the field and the charge sums only. Autograd therefore runs over
+the QM atoms, and closed forms carry the mean gradient to all MM atoms in one go.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drupe.errors import ConvergenceError, InputError
+from drupe.mlp.charge_sums import pull_back_sums, sums_at
 from drupe.mlp.electrostatics import Field, field_at, pull_back
 from drupe.mlp.potential import Potential
 from drupe.mlp.reach import Reached, fade_groups, near_groups, pull_back_weights, weighted
@@ -145,18 +146,23 @@ def _gradient(
     values = torch.from_numpy(np.array(charges))
     with torch.no_grad():
         felt = _Felt(stack, inner, outer, values, groups)
+        short = sums_at(inner, outer, values, stack.backbone.charge_sums)
     place = inner[None].requires_grad_()
     field = felt.made.field[None].requires_grad_()
-    energy, terms = stack.learned(place, felt.made.potential[None], field)
+    sums = short.value[None].requires_grad_()
+    energy, terms = stack.learned(place, felt.made.potential[None], field, sums)
     total = energy.mean()
     if stack.baseline is not None:
         base = stack.baseline(place)
         total = total + base[0]
-    to_place, to_field = torch.autograd.grad(total, (place, field), retain_graph=True)
+    to_place, to_field, to_sums = torch.autograd.grad(
+        total, (place, field, sums), retain_graph=True, materialize_grads=True
+    )
     with torch.no_grad():
         inner = inner.detach()
         to_qm, to_mm = felt.pull_back(terms.shift[:, 0].mean(0), to_field[0])
-        to_qm = to_qm + to_place[0]
+        short_qm, short_mm = pull_back_sums(short, to_sums[0], len(outer))
+        to_qm, to_mm = to_qm + to_place[0] + short_qm, to_mm + short_mm
         energies = energy[:, 0].detach()
         if stack.baseline is not None:
             energies = energies + base
@@ -169,10 +175,13 @@ def _gradient(
     def member_forces() -> NDArray[np.float64]:
         made = []
         for member in range(len(energy)):
-            on_place, on_field = torch.autograd.grad(energy[member, 0], (place, field), retain_graph=True)
+            on_place, on_field, on_sums = torch.autograd.grad(
+                energy[member, 0], (place, field, sums), retain_graph=True, materialize_grads=True
+            )
             with torch.no_grad():
                 pulled, _ = felt.pull_back(terms.shift[member, 0], on_field[0])
-            made.append(-(on_place[0] + pulled).numpy())
+                through_sums, _ = pull_back_sums(short, on_sums[0], len(outer))
+            made.append(-(on_place[0] + pulled + through_sums).numpy())
         return np.array(made)
 
     return energies.numpy(), to_qm.numpy(), to_mm.numpy(), member_forces

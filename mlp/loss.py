@@ -69,7 +69,7 @@ class Predicted(NamedTuple):
     energy: Tensor
     forces: Tensor
     mm_square: Tensor
-    response: Tensor  # z = (q - q0, dE/d(field)) of each frame
+    response: Tensor  # z = (q - q0, dE/d(field), dE/d(sums)) of each frame
     terms: AtomTerms
 
 
@@ -113,10 +113,13 @@ def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = Fal
     """
     place = data.positions.detach().requires_grad_()
     field = data.field.detach().requires_grad_()
-    energies, terms = potential.learned(place, data.potential, field)
-    to_place, to_field = torch.autograd.grad(energies.sum(), (place, field), create_graph=graph)
+    sums = data.sums.detach().requires_grad_()
+    energies, terms = potential.learned(place, data.potential, field, sums)
+    to_place, to_field, to_sums = torch.autograd.grad(
+        energies.sum(), (place, field, sums), create_graph=graph, materialize_grads=True
+    )
     shift = terms.shift[0]
-    z = torch.cat([shift, to_field.reshape(len(shift), -1)], dim=1)
+    z = torch.cat([shift, to_field.flatten(1), to_sums.flatten(1)], dim=1)
     forces = -to_place - torch.einsum("fab,fb->fa", data.response, z).reshape(to_place.shape)
     square = (
         data.mm_square + 2 * (z * data.mm_cross).sum(1) + torch.einsum("fa,fab,fb->f", z, data.mm_gram, z)

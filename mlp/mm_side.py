@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.mlp.ani2x import Ani2x
 from drupe.mlp.baseline import LigandForceField
 from drupe.records import frozen
 from drupe.units import kj_per_mol, nanometer
@@ -107,7 +108,7 @@ def tie_together(system: "openmm.System", atoms: Sequence[int], bonds: Sequence[
 
 
 def with_soft_bonds(
-    system: "openmm.System", atoms: Sequence[int], force_field: LigandForceField | None
+    system: "openmm.System", atoms: Sequence[int], force_field: LigandForceField | Ani2x | None
 ) -> "openmm.System":
     """Give constrained bonds of the ML atoms their harmonic terms back, for the MM end of an interpolation.
 
@@ -118,7 +119,7 @@ def with_soft_bonds(
     atoms
         ML atoms in the order of the model.
     force_field
-        Where the terms come from: the MM terms in the model, None if it has none.
+        Where the terms come from: the baseline of the model, if that is MM terms.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def with_soft_bonds(
     if not missing:
         return system
     known: dict[frozenset[int], tuple[float, float]] = {}
-    if force_field is not None:
+    if isinstance(force_field, LigandForceField):
         for pair, (length, stiffness) in zip(force_field.bond_atoms, force_field.bonds, strict=True):
             known[frozenset(pair.tolist())] = length / nanometer, stiffness / kj_per_mol * nanometer**2
     force = openmm.HarmonicBondForce()

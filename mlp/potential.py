@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from drupe.errors import InputError
-from drupe.mlp.backbones.painn import PaiNN
-from drupe.mlp.baseline import LigandForceField
-from drupe.mlp.baseline_energy import BaselineEnergy
+from drupe.mlp.ani2x import Ani2x
+from drupe.mlp.backbones.registry import NetworkSize, build, resolve_settings
+from drupe.mlp.backbones.settings import BackboneSettings
+from drupe.mlp.baseline_energy import Baseline, energy_of
+from drupe.mlp.charge_sums import sums_at
 from drupe.mlp.electrostatics import field_at
 from drupe.mlp.reach import PLATEAU, fade_groups
 from drupe.mlp.readout import AtomTerms, Readout
@@ -30,7 +32,6 @@ from drupe.units import angstrom
 __all__ = ["Potential", "PotentialHeader", "StoredPotential"]
 
 UNITS = "hartree, bohr, e"
-BACKBONES = ("painn",)
 
 
 def _without_reach(fields: dict[str, Any]) -> dict[str, Any]:
@@ -38,17 +39,23 @@ def _without_reach(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "reach": None}
 
 
-@register(version=2, upgrades={1: _without_reach})
+def _without_settings(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew one backbone, which has no settings of its own."""
+    return {**fields, "settings": None}
+
+
+@register(version=3, upgrades={1: _without_reach, 2: _without_settings})
 @dataclass(frozen=True, eq=False)
 class PotentialHeader:
     """All that fixes a potential except its weights.
 
     ``numbers`` atomic numbers in order; ``fixed_charges`` q0 (e); ``total_charge`` whole; ``backbone``,
-    ``features``, ``layers``, ``radial`` the network; ``cutoff`` and ``damping`` bohr; ``field_scale``
-    hartree/(e bohr); ``energy_scale``, ``energy_bound`` hartree; ``charge_scale`` e;
-    ``polarizability_scale`` bohr^3; ``energy_zero`` hartree; ``level`` and ``training_set`` say what the
-    energies are; ``baseline`` the MM terms under the network, or None; ``units`` of everything; ``reach``
-    bohr, how near a group of charges must come for the learned electrostatics to feel it, None for all.
+    ``features``, ``layers``, ``radial`` the network, ``settings`` what its backbone alone has; ``cutoff``
+    and ``damping`` bohr; ``field_scale`` hartree/(e bohr); ``energy_scale``, ``energy_bound`` hartree;
+    ``charge_scale`` e; ``polarizability_scale`` bohr^3; ``energy_zero`` hartree; ``level`` and
+    ``training_set`` say what the energies are; ``baseline`` the MM terms or the ANI-2x under the network,
+    or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for the learned
+    electrostatics to feel it, None for all.
     """
 
     numbers: NDArray[np.int64]
@@ -68,9 +75,10 @@ class PotentialHeader:
     energy_zero: float
     level: str
     training_set: str
-    baseline: LigandForceField | None
+    baseline: Baseline | None
     units: str = UNITS
     reach: float | None = None
+    settings: BackboneSettings | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
@@ -80,10 +88,8 @@ class PotentialHeader:
                 f"the potential is in {self.units!r}, this version computes in {UNITS!r}",
                 remedy="train the potential again with this version",
             )
-        if self.backbone not in BACKBONES:
-            raise InputError(
-                f"no backbone is called {self.backbone!r}", remedy=f"use one of: {', '.join(BACKBONES)}"
-            )
+        settings = resolve_settings(self.backbone, self.settings, self.cutoff, self.reach)
+        object.__setattr__(self, "settings", settings)
         if self.reach is not None and not (np.isfinite(self.reach) and self.reach > 0):
             raise InputError(
                 f"the reach of a potential is {self.reach}",
@@ -96,6 +102,21 @@ class PotentialHeader:
             raise InputError(
                 f"elements, fixed charges and baseline are of {sorted(sizes)} atoms",
                 remedy="read the baseline for the atoms of the labels, in their order",
+            )
+        if isinstance(self.baseline, Ani2x):
+            self._check_ani2x(self.baseline)
+
+    def _check_ani2x(self, baseline: Ani2x) -> None:
+        if not np.array_equal(baseline.numbers, self.numbers):
+            raise InputError(
+                f"the ANI-2x baseline is of the atoms {baseline.numbers.tolist()}, the labels of "
+                f"{self.numbers.tolist()}",
+                remedy="make it with Ani2x.of_atoms(dataset.numbers)",
+            )
+        if self.total_charge != 0:
+            raise InputError(
+                f"ANI-2x is for neutral molecules, this one has charge {self.total_charge}",
+                remedy="take LigandForceField for this molecule",
             )
 
     @property
@@ -147,13 +168,13 @@ class Potential(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._build(header, species, len(kinds), members)
-        self.baseline = None if header.baseline is None else BaselineEnergy(header.baseline)
+        self.baseline = energy_of(header.baseline)
 
     def _build(
         self, header: PotentialHeader, species: NDArray[np.int64], n_species: int, members: int
     ) -> None:
-        self.backbone = PaiNN(
-            torch.tensor(species, dtype=torch.int64),
+        size = NetworkSize(
+            species=torch.tensor(species, dtype=torch.int64),
             n_species=n_species,
             features=header.features,
             layers=header.layers,
@@ -162,6 +183,7 @@ class Potential(nn.Module):
             field_scale=header.field_scale,
             members=members,
         )
+        self.backbone = build(header.backbone, size, header.settings)
         self.readout = Readout(
             header.features,
             energy_scale=header.energy_scale,
@@ -211,12 +233,14 @@ class Potential(nn.Module):
         weights = {name: frozen(value.detach().numpy(), np.float64) for name, value in state}
         return StoredPotential(self.header, weights)
 
-    def atom_terms(self, positions: Tensor, field: Tensor) -> AtomTerms:
-        """Run the network on positions and damped field of shape ``(frames, atoms, 3)``."""
-        terms: AtomTerms = self.readout(self.backbone(positions, field), len(positions))
+    def atom_terms(self, positions: Tensor, field: Tensor, sums: Tensor) -> AtomTerms:
+        """Run the network on positions, damped field and charge sums; see `learned`."""
+        terms: AtomTerms = self.readout(self.backbone(positions, field, sums), len(positions))
         return terms
 
-    def learned(self, positions: Tensor, potential: Tensor, field: Tensor) -> tuple[Tensor, AtomTerms]:
+    def learned(
+        self, positions: Tensor, potential: Tensor, field: Tensor, sums: Tensor
+    ) -> tuple[Tensor, AtomTerms]:
         """Energy the network adds, shape ``(members, frames)``, and the outputs it is made of.
 
         Parameters
@@ -225,8 +249,10 @@ class Potential(nn.Module):
             Shape ``(frames, atoms, 3)``; bohr and hartree/(e bohr), the field damped.
         potential
             Damped potential, shape ``(frames, atoms)``, hartree/e.
+        sums
+            What `drupe.mlp.charge_sums` makes of the charges for this backbone, ``(frames, atoms, k)``, e.
         """
-        terms = self.atom_terms(positions, field)
+        terms = self.atom_terms(positions, field, sums)
         induced = terms.polarizability * (field * field).sum(-1)
         return (terms.energy + terms.shift * potential - induced / 2).sum(-1), terms
 
@@ -251,7 +277,8 @@ class Potential(nn.Module):
                 raise InputError("a potential with a reach got charges without groups", remedy="pass group")
             felt = charges * fade_groups(qm, mm, group, self.header.reach).per_charge
         damped = field_at(qm, mm, felt, self.header.damping)
-        energy, _ = self.learned(qm[None], damped.potential[None], damped.field[None])
+        sums = sums_at(qm, mm, charges, self.backbone.charge_sums).value
+        energy, _ = self.learned(qm[None], damped.potential[None], damped.field[None], sums[None])
         energy = energy[:, 0] + self.header.energy_zero
         energy = energy + self.fixed_charges @ field_at(qm, mm, charges, 0.0).potential
         return energy if self.baseline is None else energy + self.baseline(qm[None])

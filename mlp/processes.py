@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from drupe.errors import ConvergenceError, DrupeError, InputError, MachineError
 from drupe.hardware.engine import Crashed, Finished, LocalEngine, Lost, Outcome, Refused, Task
-from drupe.mlp.baseline import LigandForceField
+from drupe.mlp.baseline_energy import Baseline
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.fitted import Fitted
@@ -35,7 +35,7 @@ class MemberTask:
 
     spec: "FitSpec"
     member: int
-    baseline: LigandForceField | None
+    baseline: Baseline | None
     folder: str | None
     every_s: float
 
@@ -43,7 +43,7 @@ class MemberTask:
 def fit_in_processes(
     dataset: Dataset,
     spec: "FitSpec",
-    baseline: LigandForceField | None,
+    baseline: Baseline | None,
     workers: int,
     folder: FitFolder | None,
     on_fitted: Callable[[Fitted], None],

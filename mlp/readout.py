@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from drupe.mlp.backbones.painn import StackedLinear
+from drupe.mlp.backbones.stacked import StackedLinear
 
 __all__ = ["AtomTerms", "Readout"]
 

@@ -4,6 +4,7 @@ Each member starts from its own weights and holds out its own blocks; the result
 specification and the member's number only.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drupe.errors import InputError
-from drupe.mlp.baseline import LigandForceField
+from drupe.mlp.backbones.registry import resolve_settings
+from drupe.mlp.backbones.settings import BackboneSettings
+from drupe.mlp.baseline_energy import Baseline
+from drupe.mlp.charge_sums import charge_sums_of
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import Found, Judged, Plan, descend, frames_of_step
@@ -23,7 +27,8 @@ from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.fit_progress import FitProgress
 from drupe.mlp.fitted import FitCurve, Fitted
 from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, Scales, loss_of, measure, predict_frames, scales_of
-from drupe.mlp.potential import BACKBONES, Potential, PotentialHeader
+from drupe.mlp.potential import Potential, PotentialHeader
+from drupe.mlp.presets import fields_of
 from drupe.mlp.processes import MemberTask, fit_in_processes
 from drupe.mlp.training_set import TrainingSet, prepare
 from drupe.records import content_key, register
@@ -32,15 +37,16 @@ __all__ = ["FitSpec", "fit_task", "train", "train_member"]
 
 
 _NUMBERS = 2  # raised when the same fit gives other numbers: a stored state is of one of these only
+_PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 _SHOWN = 64  # fitted frames whose errors the learning curve shows
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no slopes, version 2 no reach, 3 no plateaus: left out, the defaults hold."""
+    """Version 1 knew no slopes, 2 no reach, 3 no plateaus, 4 no settings: left out, the defaults hold."""
     return fields
 
 
-@register(version=4, upgrades={1: _same, 2: _same, 3: _same})
+@register(version=5, upgrades={1: _same, 2: _same, 3: _same, 4: _same})
 @dataclass(frozen=True)
 class FitSpec:
     """Everything that fixes a fit except the data.
@@ -48,7 +54,7 @@ class FitSpec:
     Parameters
     ----------
     backbone
-        Architecture; ``"painn"``.
+        Architecture: ``"painn"``, ``"tensornet"``, ``"acsf"`` or ``"equivariant"``.
     members
         Size of the committee.
     seed
@@ -68,7 +74,8 @@ class FitSpec:
     held_out
         Largest fraction of the frames a member holds out (whole blocks) to stop early.
     plateau
-        Halve the learning rate after so many steps without a better held-out force error.
+        Halve the learning rate after so many steps without a better held-out force error; None lets it fall
+        along a cosine over all ``steps``, for a fit whose length is known.
     patience
         Stop after so many.
     average
@@ -84,6 +91,11 @@ class FitSpec:
     reach
         bohr: residues whose centre is farther than this from every QM atom act on the fixed charges only,
         faded smoothly (`drupe.mlp.reach`). None lets all charges act, which a periodic box cannot have.
+    settings
+        What the backbone alone has, see `drupe.mlp.backbones.settings`; None for its defaults.
+    precision
+        Arithmetic of the network while it is fitted, ``"float64"`` or ``"float32"``; energies are counted
+        from their mean either way, and a fitted potential always computes in float64.
     """
 
     backbone: str = "painn"
@@ -98,7 +110,7 @@ class FitSpec:
     damping: float = 2.0
     batch: int = 16
     held_out: float = 0.25
-    plateau: int = 75
+    plateau: int | None = 75
     patience: int = 500
     average: float = 0.99
     weight_decay: float = 1e-3
@@ -110,15 +122,15 @@ class FitSpec:
     energy_bound: float = 0.1
     slope_weight: float = 1.0
     reach: float | None = None
+    settings: BackboneSettings | None = None
+    precision: str = "float64"
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise InputError(
-                f"no backbone is called {self.backbone!r}", remedy=f"use one of: {', '.join(BACKBONES)}"
-            )
         positive = ("members", "steps", "learning_rate", "features", "layers", "radial", "cutoff", "damping")
         for name in (*positive, "batch", "plateau", "patience", "energy_bound"):
             value = getattr(self, name)
+            if name == "plateau" and value is None:
+                continue
             if not (math.isfinite(value) and value > 0):
                 raise InputError(
                     f"{name} = {value} in the fit specification", remedy="give a positive number"
@@ -132,12 +144,37 @@ class FitSpec:
                 f"held_out = {self.held_out} and average = {self.average} are not fractions",
                 remedy="give held_out below 0.9 and average below 1",
             )
+        if self.precision not in _PRECISIONS:
+            raise InputError(
+                f"precision = {self.precision!r} in the fit specification",
+                remedy=f"use one of: {', '.join(_PRECISIONS)}",
+            )
+        settings = resolve_settings(self.backbone, self.settings, self.cutoff, self.reach)
+        object.__setattr__(self, "settings", settings)
+
+    @classmethod
+    def preset(cls, name: str, **changes: object) -> "FitSpec":
+        """Settings that fit together, ``"fast"`` or ``"accurate"``; see `drupe.mlp.presets`.
+
+        Parameters
+        ----------
+        name
+            Which preset.
+        changes
+            Fields to give another value.
+
+        Raises
+        ------
+        InputError
+            If there is no such preset or no such field.
+        """
+        return cls(**fields_of(name, changes, [field.name for field in dataclasses.fields(cls)]))
 
 
 def train(
     dataset: Dataset,
     spec: FitSpec,
-    baseline: LigandForceField | None = None,
+    baseline: Baseline | None = None,
     on_member: Callable[[int], None] = lambda done: None,
     *,
     workers: int = 1,
@@ -153,7 +190,8 @@ def train(
     spec
         How to fit.
     baseline
-        MM terms of the molecule to learn the difference to; strongly advised below some hundred labels.
+        What to learn the difference to, strongly advised below some hundred labels: MM terms of the molecule
+        (`LigandForceField`), or `Ani2x` where its weights are on this machine.
     on_member
         Called with the number of members done.
     workers
@@ -199,7 +237,7 @@ def train_member(
     dataset: Dataset,
     spec: FitSpec,
     member: int,
-    baseline: LigandForceField | None = None,
+    baseline: Baseline | None = None,
     *,
     folder: FitFolder | None = None,
     on_progress: Callable[[FitProgress], None] = lambda progress: None,
@@ -228,7 +266,7 @@ def train_member(
     )
     if folder is not None and (known := folder.done(key)) is not None:
         return known
-    data = prepare(dataset, baseline, spec.damping, spec.reach)
+    data = prepare(dataset, baseline, spec.damping, spec.reach, charge_sums_of(spec.settings))
     present = data.has_energy > 0
     zero = float(data.energy[present].mean()) if bool(present.any()) else 0.0
     scales = scales_of(data, zero)
@@ -252,6 +290,7 @@ def train_member(
         training_set=dataset.key,
         baseline=baseline,
         reach=spec.reach,
+        settings=spec.settings,
     )
     fit = _Fit(dataset, spec, member, data, scales, header)
     found = descend(
@@ -285,10 +324,13 @@ class _Fit:
     ) -> None:
         self.spec, self.member, self.scales, self.zero = spec, member, scales, header.energy_zero
         first = np.random.default_rng([spec.seed, member])
-        self.potential, self.averaged = _fresh(header, int(first.integers(2**62))), Potential(header)
+        precision = _PRECISIONS[spec.precision]
+        self.potential = _fresh(header, int(first.integers(2**62))).to(precision)
+        self.averaged = Potential(header)
         outside = _held_out(dataset, spec, member)
         self.held_out = np.flatnonzero(outside)
         self.kept = data.take(torch.from_numpy(np.flatnonzero(~outside)))
+        self.fitted_frames = self.kept.relative_to(self.zero).to(precision)
         self.held = data.take(torch.from_numpy(self.held_out)) if outside.any() else None
         shown = np.unique(np.linspace(0, self.kept.n_frames - 1, _SHOWN).round().astype(np.int64))
         self.shown = self.kept.take(torch.from_numpy(shown)) if self.held is not None else self.kept
@@ -303,11 +345,11 @@ class _Fit:
 
     def loss(self, step: int) -> Tensor:
         """Loss of the frames of a step."""
-        batch = self.kept
+        batch = self.fitted_frames
         if self.spec.batch < batch.n_frames:
             seed = (self.spec.seed, self.member, 3)
             batch = batch.take(frames_of_step(step, self.spec.batch, batch.n_frames, seed))
-        return loss_of(self.potential, batch, self.scales, self.weights, self.zero)
+        return loss_of(self.potential, batch, self.scales, self.weights, 0.0)
 
     def judge(self, weights: Mapping[str, Tensor]) -> Judged:
         """Errors of averaged weights; the score is taken on frames held out, where there are any."""

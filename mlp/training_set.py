@@ -1,9 +1,9 @@
 """A data set reduced to what training needs: targets and a quadratic form for MM forces (hartree, bohr, e).
 
 Positions do not change in training, so everything the MM atoms contribute is worked out once. MM forces are
-linear in c = q - q0 and e = dE/d(field): F_mm = F_fixed - A'z with z = (c, e), so that the squared error
-over thousands of MM atoms is z'Gz + 2 b'z + const with a small matrix G = AA' per frame. What z does to the
-QM atoms themselves is linear too: - H z.
+linear in c = q - q0, e = dE/d(field) and s = dE/d(charge sums): F_mm = F_fixed - A'z with z = (c, e, s), so
+that the squared error over thousands of MM atoms is z'Gz + 2 b'z + const with a small matrix G = AA' per
+frame. What z does to the QM atoms themselves is linear too: - H z.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drupe.errors import InputError
-from drupe.mlp.baseline import LigandForceField
-from drupe.mlp.baseline_energy import BaselineEnergy
+from drupe.mlp.baseline_energy import Baseline, EnergyOfFrames, energy_of
+from drupe.mlp.charge_sums import ChargeSums, Sums, sums_at
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.electrostatics import Field, field_at, pull_back
 from drupe.mlp.reach import Reached, fade_groups, weighted
@@ -34,11 +34,12 @@ class TrainingSet:
     positions     ``(frames, n, 3)``      QM atoms
     potential     ``(frames, n)``         damped potential of the charges
     field         ``(frames, n, 3)``      damped field
-    response      ``(frames, 3n, 4n)``    H: derivative of damped potential and field with QM positions
+    sums          ``(frames, n, k)``      charge sums of the backbone
+    response      ``(frames, 3n, m)``     H: derivative of damped potential, field and sums with QM positions
     energy        ``(frames,)``           label minus baseline minus sum q0 phi (zero not removed)
     forces        ``(frames, n, 3)``      the same for forces on QM atoms
-    mm_gram       ``(frames, 4n, 4n)``    G
-    mm_cross      ``(frames, 4n)``        b
+    mm_gram       ``(frames, m, m)``      G, with m = (4 + k) n
+    mm_cross      ``(frames, m)``         b
     mm_square     ``(frames,)``           const: squared MM force the fixed charges leave over
     directions    ``(frames, k, n, 3)``   unit vectors
     slopes        ``(frames, k)``         label minus the same terms, derivative along them
@@ -50,6 +51,7 @@ class TrainingSet:
     positions: Tensor
     potential: Tensor
     field: Tensor
+    sums: Tensor
     response: Tensor
     energy: Tensor
     forces: Tensor
@@ -78,9 +80,21 @@ class TrainingSet:
         """Keep some frames."""
         return replace(self, **{name: getattr(self, name)[frames] for name in self.__dataclass_fields__})
 
+    def relative_to(self, energy_zero: float) -> "TrainingSet":
+        """Count energies from ``energy_zero``, hartree: what is left fits into single precision."""
+        return replace(self, energy=self.energy - energy_zero)
+
+    def to(self, dtype: torch.dtype) -> "TrainingSet":
+        """All tensors in another precision."""
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in self.__dataclass_fields__})
+
 
 def prepare(
-    dataset: Dataset, baseline: LigandForceField | None, damping: float, reach: float | None = None
+    dataset: Dataset,
+    baseline: Baseline | None,
+    damping: float,
+    reach: float | None = None,
+    charge_sums: ChargeSums | None = None,
 ) -> TrainingSet:
     """Reduce a data set.
 
@@ -89,11 +103,13 @@ def prepare(
     dataset
         The labels.
     baseline
-        MM terms to subtract, or None.
+        What to subtract, or None.
     damping
         Gaussian width of the damped electrostatics, bohr.
     reach
         Of the damped electrostatics, bohr; None for all charges.
+    charge_sums
+        Sums over the charges that the backbone reads, if it does.
 
     Raises
     ------
@@ -102,10 +118,10 @@ def prepare(
         wider than the reach.
     """
     columns: dict[str, list[Tensor]] = {name: [] for name in TrainingSet.__dataclass_fields__}
-    force_field = None if baseline is None else BaselineEnergy(baseline)
+    base_energy = energy_of(baseline)
     fixed = torch.tensor(dataset.fixed_charges)
     for i in range(dataset.n_frames):
-        for name, value in _frame(dataset, i, force_field, fixed, damping, reach).items():
+        for name, value in _frame(dataset, i, base_energy, fixed, damping, reach, charge_sums).items():
             columns[name].append(value)
     return TrainingSet(**{name: torch.stack(values) for name, values in columns.items()})
 
@@ -113,10 +129,11 @@ def prepare(
 def _frame(
     dataset: Dataset,
     i: int,
-    force_field: BaselineEnergy | None,
+    base_energy: EnergyOfFrames | None,
     fixed: Tensor,
     damping: float,
     reach: float | None,
+    charge_sums: ChargeSums | None,
 ) -> dict[str, Tensor]:
     place_qm, place_mm, values, groups = dataset.frame(i)
     origin = place_qm.mean(axis=0)
@@ -131,13 +148,15 @@ def _frame(
     forces = torch.tensor(dataset.forces_qm[i]) + fixed_qm
     directions = torch.tensor(dataset.directions[i])
     slopes = torch.tensor(dataset.slopes[i]) - torch.einsum("kix,ix->k", directions, fixed_qm)
-    if force_field is not None:
+    if base_energy is not None:
         place = qm[None].clone().requires_grad_()
-        base = force_field(place)
+        base = base_energy(place)
         (slope,) = torch.autograd.grad(base.sum(), place)
         energy, forces = energy - base.detach()[0], forces + slope[0]
         slopes = slopes - torch.einsum("kix,ix->k", directions, slope[0])
-    to_qm, to_mm = _responses(qm, mm, felt, damped, reached)
+    short = sums_at(qm, mm, charges, charge_sums)
+    responses = zip(_responses(qm, mm, felt, damped, reached), _sums_responses(short, len(mm)), strict=True)
+    to_qm, to_mm = (torch.cat(parts, dim=k) for parts, k in zip(responses, (1, 0), strict=True))
     left = torch.tensor(dataset.forces_mm[i, charged]) + fixed_mm
     has_mm = bool(dataset.has_forces_mm[i]) and len(values) > 0
     if not has_mm:
@@ -146,6 +165,7 @@ def _frame(
         "positions": qm,
         "potential": felt.potential,
         "field": felt.field,
+        "sums": short.value,
         "response": to_qm,
         "energy": energy,
         "forces": forces,
@@ -209,6 +229,19 @@ def _responses(
     # z holds all c first, then the e of each atom.
     order = torch.cat([4 * atoms, (4 * atoms[:, None] + torch.arange(1, 4)).reshape(-1)])
     return to_qm.reshape(3 * n, 4 * n)[:, order], to_mm.reshape(4 * n, 3 * count)[order]
+
+
+def _sums_responses(short: Sums, n_mm: int) -> tuple[Tensor, Tensor]:
+    """The part of the charge sums in H and in A."""
+    n, count = short.value.shape
+    pulls = short.slope[..., None] * short.apart[:, None]
+    own = short.value.new_zeros(n, count, 3).index_add(0, short.qm, -pulls)
+    to_qm = own.new_zeros(n, 3, n, count)
+    atoms = torch.arange(n)
+    to_qm[atoms, :, atoms] = own.transpose(1, 2)
+    to_mm = own.new_zeros(n, count, n_mm, 3)
+    to_mm[short.qm, :, short.mm] = pulls
+    return to_qm.flatten(2).flatten(0, 1), to_mm.flatten(2).flatten(0, 1)
 
 
 def _flag(value: "bool | np.bool_") -> Tensor:

@@ -240,8 +240,9 @@ class _Transfer:
         for module in (self.moved, self.averaged, self.replayed):
             module.load_state_dict(self.start)
         self.replayed.backbone = self.moved.backbone  # one backbone, two readouts
-        self.targets = prepare(high, header.baseline, header.damping, header.reach)
-        self.rehearsal = prepare(low, header.baseline, header.damping, header.reach)
+        reads = potential.backbone.charge_sums
+        self.targets = prepare(high, header.baseline, header.damping, header.reach, reads)
+        self.rehearsal = prepare(low, header.baseline, header.damping, header.reach, reads)
         self.scales = scales_of(self.rehearsal, self.low_zero)
         self.tells_qm = bool(
             (spec.force_weight > 0 and self.targets.has_forces.any())

@@ -1,1 +1,1 @@
-"""Networks from atoms to features: one module per architecture, all with the same signature."""
+"""Networks from atoms to features: one module per architecture, all behind the interface of `registry`."""

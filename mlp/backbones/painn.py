@@ -3,8 +3,7 @@
 Schutt, Unke, Gastegger, Equivariant message passing for the prediction of tensorial properties and
 molecular spectra, ICML 2021. The field enters the vector channel of the first layer.
 
-Every weight has a leading ``members`` axis: a committee is one module and one evaluation. Pairs are dense,
-and the radial filters are contracted as matrix products over neighbours that all members share.
+Every weight has a leading ``members`` axis; the radial filters are matrices that all members share.
 """
 
 import math
@@ -13,26 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PaiNN", "StackedLinear"]
+from drupe.mlp.backbones.pairs import DensePairs, bounded, spread
+from drupe.mlp.backbones.registry import NetworkSize
+from drupe.mlp.backbones.stacked import StackedLinear
 
-
-class StackedLinear(nn.Module):
-    """One affine map per member: ``(members, rows, inputs)`` to ``(members, rows, outputs)``."""
-
-    def __init__(
-        self, members: int, inputs: int, outputs: int, *, bias: bool = True, zero: bool = False
-    ) -> None:
-        super().__init__()
-        bound = 0.0 if zero else math.sqrt(3 / inputs)
-        weight = torch.empty(members, inputs, outputs, dtype=torch.float64).uniform_(-bound, bound)
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(members, 1, outputs, dtype=torch.float64)) if bias else None
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Apply the maps."""
-        if self.bias is None:
-            return torch.bmm(rows, self.weight)
-        return torch.baddbmm(self.bias, rows, self.weight)
+__all__ = ["PaiNN"]
 
 
 class PaiNN(nn.Module):
@@ -40,49 +24,28 @@ class PaiNN(nn.Module):
 
     Parameters
     ----------
-    species
-        Index of each atom's element, shape ``(atoms,)``.
-    n_species
-        Number of different elements.
-    features, layers, radial
-        Width, number of interaction layers, number of radial functions.
-    cutoff
-        Distance at which neighbours fade out, bohr.
-    field_scale
-        Field at which the field feature saturates, hartree/(e bohr).
-    members
-        Number of stacked networks.
+    size
+        Elements, width, layers, radial functions, cutoff, members.
+    settings
+        There are none.
     """
 
+    charge_sums = None
     species: Tensor
-    frequencies: Tensor
-    eye: Tensor
 
-    def __init__(
-        self,
-        species: Tensor,
-        *,
-        n_species: int,
-        features: int,
-        layers: int,
-        radial: int,
-        cutoff: float,
-        field_scale: float,
-        members: int = 1,
-    ) -> None:
+    def __init__(self, size: NetworkSize, settings: None = None) -> None:
         super().__init__()
-        self.features, self.radial, self.members = features, radial, members
-        self.cutoff, self.field_scale = cutoff, field_scale
-        self.register_buffer("species", species, persistent=False)
-        frequencies = torch.arange(1, radial + 1, dtype=torch.float64) * (math.pi / cutoff)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-        self.register_buffer("eye", torch.eye(len(species), dtype=torch.float64), persistent=False)
-        self.embedding = nn.Parameter(torch.randn(members, n_species, features, dtype=torch.float64))
-        self.field_gain = nn.Parameter(0.3 * torch.randn(members, n_species, features, dtype=torch.float64))
-        self.messages = nn.ModuleList(_Message(members, features, radial) for _ in range(layers))
-        self.updates = nn.ModuleList(_Update(members, features) for _ in range(layers))
+        members, features = size.members, size.features
+        self.field_scale = size.field_scale
+        self.register_buffer("species", size.species, persistent=False)
+        self.pairs = DensePairs(len(size.species), size.radial, size.cutoff)
+        kinds = (members, size.n_species, features)
+        self.embedding = nn.Parameter(torch.randn(kinds, dtype=torch.float64))
+        self.field_gain = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))
+        self.messages = nn.ModuleList(_Message(members, features, size.radial) for _ in range(size.layers))
+        self.updates = nn.ModuleList(_Update(members, features) for _ in range(size.layers))
 
-    def forward(self, positions: Tensor, field: Tensor) -> Tensor:
+    def forward(self, positions: Tensor, field: Tensor, sums: Tensor) -> Tensor:
         """Scalar features.
 
         Parameters
@@ -91,6 +54,8 @@ class PaiNN(nn.Module):
             Shape ``(frames, atoms, 3)``, bohr.
         field
             Electric field at the atoms, same shape, hartree/(e bohr).
+        sums
+            Not used.
 
         Returns
         -------
@@ -98,31 +63,15 @@ class PaiNN(nn.Module):
             Shape ``(members, frames * atoms, features)``.
         """
         frames, atoms, _ = positions.shape
-        even, odd = self._filters(positions)
-        bounded = field * torch.rsqrt((field * field).sum(-1, keepdim=True) + self.field_scale**2)
+        pairs = self.pairs(positions)
+        even, odd = pairs.even, pairs.turned(pairs.unit)
         scalar = self.embedding[:, self.species].repeat(1, frames, 1)
         gain = self.field_gain[:, self.species].repeat(1, frames, 1)
-        vector = bounded.reshape(1, frames * atoms, 3, 1) * gain[:, :, None]
+        vector = bounded(field, self.field_scale).reshape(1, frames * atoms, 3, 1) * gain[:, :, None]
         for message, update in zip(self.messages, self.updates, strict=True):
             scalar, vector = message(scalar, vector, even, odd, frames)
             scalar, vector = update(scalar, vector)
         return scalar
-
-    def _filters(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Radial functions, and radial functions times unit vectors, between all pairs."""
-        frames, atoms, _ = positions.shape
-        apart = positions[:, None] - positions[:, :, None]  # from i to j at [:, i, j]
-        squared = (apart * apart).sum(-1) + self.eye
-        inverse = torch.rsqrt(squared)
-        distance = squared * inverse
-        x = (distance / self.cutoff).clamp(max=1.0)
-        # 1 at 0, 0 at the cutoff, both with two vanishing derivatives.
-        fade = (1 - x**3 * (10 - 15 * x + 6 * x * x)) * (1 - self.eye) * inverse
-        waves = torch.sin(distance[..., None] * self.frequencies) * fade[..., None]  # frames, i, j, radial
-        unit = apart * inverse[..., None]
-        even = waves.transpose(2, 3).reshape(frames, atoms, self.radial * atoms)
-        odd = torch.einsum("fijk,fijx->fixkj", waves, unit).reshape(frames, 3 * atoms, self.radial * atoms)
-        return even, odd
 
 
 class _Message(nn.Module):
@@ -146,24 +95,10 @@ class _Message(nn.Module):
         first, second, third = self.outer(functional.silu(self.inner(scalar))).split(width, dim=-1)
         carried = torch.cat([first[:, :, None], third[:, :, None] * vector], dim=2)  # members, rows, 4, width
         gains = torch.cat([self.to_scalar[:, :, None], self.through[:, :, None].expand(-1, -1, 3, -1)], dim=2)
-        seen = _spread(even, carried.reshape(members, rows, 4 * width), gains.flatten(2), frames)
+        seen = spread(even, carried.reshape(members, rows, 4 * width), gains.flatten(2), frames)
         seen = seen.reshape(members, rows, 4, width)
-        turned = _spread(odd, second, self.to_vector, frames).reshape(members, rows, 3, width)
+        turned = spread(odd, second, self.to_vector, frames).reshape(members, rows, 3, width)
         return scalar + seen[:, :, 0], vector + seen[:, :, 1:] + turned
-
-
-def _spread(filters: Tensor, values: Tensor, gains: Tensor, frames: int) -> Tensor:
-    """Sum over neighbours j and radial functions k of filters_kj gains_k values_j, all members at once.
-
-    ``filters`` (frames, out, radial * atoms), ``values`` (members, frames * atoms, width), ``gains``
-    (members, radial, width); returns (members, frames, out, width).
-    """
-    members, rows, width = values.shape
-    atoms = rows // frames
-    columns = values.reshape(members, frames, 1, atoms, width) * gains[:, None, :, None]
-    columns = columns.permute(1, 2, 3, 0, 4).reshape(frames, -1, members * width)
-    out = torch.bmm(filters, columns)
-    return out.reshape(frames, -1, members, width).permute(2, 0, 1, 3)
 
 
 class _Update(nn.Module):

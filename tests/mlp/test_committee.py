@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +85,12 @@ def test_refuses_weights_of_another_shape(random_members, scene):
     cut = {name: value[..., :-1] for name, value in one.weights.items()}
     with pytest.raises(InputError, match="do not fit the stored header"):
         Committee((dataclasses.replace(one, weights=cut),)).predict(*scene)
+
+
+def test_a_committee_of_the_first_version_is_read_and_predicts_the_same():
+    """Written before backbones had settings: header version 1."""
+    old = load(Path(__file__).parent / "data" / "committee-v1.drupe")
+    assert old.header.settings is None
+    qm = np.array([[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]])
+    made = old.predict(qm, np.array([[4.0, 1, 0], [0, 0, 5.0]]), np.array([0.5, -0.5]))
+    assert made.energy == pytest.approx(-75.98942470419891, abs=1e-13)  # what the first version printed

@@ -104,7 +104,7 @@ def methyl_pair(ligand):
 def test_total_charge_is_exact_and_polarizabilities_are_positive(random_stack, scene):
     qm = scene[0]
     field = torch.tensor(0.02 * np.random.default_rng(1).normal(size=(3, 18, 3)))
-    terms = random_stack.atom_terms(torch.tensor(np.stack([qm, qm * 1.01, qm * 0.99])), field)
+    terms = random_stack.atom_terms(torch.tensor(np.stack([qm, qm * 1.01, qm * 0.99])), field, field[..., :0])
     total = random_stack.fixed_charges.sum() + terms.shift.sum(-1)
     # 1e-15 per charge: the sum is exact up to rounding.
     assert total.detach().numpy() == pytest.approx(
@@ -138,7 +138,7 @@ def test_a_stack_is_its_members(random_members, random_stack, scene):
 def test_learned_energy_stays_bounded_far_from_the_data(random_stack, scene):
     qm, _, _ = scene
     place = torch.tensor(qm[None] * 0.4)
-    terms = random_stack.atom_terms(place, torch.full_like(place, 5.0))
+    terms = random_stack.atom_terms(place, torch.full_like(place, 5.0), place[..., :0])
     assert float(terms.energy.detach().abs().max()) <= random_stack.header.energy_bound
 
 
