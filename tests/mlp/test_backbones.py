@@ -115,6 +115,17 @@ def test_short_way_equals_the_formula(potential, scene):
     assert made.forces_mm == pytest.approx(-to_mm.numpy(), abs=1e-12)
 
 
+def test_forces_of_members_are_those_of_each_alone(header, scene):
+    """What members share, here the molecule's MM terms, is left out of each."""
+    members = [member(header, seed) for seed in range(2)]
+    stack = Potential.from_stored([one.stored() for one in members])
+    made = evaluate(stack, *scene, fixed_coulomb=False).member_forces()
+    for seed, found in enumerate(made):
+        alone = member(dataclasses.replace(header, baseline=None), seed)
+        direct = evaluate(alone, *scene, fixed_coulomb=False).forces_qm
+        assert found == pytest.approx(direct, abs=1e-12)
+
+
 def test_training_and_inference_compute_one_force(potential, labels, ligand):
     data = Dataset.from_labels([labels[0], labels[1], labels[2]], which="low")
     frames = prepare(

@@ -142,7 +142,7 @@ def test_cores_that_leave_atoms_over_report_their_overlap(methanol_in_charges):
 
 
 def test_cores_that_share_a_bond_are_refused(build):
-    """C-O of ethanol belongs to both groups; with one orbital less for one of them it belongs to the other."""
+    """C-O of ethanol belongs to both groups, unless one of them gets an orbital less."""
     ethanol = build(
         "6 -.915 .284 .061; 6 .422 -.366 -.214; 8 1.449 .546 .059; 1 -1.695 -.083 -.650; 1 -.882 1.394 -.077;"
         "1 -1.225 .058 1.097; 1 .485 -1.229 .496; 1 .477 -.786 -1.226; 1 1.885 .181 .882"
