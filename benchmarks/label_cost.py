@@ -11,8 +11,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-from pyscf import dft, gto, qmmm
+from peers import pyscf_dft
 
 from drupe.embedding import Level, Partition, label
 from drupe.embedding.structures.structure import locate, read_amber
@@ -20,38 +19,6 @@ from drupe.embedding.structures.structure import locate, read_amber
 FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 LEVEL = Level(functional="PBE", basis="def2-SVP", core="CCSD(T)", virtual_shells=1)
 CORE = "resname TMP and name C8 H8 H9 H10 C7"
-
-
-def peer(system, regions):
-    """Plain PySCF on the same geometry, fitting basis, grid and thresholds."""
-    qm, mm = regions.qm, regions.mm_atoms
-    started = time.perf_counter()
-    mol = gto.M(
-        atom=[(int(z), tuple(r)) for z, r in zip(system.numbers[qm], system.positions[qm], strict=True)],
-        unit="Bohr",
-        basis=LEVEL.basis,
-        verbose=0,
-        max_memory=LEVEL.max_memory_mb,
-    )
-    engine = dft.RKS(mol, xc=LEVEL.functional).density_fit(auxbasis=LEVEL.auxbasis)
-    engine.grids.level = LEVEL.grid
-    engine = qmmm.mm_charge(engine, np.array(system.positions[mm]), system.charges[mm], unit="Bohr")
-    engine.conv_tol, engine.conv_tol_grad = LEVEL.scf_tolerance, LEVEL.gradient_tolerance
-    energy = engine.kernel()
-    after_scf = time.perf_counter()
-    gradient = engine.nuc_grad_method()
-    forces_qm = -gradient.kernel()
-    after_qm = time.perf_counter()
-    forces_mm = -gradient.grad_hcore_mm(engine.make_rdm1()) - gradient.grad_nuc_mm()
-    ended = time.perf_counter()
-    seconds = {
-        "scf": after_scf - started,
-        "forces_qm": after_qm - after_scf,
-        "forces_mm": ended - after_qm,
-        "total": ended - started,
-        "cycles": engine.cycles,
-    }
-    return energy, forces_qm, forces_mm, seconds
 
 
 def complex_with_ligand():
@@ -79,7 +46,7 @@ def main() -> None:
                 "cycles": result.diagnostics["scf_iterations"],
             }
         )
-        energy, forces_qm, forces_mm, seconds = peer(system, regions)
+        energy, forces_qm, forces_mm, seconds = pyscf_dft(system, regions, LEVEL)
         theirs.append(seconds)
         cpu.append((between - before, time.process_time() - between))
     core = result.cores[0]

@@ -1,8 +1,9 @@
 """Time of a label against the size of the QM region and of its core: prints one JSON object.
 
 Regions grow from acetate to the salt bridge of benzamidinium and acetate with two waters (31 atoms, 290
-basis functions in def2-SVP), in 3,000 point charges of a water-like shell. Exponents are least-squares
-slopes of log(seconds) against log(basis functions), and against log(orbitals of the core).
+basis functions in def2-SVP), in 3,000 point charges of a water-like shell, each beside plain PySCF's DFT/MM
+energy and gradients. Exponents are least-squares slopes of log(seconds) against log(basis functions), and
+against log(orbitals of the core).
 
     python benchmarks/scaling.py [--threads 2] [--quick]
 """
@@ -77,6 +78,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
 
+    from peers import pyscf_dft
+
     from drupe.embedding import Level, MolecularSystem, Partition, label
     from drupe.units import angstrom
 
@@ -112,7 +115,9 @@ def main() -> None:
             charge=sum(charge_of.get(m, 0) for m in members),
             cores=[atoms],
         )
-        result = label(system, regions, Level("PBE", "def2-SVP", core="CCSD(T)"))
+        level = Level("PBE", "def2-SVP", core="CCSD(T)")
+        result = label(system, regions, level)
+        energy, *_, theirs = pyscf_dft(system, regions, level)
         found = result.cores[0]
         rows.append(
             {
@@ -124,6 +129,8 @@ def main() -> None:
                 "core_virtual": found.n_virtual,
                 **{k: round(result.diagnostics[f"seconds_{k}"], 2) for k in ("scf", "forces", "cores")},
                 "seconds": round(result.seconds, 2),
+                "pyscf_dft": {k: round(v, 2) for k, v in theirs.items()},
+                "difference_to_pyscf_hartree": result.energy_low - energy,
             }
         )
         print(f"{name}: {result.seconds:.0f} s", file=sys.stderr, flush=True)
