@@ -20,7 +20,6 @@ system.addForce(MonteCarloBarostat(1 * unit.bar, 300 * unit.kelvin))
 integrator = LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 2 * unit.femtosecond)
 simulation = app.Simulation(top.topology, system, integrator)
 simulation.context.setPositions(gro.positions)
-simulation.minimizeEnergy(maxIterations=250)
 simulation.context.setVelocitiesToTemperature(300 * unit.kelvin)
 simulation.reporters.append(app.DCDReporter("phenol.dcd", 100))
 simulation.reporters.append(

@@ -17,7 +17,6 @@ system.addForce(MonteCarloBarostat(1 * unit.bar, 300 * unit.kelvin))
 integrator = LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 2 * unit.femtosecond)
 simulation = app.Simulation(pdb.topology, system, integrator)
 simulation.context.setPositions(pdb.positions)
-simulation.minimizeEnergy(maxIterations=250)
 simulation.context.setVelocitiesToTemperature(300 * unit.kelvin)
 simulation.reporters.append(app.DCDReporter("phenol.dcd", 100))
 simulation.reporters.append(

@@ -1,11 +1,12 @@
-"""Write the box of phenol in water as GROMACS files, and as a PDB file with a serialised OpenMM System.
+"""Write a relaxed box of phenol in water as GROMACS files, and as a PDB file with a serialised OpenMM System.
 
-Your own files take their place. ``phenol.itp`` has the parameters of ``../pocket-labels/phenol.xml``.
+It is relaxed by MM alone. Your own files take their place.
+``phenol.itp`` has the parameters of ``../pocket-labels/phenol.xml``.
 """
 
 from pathlib import Path
 
-from openmm import Vec3, XmlSerializer, app, unit
+from openmm import LangevinMiddleIntegrator, MonteCarloBarostat, System, Vec3, XmlSerializer, app, unit
 
 
 def main() -> None:
@@ -16,6 +17,7 @@ def main() -> None:
     system = field.createSystem(
         box.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.9 * unit.nanometer, constraints=app.HBonds
     )
+    relax(box, system)
     Path("phenol-water.xml").write_text(XmlSerializer.serialize(system))
     with open("phenol-water.pdb", "w") as file:
         app.PDBFile.writeFile(box.topology, box.positions, file)
@@ -23,6 +25,22 @@ def main() -> None:
     top = f'#include "phenol.itp"\n\n[ system ]\nPhenol in water\n\n[ molecules ]\nIPH 1\nSOL {waters}\n'
     Path("phenol-water.top").write_text(top)
     Path("phenol-water.gro").write_text(gro(box))
+
+
+def relax(box: app.Modeller, system: System) -> None:
+    """Minimise and run 1 ps at 300 K and 1 bar; positions and box vectors are then the last ones."""
+    barostat = system.addForce(MonteCarloBarostat(1 * unit.bar, 300 * unit.kelvin))
+    integrator = LangevinMiddleIntegrator(300 * unit.kelvin, 10 / unit.picosecond, 2 * unit.femtosecond)
+    simulation = app.Simulation(box.topology, system, integrator)
+    simulation.context.setPositions(box.positions)
+    simulation.minimizeEnergy(maxIterations=200)
+    simulation.context.setVelocitiesToTemperature(300 * unit.kelvin)
+    simulation.step(500)
+    state = simulation.context.getState(positions=True, enforcePeriodicBox=True)
+    box.positions = state.getPositions()
+    box.topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors())
+    system.setDefaultPeriodicBoxVectors(*state.getPeriodicBoxVectors())
+    system.removeForce(barostat)
 
 
 def gro(box: app.Modeller) -> str:

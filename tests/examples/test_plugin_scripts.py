@@ -86,6 +86,7 @@ def test_the_gromacs_files_are_the_same_force_field(copies):
         context = openmm.Context(
             system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU")
         )
+        context.setPeriodicBoxVectors(*gro.getPeriodicBoxVectors())
         context.setPositions(gro.positions)
         state = context.getState(energy=True)
         energies.append(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
