@@ -1,7 +1,7 @@
 """What transfer gains over training from scratch: methanol, HF to MP2, from 7, 20 and 50 high-level energies.
 
 Low level: RHF energies and forces. High level: MP2 energies on a few of the same frames. Compared on frames
-that nothing saw, at equal steps: the same network from its first weights on the MP2 energies alone, a transfer
+that nothing saw, at equal steps: the same network from its first weights on MP2 energies alone, a transfer
 of all weights (L2-SP), and transfers with low-rank adapters. Errors are standard deviations of energy errors
 over frames: a constant cancels. Frames are displacements of every atom by 0.05 angstrom.
 Prints one JSON object, with the learning curves.
