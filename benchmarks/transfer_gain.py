@@ -119,7 +119,7 @@ def main(
             errors["scratch"].append(accuracy(alone, unseen).energy_spread / kcal_per_mol)
             for name, rank in ways.items():
                 how = TransferSpec(
-                    steps=steps, learning_rate=rate, rank=rank, force_pull=0.5, max_force_drift=0.05
+                    steps=steps, learning_rate=rate, rank=rank, force_pull=0.05, max_force_drift=0.05
                 )
                 fit = transfer_member(start, high, low, how, member)
                 errors[name].append(accuracy(Committee((fit.stored,)), unseen).energy_spread / kcal_per_mol)

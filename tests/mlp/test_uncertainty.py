@@ -148,7 +148,7 @@ def test_intervals_cover_unseen_blocks_and_are_not_wide(clean, noisy, tested):
 def test_planted_noise_moves_the_aleatoric_part_only(clean, noisy, tested):
     before, after = parts(clean, tested), parts(noisy, tested)
     for quantity in ("energy", "forces"):
-        # Two hundred steps leave errors that members share, which count as noise before any is planted (2.1e-3
+        # Two hundred steps leave errors that members share; they count as noise before any is planted (2.1e-3
         # in forces). Measured: 3.5e-3 and 2.2e-3 are added; the epistemic parts grow by a third.
         added = np.sqrt(after[quantity][1] ** 2 - before[quantity][1] ** 2)
         assert added == pytest.approx(NOISE, rel=0.4)
@@ -157,11 +157,19 @@ def test_planted_noise_moves_the_aleatoric_part_only(clean, noisy, tested):
 
 @pytest.mark.slow
 def test_missing_data_move_the_epistemic_part_only(plain, blind, tested):
-    long = [i for i in range(len(TESTED)) if stretch(tested.positions[i]) > MIDDLE + 0.08]
-    before, after = (parts(committee, tested.take(long)) for committee in (plain, blind))
+    """Where there were no labels against where there were; a committee that had both tells them not apart."""
+    length = np.array([stretch(place) for place in tested.positions])
+    seen, missing = np.flatnonzero(length < MIDDLE), np.flatnonzero(length > MIDDLE + 0.15)
+    grown = {}
+    for name, committee in (("plain", plain), ("blind", blind)):
+        inside, outside = (parts(committee, tested.take(frames)) for frames in (seen, missing))
+        grown[name] = {quantity: outside[quantity] / inside[quantity] for quantity in inside}
+    # Measured: epistemic 1.89 and 1.67 times as large for energies and forces, aleatoric 1.00 and 0.97 times;
+    # 1.08 and 1.16 times for the committee that had labels there.
     for quantity in ("energy", "forces"):
-        assert after[quantity][0] > 1.7 * before[quantity][0]
-        assert after[quantity][1] < 1.5 * before[quantity][1] + 0.1 * after[quantity][0]
+        assert grown["blind"][quantity][0] > 1.4
+        assert grown["blind"][quantity][1] == pytest.approx(1, abs=0.15)
+        assert grown["plain"][quantity][0] < 1.3
 
 
 @pytest.mark.slow
