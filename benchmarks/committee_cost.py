@@ -117,7 +117,7 @@ def step_seconds(committee, data: Dataset, baseline: LigandForceField, batch: in
 def stacked_loss(stack: Potential, data, scales, zero: float) -> torch.Tensor:
     """Energy and force terms of all members at once: what a stacked fit would have to compute at least."""
     members, place = stack.members, data.positions.detach().requires_grad_()
-    energies, _ = stack.learned(place, data.potential, data.field)
+    energies, _ = stack.learned(place, data.potential, data.field, data.sums)
     pick = torch.eye(members, dtype=energies.dtype)[:, :, None].expand(-1, -1, data.n_frames)
     (forces,) = torch.autograd.grad(energies, place, pick, create_graph=True, is_grads_batched=True)
     energy = ((energies + zero - data.energy) ** 2).mean() / scales.energy**2

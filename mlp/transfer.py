@@ -245,10 +245,11 @@ class _Transfer:
         for module in (self.moved, self.averaged, self.replayed):
             module.load_state_dict(self.start)
         self.replayed.backbone = self.moved.backbone  # one backbone, two readouts
+        network = self.moved.get_submodule("backbone")
         if spec.rank is None:
-            backbone = dict(self.moved.backbone.named_parameters())
+            backbone = dict(network.named_parameters())
         else:
-            backbone = adapt(self.moved.backbone, spec.rank, spec.seed + member)
+            backbone = adapt(network, spec.rank, spec.seed + member)
         self.parameters: dict[str, Tensor] = {
             f"{part} {name}": value
             for part, parameters in (

@@ -49,10 +49,10 @@ def test_before_the_first_step_nothing_has_moved(random_members):
     potential = Potential.from_stored(random_members[1].stored())
     names = [name for name, _ in potential.named_parameters()]
     place = torch.randn(2, 18, 3, dtype=torch.float64) * 3
-    field = torch.zeros_like(place)
-    energy = potential.learned(place, torch.zeros(2, 18, dtype=torch.float64), field)[0]
+    field, sums = torch.zeros_like(place), torch.zeros(2, 18, 0, dtype=torch.float64)
+    energy = potential.learned(place, torch.zeros(2, 18, dtype=torch.float64), field, sums)[0]
     parameters = adapt(potential.backbone, 3, seed=4)
-    again = potential.learned(place, torch.zeros(2, 18, dtype=torch.float64), field)[0]
+    again = potential.learned(place, torch.zeros(2, 18, dtype=torch.float64), field, sums)[0]
     assert torch.equal(again, energy)
     weights = effective_weights(potential, names)
     for name, value in random_members[1].named_parameters():
