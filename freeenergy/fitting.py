@@ -160,9 +160,7 @@ def gather(
     dataset = _dataset(shown, which)
     committee = Committee.from_fits(fits, dataset)
     for source in (part.committee for part in parts if isinstance(part, Gathered)):
-        committee = replace(
-            committee, sigma_factor=source.sigma_factor, calibration_frames=source.calibration_frames
-        )
+        committee = replace(committee, calibration=source.calibration)
     return Gathered(committee, tuple(_parity(settings.level, committee, dataset, shown)))
 
 

@@ -1,18 +1,21 @@
 """Several potentials as one: mean, spread, calibration and the model file (hartree, bohr, e)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.files import write_whole
+from drupe.mlp.calibration import Calibration, Scale, Uncertainty, calibrate
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fitted import Fitted
+from drupe.mlp.misses import held_out_misses, unseen_misses
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.records import frozen, pack, record_key, register, unpack
 
@@ -24,30 +27,42 @@ class Prediction:
     """The label's quantity for one frame.
 
     ``energy`` committee mean, hartree; ``forces_qm`` ``(qm, 3)`` and ``forces_mm`` ``(mm, 3)`` of the
-    mean, hartree/bohr; ``energy_sigma`` calibrated standard error of ``energy``, hartree (nan for a
-    single member); ``member_energies`` ``(members,)``, hartree.
+    mean, hartree/bohr; ``member_energies`` ``(members,)``, hartree; ``energy_error`` standard errors of
+    ``energy`` and their parts, hartree (nan for a single member); ``forces_qm_error``, ``forces_mm_error``
+    the same of a component of the force on each atom, hartree/bohr, where they were asked for.
     """
 
     energy: float
     forces_qm: NDArray[np.float64]
     forces_mm: NDArray[np.float64]
-    energy_sigma: float
     member_energies: NDArray[np.float64]
+    energy_error: Uncertainty
+    forces_qm_error: Uncertainty | None = None
+    forces_mm_error: Uncertainty | None = None
+
+    @property
+    def energy_sigma(self) -> float:
+        """Calibrated standard error of the energy, hartree."""
+        return float(self.energy_error.sigma)
 
 
-@register(version=1)
+def _one_factor(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 multiplied the spread of energies with one factor and knew no noise."""
+    scale = Scale(epistemic=fields["sigma_factor"], frames=fields["calibration_frames"])
+    return {"members": fields["members"], "calibration": Calibration(energy=scale)}
+
+
+@register(version=2, upgrades={1: _one_factor})
 @dataclass(frozen=True, eq=False)
 class Committee:
     """Potentials with one header, evaluated as one.
 
-    ``members`` the stored potentials; ``sigma_factor`` what the spread of the members is multiplied
-    with to give errors of the size seen on held-out labels; ``calibration_frames`` how many such
-    labels there were (0: not calibrated, the factor is 1).
+    ``members`` the stored potentials; ``calibration`` what makes standard errors of the spread of the members
+    and of the features of atoms; without calibration labels the spread alone is shown.
     """
 
     members: tuple[StoredPotential, ...]
-    sigma_factor: float = 1.0
-    calibration_frames: int = 0
+    calibration: Calibration = field(default_factory=Calibration)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
@@ -59,7 +74,7 @@ class Committee:
 
     @classmethod
     def from_fits(cls, fits: Sequence[Fitted], dataset: Dataset) -> "Committee":
-        """Combine fitted members and calibrate their spread on the frames each did not see.
+        """Combine fitted members and calibrate them on the frames each did not see.
 
         Parameters
         ----------
@@ -68,29 +83,47 @@ class Committee:
         dataset
             The data set they were fitted to.
         """
-        plain = cls(tuple(fit.stored for fit in sorted(fits, key=lambda fit: fit.member)))
-        frames = sorted({int(i) for fit in fits for i in fit.held_out})
-        if len(fits) < 2 or not frames:
+        members = sorted(fits, key=lambda fit: fit.member)
+        plain = cls(tuple(fit.stored for fit in members))
+        if len(members) < 2 or not any(len(fit.held_out) for fit in members):
             return plain
-        spread = {i: _spread(plain.evaluate(*dataset.frame(i), fixed_coulomb=True).energies) for i in frames}
-        pairs = np.array(
-            [
-                (error, spread[int(i)])
-                for fit in fits
-                for i, error in zip(fit.held_out, fit.held_out_error, strict=True)
-                if np.isfinite(error)
-            ]
-        ).reshape(-1, 2)
-        if not len(pairs) or not (pairs[:, 1] ** 2).sum() > 0:
-            return plain
-        ratio = float(np.sqrt((pairs[:, 0] ** 2).mean() / (pairs[:, 1] ** 2).mean()))
-        # The spread alone is never shrunk: held-out frames are few, too small an error would be a claim.
-        return cls(plain.members, max(1.0, ratio), len(pairs))
+        return replace(plain, calibration=calibrate(held_out_misses(plain.stack, members, dataset)))
+
+    def calibrated(self, dataset: Dataset) -> "Committee":
+        """Calibrate on labels that no member saw; intervals then hold for further labels of that kind.
+
+        Parameters
+        ----------
+        dataset
+            Labels of blocks that were in no fit (`Dataset.split`), nineteen frames or more.
+
+        Raises
+        ------
+        InputError
+            If there is one member only, or no noise was fitted because no member held anything out.
+        """
+        noise = self.calibration.noise
+        if len(self.members) < 2 or noise is None:
+            raise InputError(
+                f"a committee of {len(self.members)} without held-out labels has no noise to scale",
+                remedy="train two members or more, best four, on labels in several blocks",
+            )
+        return replace(self, calibration=calibrate(unseen_misses(self.stack, dataset), noise))
 
     @property
     def header(self) -> PotentialHeader:
         """What the members share: elements, level, scales, baseline."""
         return self.members[0].header
+
+    @property
+    def sigma_factor(self) -> float:
+        """What the spread of the members' energies is multiplied with."""
+        return self.calibration.energy.epistemic
+
+    @property
+    def calibration_frames(self) -> int:
+        """How many held-out energies that is from; 0: not calibrated."""
+        return self.calibration.energy.frames
 
     @property
     def key(self) -> str:
@@ -100,7 +133,9 @@ class Committee:
     def __repr__(self) -> str:
         """Say in words what this is."""
         name, atoms = self.header.backbone, len(self.header.numbers)
-        told = f"spread times {self.sigma_factor:.2f} from {self.calibration_frames} held-out errors"
+        told = (
+            f"spread times {self.sigma_factor:.2f} and noise from {self.calibration_frames} held-out errors"
+        )
         return (
             f"<Committee of {len(self.members)} for {atoms} atoms, {name}; "
             f"{told if self.calibration_frames else 'spread not calibrated'}; {self.header.electrostatics}>"
@@ -123,12 +158,34 @@ class Committee:
         """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`."""
         return evaluate(self.stack, qm, mm, charges, groups, fixed_coulomb=fixed_coulomb)
 
+    def energy_error(self, made: Evaluation) -> Uncertainty:
+        """Standard errors of the mean energy of an evaluation, hartree."""
+        noise = self.calibration.noise
+        return self.calibration.energy.of(
+            _variance(made.energies),
+            np.zeros(()) if noise is None else noise.of_energy(made.features[None])[0],
+        )
+
+    def force_errors(self, made: Evaluation) -> tuple[Uncertainty, Uncertainty]:
+        """Standard errors of a component of the force on each QM and MM atom, hartree/bohr."""
+        apart = made.apart()
+        spread_qm, spread_mm = (_variance(forces).mean(-1) for forces in (apart.forces_qm, apart.forces_mm))
+        noise, known = self.calibration.noise, self.calibration
+        if noise is None:
+            on_qm, on_mm = np.zeros_like(spread_qm), np.zeros_like(spread_mm)
+        else:
+            on_qm = noise.of_forces(made.features[None])[0]
+            on_mm = noise.of_mm_forces(apart.mm_charge)
+        return known.forces_qm.of(spread_qm, on_qm), known.forces_mm.of(spread_mm, on_mm)
+
     def predict(
         self,
         qm_positions: NDArray[np.float64],
         mm_positions: NDArray[np.float64],
         mm_charges: NDArray[np.float64],
         mm_groups: NDArray[np.int64] | None = None,
+        *,
+        force_errors: bool = False,
     ) -> Prediction:
         """Predict the label's quantity for one frame.
 
@@ -140,6 +197,9 @@ class Committee:
             Shape ``(mm,)``, e.
         mm_groups
             Residue of each MM atom, whole numbers, ``(mm,)``; needed where the potential has a reach.
+        force_errors
+            True also gives standard errors of forces: the way back through the network is then gone once
+            for each member.
         """
         made = self.evaluate(
             np.asarray(qm_positions, np.float64),
@@ -148,17 +208,21 @@ class Committee:
             None if mm_groups is None else np.asarray(mm_groups, np.int64),
             fixed_coulomb=True,
         )
+        on_qm, on_mm = self.force_errors(made) if force_errors else (None, None)
         return Prediction(
             energy=float(made.energies.mean()),
             forces_qm=frozen(made.forces_qm, np.float64),
             forces_mm=frozen(made.forces_mm, np.float64),
-            energy_sigma=self.sigma_factor * _spread(made.energies),
             member_energies=frozen(made.energies, np.float64),
+            energy_error=self.energy_error(made),
+            forces_qm_error=on_qm,
+            forces_mm_error=on_mm,
         )
 
-    def predict_all(self, dataset: Dataset) -> tuple[Prediction, ...]:
+    def predict_all(self, dataset: Dataset, *, force_errors: bool = False) -> tuple[Prediction, ...]:
         """Predict every frame of a data set, for parity plots."""
-        return tuple(self.predict(*dataset.frame(i)) for i in range(dataset.n_frames))
+        frames = (dataset.frame(i) for i in range(dataset.n_frames))
+        return tuple(self.predict(*frame, force_errors=force_errors) for frame in frames)
 
     def to_bytes(self) -> bytes:
         """Write to bytes: safetensors with a JSON header, the same bytes for the same committee."""
@@ -205,6 +269,6 @@ def load(path: str | Path) -> Committee:
     return Committee.from_bytes(target.read_bytes())
 
 
-def _spread(energies: NDArray[np.float64]) -> float:
-    """Take the standard deviation over members; nan when there is one member only."""
-    return float(np.std(energies, ddof=1)) if len(energies) > 1 else float("nan")
+def _variance(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance over members, the first axis; nan when there is one member only."""
+    return np.var(values, axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)

@@ -21,17 +21,30 @@ from drupe.mlp.reach import Reached, fade_groups, near_groups, pull_back_weights
 __all__ = ["Evaluation", "evaluate"]
 
 
+class Apart(NamedTuple):
+    """Forces of each member, ``(members, atoms, 3)``, hartree/bohr.
+
+    ``mm_charge`` ``(mm,)`` is the variance a component of the force on an MM atom would have if each QM
+    charge had one of 1 e^2, all of them adding to zero.
+    """
+
+    forces_qm: NDArray[np.float64]
+    forces_mm: NDArray[np.float64]
+    mm_charge: NDArray[np.float64]
+
+
 class Evaluation(NamedTuple):
     """Energies per member ``(members,)`` hartree, and forces of their mean, hartree/bohr.
 
-    ``member_forces`` makes the learned part of each member's forces on the QM atoms, ``(members, qm, 3)``:
-    what the members share is left out. It goes back through the same evaluation; no network is run again.
+    ``features`` ``(members, qm, features)`` of the atoms; ``apart`` makes the forces of each member: it goes
+    back through the same evaluation, no network is run again.
     """
 
     energies: NDArray[np.float64]
     forces_qm: NDArray[np.float64]
     forces_mm: NDArray[np.float64]
-    member_forces: Callable[[], NDArray[np.float64]]
+    features: NDArray[np.float64]
+    apart: Callable[[], Apart]
 
 
 def evaluate(
@@ -80,16 +93,16 @@ def evaluate(
     if threads != 1:
         torch.set_num_threads(1)  # more threads are slower for molecules of this size
     try:
-        energies, to_qm, to_mm, members = _gradient(stack, qm, mm, charges, groups, fixed_coulomb)
+        made = _evaluate(stack, qm, mm, charges, groups, fixed_coulomb)
     finally:
         if threads != 1:
             torch.set_num_threads(threads)
-    if not (np.isfinite(energies).all() and np.isfinite(to_qm).all() and np.isfinite(to_mm).all()):
+    if not all(np.isfinite(part).all() for part in (made.energies, made.forces_qm, made.forces_mm)):
         raise ConvergenceError(
             "the learned potential returned an energy or force that is not finite",
             remedy="atoms lie on top of each other or positions are NaN: shorten the step or relax first",
         )
-    return Evaluation(energies, -to_qm, -to_mm, members)
+    return made
 
 
 class _Felt:
@@ -130,15 +143,28 @@ class _Felt:
         everywhere[self.chosen] = to_mm + more_mm
         return to_qm + more_qm, everywhere
 
+    def charge_noise(self) -> Tensor:
+        """See `Apart`; zero for charges that are not felt."""
+        # Force on charge j from charge c_i: c_i k_ij. Charges that add to zero lose the mean of k.
+        apart = self.inner[:, None] - self.outer
+        square = (self.made.slope**2 * (apart**2).sum(-1)).sum(0)
+        mean = (self.made.slope[..., None] * apart).mean(0)
+        found = ((square - len(self.inner) * (mean**2).sum(-1)) / 3).clamp(min=0)
+        if self.chosen is None:
+            return found
+        everywhere = found.new_zeros(self.count)
+        everywhere[self.chosen] = found
+        return everywhere
 
-def _gradient(
+
+def _evaluate(
     stack: Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
     groups: NDArray[np.int64] | None,
     fixed_coulomb: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], Callable[[], NDArray[np.float64]]]:
+) -> Evaluation:
     # Distances are formed from squares, so the origin is put among the QM atoms.
     origin = qm.mean(axis=0)
     inner = torch.from_numpy(qm - origin)
@@ -151,37 +177,39 @@ def _gradient(
     field = felt.made.field[None].requires_grad_()
     sums = short.value[None].requires_grad_()
     energy, terms = stack.learned(place, felt.made.potential[None], field, sums)
-    total = energy.mean()
-    if stack.baseline is not None:
-        base = stack.baseline(place)
-        total = total + base[0]
-    to_place, to_field, to_sums = torch.autograd.grad(
-        total, (place, field, sums), retain_graph=True, materialize_grads=True
-    )
+    base = energy.new_zeros(1) if stack.baseline is None else stack.baseline(place)
+
+    def pulled(total: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient of one energy with respect to QM atoms and all charges; the graph is kept."""
+        to_place, to_field, to_sums = torch.autograd.grad(
+            total, (place, field, sums), retain_graph=True, materialize_grads=True
+        )
+        with torch.no_grad():
+            to_qm, to_mm = felt.pull_back(shift, to_field[0])
+            short_qm, short_mm = pull_back_sums(short, to_sums[0], len(outer))
+            return to_qm + to_place[0] + short_qm, to_mm + short_mm
+
+    to_qm, to_mm = pulled(energy.mean() + base[0], terms.shift[:, 0].mean(0))
     with torch.no_grad():
         inner = inner.detach()
-        to_qm, to_mm = felt.pull_back(terms.shift[:, 0].mean(0), to_field[0])
-        short_qm, short_mm = pull_back_sums(short, to_sums[0], len(outer))
-        to_qm, to_mm = to_qm + to_place[0] + short_qm, to_mm + short_mm
-        energies = energy[:, 0].detach()
-        if stack.baseline is not None:
-            energies = energies + base
+        energies = (energy[:, 0] + base).detach()
+        more_qm, more_mm = torch.zeros_like(to_qm), torch.zeros_like(to_mm)
         if fixed_coulomb:
             bare = field_at(inner, outer, values, 0.0)
             more_qm, more_mm = pull_back(inner, outer, bare, stack.fixed_charges, torch.zeros_like(inner))
-            to_qm, to_mm = to_qm + more_qm, to_mm + more_mm
             energies = energies + stack.header.energy_zero + stack.fixed_charges @ bare.potential
+        features = terms.features[:, 0].detach().numpy()
 
-    def member_forces() -> NDArray[np.float64]:
-        made = []
-        for member in range(len(energy)):
-            on_place, on_field, on_sums = torch.autograd.grad(
-                energy[member, 0], (place, field, sums), retain_graph=True, materialize_grads=True
+    def apart() -> Apart:
+        each = [
+            pulled(total, shift) for total, shift in zip(energy[:, 0] + base, terms.shift[:, 0], strict=True)
+        ]
+        with torch.no_grad():
+            return Apart(
+                -torch.stack([on_qm + more_qm for on_qm, _ in each]).numpy(),
+                -torch.stack([on_mm + more_mm for _, on_mm in each]).numpy(),
+                felt.charge_noise().numpy(),
             )
-            with torch.no_grad():
-                pulled, _ = felt.pull_back(terms.shift[member, 0], on_field[0])
-                through_sums, _ = pull_back_sums(short, on_sums[0], len(outer))
-            made.append(-(on_place[0] + pulled + through_sums).numpy())
-        return np.array(made)
 
-    return energies.numpy(), to_qm.numpy(), to_mm.numpy(), member_forces
+    forces = -(to_qm + more_qm).numpy(), -(to_mm + more_mm).numpy()
+    return Evaluation(energies.numpy(), *forces, features, apart)

@@ -46,8 +46,8 @@ class Asked:
 
     @cached_property
     def member_forces(self) -> NDArray[np.float64]:
-        """Learned forces on the QM atoms of each member, ``(members, qm, 3)``, hartree/bohr."""
-        return self.made.member_forces()
+        """Forces on the QM atoms of each member, ``(members, qm, 3)``, hartree/bohr."""
+        return self.made.apart().forces_qm
 
 
 class Memory:

@@ -232,7 +232,7 @@ def _asked(force: Memory, particles: tuple[int, ...], state: "openmm.State") -> 
 
 def _spread_of(force: Memory, asked: Asked) -> Spread:
     deviation = asked.member_forces.std(axis=0, ddof=1)
-    energy = force.committee.sigma_factor * float(asked.made.energies.std(ddof=1))
+    energy = float(force.committee.energy_error(asked.made).sigma)
     return Spread(energy, np.linalg.norm(deviation, axis=1))
 
 

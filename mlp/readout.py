@@ -20,12 +20,13 @@ class AtomTerms(NamedTuple):
     """Outputs per member, frame and atom, shape ``(members, frames, atoms)`` each.
 
     ``energy`` hartree; ``shift`` q - q0 in e, adding up to the exact total charge; ``polarizability``
-    bohr^3, never negative.
+    bohr^3, never negative; ``features`` what they were made of, one more axis.
     """
 
     energy: Tensor
     shift: Tensor
     polarizability: Tensor
+    features: Tensor
 
 
 class Readout(nn.Module):
@@ -71,4 +72,5 @@ class Readout(nn.Module):
         energy = self.energy_bound * torch.tanh(energy * (self.energy_scale / self.energy_bound))
         charge = CHARGE_BOUND * torch.tanh(charge * (self.charge_scale / CHARGE_BOUND))
         shift = charge + (self.missing_charge / charge.shape[-1] - charge.mean(-1, keepdim=True))
-        return AtomTerms(energy, shift, self.polarizability_scale * root * root)
+        features = scalar.reshape(members, frames, rows // frames, -1)
+        return AtomTerms(energy, shift, self.polarizability_scale * root * root, features)

@@ -62,7 +62,7 @@ class FitSpec:
     steps
         Optimiser steps per member at most.
     learning_rate
-        Peak learning rate: warm-up before, halved on plateaus after.
+        Peak learning rate; warm-up before, a cosine down to 2 % after.
     features, layers, radial
         Size of the network.
     cutoff
@@ -74,8 +74,8 @@ class FitSpec:
     held_out
         Largest fraction of the frames a member holds out (whole blocks) to stop early.
     plateau
-        Halve the learning rate after so many steps without a better held-out force error; None lets it fall
-        along a cosine over all ``steps``, for a fit whose length is known.
+        Instead of the cosine, halve the learning rate after so many steps without a better held-out force
+        error; for fits whose length is not known beforehand. None takes the cosine.
     patience
         Stop after so many.
     average
@@ -110,7 +110,7 @@ class FitSpec:
     damping: float = 2.0
     batch: int = 16
     held_out: float = 0.25
-    plateau: int | None = 75
+    plateau: int | None = None
     patience: int = 500
     average: float = 0.99
     weight_decay: float = 1e-3
@@ -129,9 +129,7 @@ class FitSpec:
         positive = ("members", "steps", "learning_rate", "features", "layers", "radial", "cutoff", "damping")
         for name in (*positive, "batch", "plateau", "patience", "energy_bound"):
             value = getattr(self, name)
-            if name == "plateau" and value is None:
-                continue
-            if not (math.isfinite(value) and value > 0):
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(
                     f"{name} = {value} in the fit specification", remedy="give a positive number"
                 )

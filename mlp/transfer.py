@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from drupe.errors import ConvergenceError, InputError
+from drupe.mlp.adapters import adapt, effective_weights
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import Judged, Plan, descend, frames_of_step
@@ -51,11 +52,11 @@ _REPLAY = LossWeights(energy=0.3, forces=1.0, mm_forces=0.3, charge=1e-3, polari
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 read no forces of the high level; its labels had none that it would have taken."""
+    """Version 1 read no forces of the high level, its labels had none; version 2 moved all weights."""
     return fields
 
 
-@register(version=2, upgrades={1: _same})
+@register(version=3, upgrades={1: _same, 2: _same})
 @dataclass(frozen=True)
 class TransferSpec:
     """Everything that fixes a transfer except the data.
@@ -82,6 +83,9 @@ class TransferSpec:
     force_weight, mm_force_weight, slope_weight
         Weights of the high level's forces and slopes, dimensionless as the energy's weight of 1 is. With
         0 they are not read: a transfer to energies only has 0 in all three.
+    rank
+        The maps of the backbone move by matrices of this rank only, see `drupe.mlp.adapters`; the readout
+        moves freely. None moves all weights.
     """
 
     seed: int = 1
@@ -96,6 +100,7 @@ class TransferSpec:
     force_weight: float = 1.0
     mm_force_weight: float = 0.3
     slope_weight: float = 1.0
+    rank: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "learning_rate", "batch", "max_force_drift"):
@@ -106,6 +111,8 @@ class TransferSpec:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} = {value} in the transfer", remedy="give a number from 0 on")
+        if self.rank is not None and self.rank < 1:
+            raise InputError(f"rank = {self.rank} in the transfer", remedy="give 1 or more, or None")
 
 
 def transfer(
@@ -150,9 +157,7 @@ def transfer(
         fits.append(transfer_member(start, high, low, spec, number, folder=folder, on_progress=on_progress))
         on_member(number + 1)
     made = Committee.from_fits(fits, high)
-    return dataclasses.replace(
-        made, sigma_factor=committee.sigma_factor, calibration_frames=committee.calibration_frames
-    )
+    return dataclasses.replace(made, calibration=committee.calibration)
 
 
 def transfer_member(
@@ -192,7 +197,7 @@ def transfer_member(
     fit = _Transfer(potential, header, high, low, spec, member)
     found = descend(
         fit.parameters,
-        lambda: dict(fit.moved.named_parameters()),
+        fit.weights,
         fit.loss,
         fit.judge,
         Plan(spec.steps, spec.learning_rate, 0.0, spec.average, plateau=None, patience=None),
@@ -240,6 +245,20 @@ class _Transfer:
         for module in (self.moved, self.averaged, self.replayed):
             module.load_state_dict(self.start)
         self.replayed.backbone = self.moved.backbone  # one backbone, two readouts
+        network = self.moved.get_submodule("backbone")
+        if spec.rank is None:
+            backbone = dict(network.named_parameters())
+        else:
+            backbone = adapt(network, spec.rank, spec.seed + member)
+        self.parameters: dict[str, Tensor] = {
+            f"{part} {name}": value
+            for part, parameters in (
+                ("backbone", backbone),
+                ("readout", dict(self.moved.readout.named_parameters())),
+                ("replay", dict(self.replayed.readout.named_parameters())),
+            )
+            for name, value in parameters.items()
+        }
         reads = potential.backbone.charge_sums
         self.targets = prepare(high, header.baseline, header.damping, header.reach, reads)
         self.rehearsal = prepare(low, header.baseline, header.damping, header.reach, reads)
@@ -266,11 +285,9 @@ class _Transfer:
         self.energy_scale = max(self.asked.energy if self.informed else spread, _SMALLEST_ENERGY)
         self.member = member
 
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        """All that is moved: the potential, and the readout of the rehearsal."""
-        replay = {f"replay {name}": value for name, value in self.replayed.readout.named_parameters()}
-        return {**dict(self.moved.named_parameters()), **replay}
+    def weights(self) -> Mapping[str, Tensor]:
+        """Weights of the potential as they are now."""
+        return effective_weights(self.moved, self.start)
 
     def loss(self, step: int) -> Tensor:
         """Loss of the frames of a step."""
@@ -294,7 +311,7 @@ class _Transfer:
             moved = torch.einsum("fa,fab,fb->f", turned, old.mm_gram, turned)
             drift = drift + moved.mean() / self.scales.mm_square
         told = self._forces_of_high(made, batch) if self.informed else 0.0
-        names = dict(self.moved.named_parameters())
+        names = self.weights()
         count = sum(value.numel() for value in self.start.values())
         distance = torch.stack([((names[k] - v) ** 2).sum() for k, v in self.start.items()]).sum() / count
         replay = loss_of(self.replayed, old, self.scales, _REPLAY, self.low_zero)

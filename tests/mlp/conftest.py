@@ -16,6 +16,7 @@ from openmm import app, unit
 from drupe.mlp import Committee, Dataset, FitSpec
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.baseline_energy import BaselineEnergy
+from drupe.mlp.calibration import Calibration, Scale
 from drupe.mlp.electrostatics import field_at
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.potential import Potential, PotentialHeader
@@ -288,7 +289,8 @@ def random_stack(random_members: list[Potential]) -> Potential:
 
 @pytest.fixture(scope="session")
 def random_committee(random_members: list[Potential]) -> Committee:
-    return Committee(tuple(one.stored() for one in random_members), sigma_factor=2.0, calibration_frames=5)
+    scales = Scale(epistemic=2.0, frames=5), Scale(epistemic=3.0), Scale(epistemic=4.0)
+    return Committee(tuple(one.stored() for one in random_members), Calibration(*scales))
 
 
 @pytest.fixture(scope="session")

@@ -116,12 +116,11 @@ def test_short_way_equals_the_formula(potential, scene):
 
 
 def test_forces_of_members_are_those_of_each_alone(header, scene):
-    """What members share, here the molecule's MM terms, is left out of each."""
     members = [member(header, seed) for seed in range(2)]
     stack = Potential.from_stored([one.stored() for one in members])
-    made = evaluate(stack, *scene, fixed_coulomb=False).member_forces()
+    made = evaluate(stack, *scene, fixed_coulomb=False).apart().forces_qm
     for seed, found in enumerate(made):
-        alone = member(dataclasses.replace(header, baseline=None), seed)
+        alone = member(header, seed)
         direct = evaluate(alone, *scene, fixed_coulomb=False).forces_qm
         assert found == pytest.approx(direct, abs=1e-12)
 

@@ -31,9 +31,12 @@ def test_mean_and_spread_are_of_the_members(random_committee, scene):
 def test_calibration_compares_spread_with_held_out_errors(low_fits, low_data):
     committee = Committee.from_fits(low_fits, low_data)
     assert committee.calibration_frames == sum(len(fit.held_out) for fit in low_fits) == 8
-    assert committee.sigma_factor >= 1
-    wrong = [dataclasses.replace(fit, held_out_error=fit.held_out_error + 1.0) for fit in low_fits]
-    assert Committee.from_fits(wrong, low_data).sigma_factor > 20 * committee.sigma_factor
+    up_and_down = 0.5 * (-1.0) ** np.arange(low_data.n_frames)
+    wrong = dataclasses.replace(low_data, energy=low_data.energy + up_and_down)
+    frame = low_data.frame(0)
+    sigma = [Committee.from_fits(low_fits, data).predict(*frame).energy_sigma for data in (low_data, wrong)]
+    assert sigma[1] == pytest.approx(0.5, rel=0.5)
+    assert sigma[1] > 20 * sigma[0]
 
 
 def test_predictions_on_a_data_set_match_frame_by_frame(random_committee, low_data):
@@ -54,13 +57,30 @@ def edited(data, old, new):
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
+def test_a_file_of_version_1_keeps_its_factor(random_committee, scene):
+    data = random_committee.to_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    tree = json.loads(header["__metadata__"]["drupe"])
+    tree["version"] = 1
+    del tree["fields"]["calibration"]
+    tree["fields"] |= {"sigma_factor": 2.5, "calibration_frames": 7}
+    header["__metadata__"]["drupe"] = json.dumps(tree)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    old = Committee.from_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
+    assert (old.sigma_factor, old.calibration_frames) == (2.5, 7)
+    made = old.predict(*scene)
+    assert made.energy_sigma == pytest.approx(2.5 * np.std(made.member_energies, ddof=1), rel=1e-12)
+
+
 def test_refuses_damaged_newer_and_foreign_files(random_committee, low_data, tmp_path):
     data = random_committee.to_bytes()
     cases = {
         "cut": (data[: len(data) // 2], "not a stored record"),
         "empty": (b"", "not a stored record"),
         "units": (edited(data, "hartree, bohr, e", "eV, angstrom, e"), "computes in"),
-        "version": (edited(data, '"version": 1', '"version": 9'), "schema 9"),
+        "version": (edited(data, '"version": 2', '"version": 9'), "schema 9"),
         "other": (pack(low_data), "Dataset"),
     }
     for name, (content, message) in cases.items():
