@@ -50,7 +50,7 @@ def coverage(missed: Array, half_width: Array) -> float:
 
 
 def miscalibration_area(missed: Array, sigma: Array) -> float:
-    """Mean of |expected - seen| share over all levels, for Gaussian errors; both of one shape."""
+    """Mean distance of the share seen from the share expected, over all levels of Gaussian errors."""
     _check(missed, sigma)
     # Share a Gaussian has inside the interval on whose edge the miss lies.
     levels = np.sort(erf(np.abs(missed) / np.maximum(sigma, 1e-300) / math.sqrt(2)).ravel())

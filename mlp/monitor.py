@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import openmm
     from openmm import app
 
-__all__ = ["Candidate", "Monitor", "MonitorSpec", "Spread", "read_candidates", "uncertainty"]
+__all__ = ["Monitor", "MonitorSpec", "Spread", "UncertainFrame", "read_candidates", "uncertainty"]
 
 _LEAST_STEPS = 5  # between two frames that are looked at
 _SAME_PLACE = 1e-3 * nanometer  # single precision in a large box is far better
@@ -78,7 +78,7 @@ class MonitorSpec:
 
 @register(version=1)
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class UncertainFrame:
     """A frame worth a label.
 
     ``step`` of the run; ``positions`` ``(atoms, 3)`` of all atoms, ``box`` ``(3, 3)`` or None, bohr;
@@ -147,7 +147,7 @@ class Monitor:
         if near >= spec.closest:
             place = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
             key = force.committee.key
-            found = Candidate(
+            found = UncertainFrame(
                 simulation.currentStep, np.array(place) * nanometer, asked.box, spread.energy, largest, key
             )
             name = f"{found.step:012d}-{record_key(found)[-8:]}.candidate"
@@ -163,7 +163,7 @@ class Monitor:
             )
 
 
-def read_candidates(folder: str | Path) -> tuple[Candidate, ...]:
+def read_candidates(folder: str | Path) -> tuple[UncertainFrame, ...]:
     """Read what a `Monitor` has collected so far, in the order of steps.
 
     Raises
@@ -176,7 +176,7 @@ def read_candidates(folder: str | Path) -> tuple[Candidate, ...]:
     found = []
     for path in sorted(Path(folder).glob("*.candidate")):
         one = unpack(path.read_bytes())
-        if not isinstance(one, Candidate):
+        if not isinstance(one, UncertainFrame):
             raise InputError(f"{path} holds a {type(one).__name__}", remedy="give the folder of a Monitor")
         found.append(one)
     return tuple(found)
