@@ -12,8 +12,7 @@ import numpy as np
 
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.acquisition import QUANTITIES, Quantity, Scores, choose
-from drupe.mlp.training import FitSpec
-from drupe.mlp.transfer import TransferSpec
+from drupe.mlp.specs import FitSpec, TransferSpec
 from drupe.records import register
 
 __all__ = ["ActivePlan", "Ask", "Course", "Decision", "Learn", "from_json", "to_json"]

@@ -20,8 +20,9 @@ from drupe.mlp.dataset import Dataset
 from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.leave_out import LeftOut, transfer_without
-from drupe.mlp.training import FitSpec, train_member
-from drupe.mlp.transfer import TransferSpec, transfer_member
+from drupe.mlp.specs import FitSpec, TransferSpec
+from drupe.mlp.training import train_member
+from drupe.mlp.transfer import transfer_member
 from drupe.records import frozen, register
 from drupe.units import kt
 

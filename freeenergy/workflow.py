@@ -31,8 +31,7 @@ from drupe.freeenergy.stages import (
 )
 from drupe.freeenergy.switching import SwitchSpec
 from drupe.hardware.engine import Engine, LocalEngine
-from drupe.mlp.training import FitSpec
-from drupe.mlp.transfer import TransferSpec
+from drupe.mlp.specs import FitSpec, TransferSpec
 from drupe.store import Store
 
 __all__ = ["campaign_graph", "engine_for", "slots_for"]

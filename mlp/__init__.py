@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from drupe.mlp.committee import Committee, load
     from drupe.mlp.dataset import Dataset
     from drupe.mlp.fit_folder import FitFolder
-    from drupe.mlp.training import FitSpec, train
-    from drupe.mlp.transfer import TransferSpec
+    from drupe.mlp.specs import FitSpec, TransferSpec
+    from drupe.mlp.training import train
     from drupe.mlp.validation import Accuracy, accuracy
 
 __all__ = [
@@ -29,8 +29,8 @@ _HOMES = {
     "Committee": "drupe.mlp.committee",
     "Dataset": "drupe.mlp.dataset",
     "FitFolder": "drupe.mlp.fit_folder",
-    "FitSpec": "drupe.mlp.training",
-    "TransferSpec": "drupe.mlp.transfer",
+    "FitSpec": "drupe.mlp.specs",
+    "TransferSpec": "drupe.mlp.specs",
     "accuracy": "drupe.mlp.validation",
     "load": "drupe.mlp.committee",
     "train": "drupe.mlp.training",

@@ -8,7 +8,8 @@ from drupe.errors import InputError
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.potential import Potential
-from drupe.mlp.transfer import TransferSpec, transfer_member
+from drupe.mlp.specs import TransferSpec
+from drupe.mlp.transfer import transfer_member
 from drupe.records import register
 
 __all__ = ["LeftOut", "transfer_without"]

@@ -20,7 +20,7 @@ from drupe.mlp.fitted import Fitted
 from drupe.records import pack, register, unpack
 
 if TYPE_CHECKING:
-    from drupe.mlp.training import FitSpec
+    from drupe.mlp.specs import FitSpec
 
 __all__ = ["MemberTask", "fit_in_processes"]
 

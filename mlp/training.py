@@ -4,11 +4,8 @@ Each member starts from its own weights and holds out its own blocks; the result
 specification and the member's number only.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drupe.errors import InputError
-from drupe.mlp.backbones.registry import resolve_settings
-from drupe.mlp.backbones.settings import BackboneSettings
 from drupe.mlp.baseline_energy import Baseline
 from drupe.mlp.charge_sums import charge_sums_of
 from drupe.mlp.committee import Committee
@@ -28,145 +23,17 @@ from drupe.mlp.fit_progress import FitProgress
 from drupe.mlp.fitted import FitCurve, Fitted
 from drupe.mlp.loss import NO_ERRORS, Errors, LossWeights, Scales, loss_of, measure, predict_frames, scales_of
 from drupe.mlp.potential import Potential, PotentialHeader
-from drupe.mlp.presets import fields_of
 from drupe.mlp.processes import MemberTask, fit_in_processes
+from drupe.mlp.specs import FitSpec
 from drupe.mlp.training_set import TrainingSet, prepare
-from drupe.records import content_key, register
+from drupe.records import content_key
 
-__all__ = ["FitSpec", "fit_task", "train", "train_member"]
+__all__ = ["fit_task", "train", "train_member"]
 
 
 _NUMBERS = 2  # raised when the same fit gives other numbers: a stored state is of one of these only
 _PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 _SHOWN = 64  # fitted frames whose errors the learning curve shows
-
-
-def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no slopes, 2 no reach, 3 no plateaus, 4 no settings: left out, the defaults hold."""
-    return fields
-
-
-@register(version=5, upgrades={1: _same, 2: _same, 3: _same, 4: _same})
-@dataclass(frozen=True)
-class FitSpec:
-    """Everything that fixes a fit except the data.
-
-    Parameters
-    ----------
-    backbone
-        Architecture: ``"painn"``, ``"tensornet"``, ``"acsf"`` or ``"equivariant"``.
-    members
-        Size of the committee.
-    seed
-        Seed of all random numbers.
-    steps
-        Optimiser steps per member at most.
-    learning_rate
-        Peak learning rate; warm-up before, a cosine down to 2 % after.
-    features, layers, radial
-        Size of the network.
-    cutoff
-        Neighbours inside the molecule, bohr.
-    damping
-        Gaussian width of the charges for the learned electrostatics, bohr.
-    batch
-        Frames per step; all of them when there are fewer.
-    held_out
-        Largest fraction of the frames a member holds out (whole blocks) to stop early.
-    plateau
-        Instead of the cosine, halve the learning rate after so many steps without a better held-out force
-        error; for fits whose length is not known beforehand. None takes the cosine.
-    patience
-        Stop after so many.
-    average
-        Decay of the moving average of the weights.
-    weight_decay
-        Decoupled decay of the weights.
-    energy_weight, force_weight, mm_force_weight, slope_weight
-        Weights of the dimensionless loss terms.
-    charge_pull, polarizability_pull
-        Pull of charges towards the fixed ones and of polarizabilities towards zero.
-    energy_bound
-        hartree: no atom's learned energy passes this, however far a geometry is from the data.
-    reach
-        bohr: residues whose centre is farther than this from every QM atom act on the fixed charges only,
-        faded smoothly (`drupe.mlp.reach`). None lets all charges act, which a periodic box cannot have.
-    settings
-        What the backbone alone has, see `drupe.mlp.backbones.settings`; None for its defaults.
-    precision
-        Arithmetic of the network while it is fitted, ``"float64"`` or ``"float32"``; energies are counted
-        from their mean either way, and a fitted potential always computes in float64.
-    """
-
-    backbone: str = "painn"
-    members: int = 4
-    seed: int = 1
-    steps: int = 1500
-    learning_rate: float = 4e-3
-    features: int = 24
-    layers: int = 2
-    radial: int = 8
-    cutoff: float = 9.5
-    damping: float = 2.0
-    batch: int = 16
-    held_out: float = 0.25
-    plateau: int | None = None
-    patience: int = 500
-    average: float = 0.99
-    weight_decay: float = 1e-3
-    energy_weight: float = 0.3
-    force_weight: float = 1.0
-    mm_force_weight: float = 0.3
-    charge_pull: float = 1e-3
-    polarizability_pull: float = 1e-3
-    energy_bound: float = 0.1
-    slope_weight: float = 1.0
-    reach: float | None = None
-    settings: BackboneSettings | None = None
-    precision: str = "float64"
-
-    def __post_init__(self) -> None:
-        positive = ("members", "steps", "learning_rate", "features", "layers", "radial", "cutoff", "damping")
-        for name in (*positive, "batch", "plateau", "patience", "energy_bound"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(
-                    f"{name} = {value} in the fit specification", remedy="give a positive number"
-                )
-        if self.reach is not None and not (math.isfinite(self.reach) and self.reach > 0):
-            raise InputError(
-                f"reach = {self.reach} in the fit specification", remedy="give a number of bohr, or None"
-            )
-        if not 0 <= self.held_out < 0.9 or not 0 <= self.average < 1:
-            raise InputError(
-                f"held_out = {self.held_out} and average = {self.average} are not fractions",
-                remedy="give held_out below 0.9 and average below 1",
-            )
-        if self.precision not in _PRECISIONS:
-            raise InputError(
-                f"precision = {self.precision!r} in the fit specification",
-                remedy=f"use one of: {', '.join(_PRECISIONS)}",
-            )
-        settings = resolve_settings(self.backbone, self.settings, self.cutoff, self.reach)
-        object.__setattr__(self, "settings", settings)
-
-    @classmethod
-    def preset(cls, name: str, **changes: object) -> "FitSpec":
-        """Settings that fit together, ``"fast"`` or ``"accurate"``; see `drupe.mlp.presets`.
-
-        Parameters
-        ----------
-        name
-            Which preset.
-        changes
-            Fields to give another value.
-
-        Raises
-        ------
-        InputError
-            If there is no such preset or no such field.
-        """
-        return cls(**fields_of(name, changes, [field.name for field in dataclasses.fields(cls)]))
 
 
 def train(

@@ -10,10 +10,7 @@ should move; else beyond the change that the high-level labels ask for, or away 
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,78 +38,15 @@ from drupe.mlp.loss import (
     slope_loss,
 )
 from drupe.mlp.potential import Potential, PotentialHeader
+from drupe.mlp.specs import TransferSpec
 from drupe.mlp.training_set import TrainingSet, prepare
-from drupe.records import content_key, register
+from drupe.records import content_key
 
-__all__ = ["TransferSpec", "transfer", "transfer_member"]
+__all__ = ["transfer", "transfer_member"]
 
 _NUMBERS = 2  # raised when the same transfer gives other numbers
 _SMALLEST_ENERGY = 1e-4  # hartree; energies are not fitted more sharply than this scale asks for
 _REPLAY = LossWeights(energy=0.3, forces=1.0, mm_forces=0.3, charge=1e-3, polarizability=1e-3)
-
-
-def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 read no forces of the high level, its labels had none; version 2 moved all weights."""
-    return fields
-
-
-@register(version=3, upgrades={1: _same, 2: _same})
-@dataclass(frozen=True)
-class TransferSpec:
-    """Everything that fixes a transfer except the data.
-
-    Parameters
-    ----------
-    seed
-        Seed of all random numbers.
-    steps, learning_rate, average
-        Optimiser steps, peak learning rate, decay of the moving average of the weights.
-    batch
-        Frames of each data set per step.
-    replay_weight
-        Weight of the low-level loss through the second readout.
-    weight_pull
-        Pull of the weights to the pre-trained ones (L2-SP).
-    force_pull
-        Pull of QM and MM forces to the low-level potential's, relative to the forces it learned. Strong,
-        because a handful of energies says little about forces. The part on QM atoms is left out where the
-        high level has forces or slopes of its own, the part on MM atoms where it has forces on these.
-    max_force_drift
-        hartree/bohr: largest rms change of forces on QM atoms that is accepted, over what the forces and
-        slopes of the high level ask for.
-    force_weight, mm_force_weight, slope_weight
-        Weights of the high level's forces and slopes, dimensionless as the energy's weight of 1 is. With
-        0 they are not read: a transfer to energies only has 0 in all three.
-    rank
-        The maps of the backbone move by matrices of this rank only, see `drupe.mlp.adapters`; the readout
-        moves freely. None moves all weights.
-    """
-
-    seed: int = 1
-    steps: int = 150
-    learning_rate: float = 3e-4
-    average: float = 0.95
-    batch: int = 8
-    replay_weight: float = 0.1
-    weight_pull: float = 1e-2
-    force_pull: float = 5.0
-    max_force_drift: float = 0.005
-    force_weight: float = 1.0
-    mm_force_weight: float = 0.3
-    slope_weight: float = 1.0
-    rank: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "learning_rate", "batch", "max_force_drift"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} = {value} in the transfer", remedy="give a positive number")
-        for name in ("force_weight", "mm_force_weight", "slope_weight"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} = {value} in the transfer", remedy="give a number from 0 on")
-        if self.rank is not None and self.rank < 1:
-            raise InputError(f"rank = {self.rank} in the transfer", remedy="give 1 or more, or None")
 
 
 def transfer(

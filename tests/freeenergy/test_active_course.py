@@ -43,7 +43,7 @@ def end(course, decision, failing=frozenset(), spoilt=frozenset()):
         course.ready(number, scores(course.n_frames, number))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     labels=st.integers(2, 25),
     first=st.integers(2, 10),
@@ -77,7 +77,7 @@ def test_whatever_ends_first_every_course_ends_with_a_model_of_all_labels(
         assert set(older.frames) < set(newer.frames)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), stop=st.integers(1, 20))
 def test_a_course_that_was_stopped_goes_on_and_asks_for_nothing_twice(seed, stop):
     rng = np.random.default_rng(seed)

@@ -41,7 +41,7 @@ def test_the_error_is_the_scatter_of_repeats(ratio):
 
 
 @given(shift=st.floats(-50, 50))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_constant_moves_through_unchanged(shift):
     w_f, w_r = gaussian_works(0.0, 1.0, 30, 40, seed=3)
     base = bar(w_f, w_r, seed=0, n_resamples=1).value

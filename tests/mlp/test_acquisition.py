@@ -63,7 +63,7 @@ def test_with_equal_places_the_largest_spread_comes_first():
     assert choose(Scores(np.array([1.0, 3.0, 2.0]), np.eye(3)), taken=()) == [1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), n=st.integers(1, 30), count=st.integers(0, 40), share=st.floats(0, 1))
 def test_nothing_is_chosen_twice_and_nothing_that_is_taken(seed, n, count, share):
     rng = np.random.default_rng(seed)

@@ -25,7 +25,7 @@ def symmetric(rng):
     return matrix + matrix.T
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), n_occ=st.integers(2, 6), n_core=st.integers(1, 2))
 def test_spade_splits_the_occupied_space_and_nothing_else(seed, n_occ, n_core):
     overlap, occupied, _ = random_basis(np.random.default_rng(seed), n_occ)
@@ -56,7 +56,7 @@ def test_the_largest_gap_decides_unless_told():
     assert spade(np.eye(4), occupied, np.arange(4)).core.shape[1] == 3  # the core is everything
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), n_env=st.integers(0, 6))
 def test_the_projected_fock_problem_is_the_one_in_the_complement(seed, n_env):
     rng = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ def test_the_projected_fock_problem_is_the_one_in_the_complement(seed, n_env):
         )  # rounding
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), n_rows=st.integers(1, 4))
 def test_shells_start_at_the_core_and_end_at_everything(seed, n_rows):
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def test_shells_start_at_the_core_and_end_at_everything(seed, n_rows):
         assert np.abs(fock[: ends[k - 1], end:]).max(initial=0) < 1e-6
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), n_env=st.integers(0, 6))
 def test_huzinaga_turns_the_surroundings_over_and_leaves_the_rest(seed, n_env):
     rng = np.random.default_rng(seed)

@@ -86,7 +86,7 @@ def test_molecules_are_whole_and_none_is_missing(name):
     assert np.sort(kept[kept <= 8.0]) == pytest.approx(np.sort(apart[apart <= 8.0]), abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**31), skew=st.lists(st.floats(-8, 8), min_size=3, max_size=3))
 def test_shifts_say_how_the_cluster_came_about(seed, skew):
     box = np.diag([24.0, 25.0, 26.0])
