@@ -49,8 +49,9 @@ class HereEngine:
         while (task := next_task()) is not None:
             module, _, function = task.call.partition(":")
             inputs = [unpack(path.read_bytes()) for path in task.inputs]
+            more = {} if task.folder is None else {"folder": task.folder}
             try:
-                made = getattr(importlib.import_module(module), function)(task.settings, *inputs)
+                made = getattr(importlib.import_module(module), function)(task.settings, *inputs, **more)
             except DrupeError as error:
                 name = type(error).__name__
                 yield task, Refused(name, error.found, error.remedy, error.retry, 0.0, 0.0)
