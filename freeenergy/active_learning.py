@@ -196,7 +196,7 @@ class _Run:
             settings = PoolFrame(decision.frame)
             self.waiting.append(Node(_label(decision.frame), "labels", self.labeller, settings, ("pool",)))
             return
-        number = [id(one) for one in self.course.models].index(id(decision))
+        number = self.course.models.index(decision)  # no two are of the same frames
         labels = tuple(_label(i) for i in decision.frames)
         fits = tuple(f"model/{number}/member/{k}" for k in range(self.members))
         for member, name in enumerate(fits):

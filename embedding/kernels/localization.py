@@ -16,7 +16,7 @@ __all__ = ["Localized", "assign", "pipek_mezey", "spade", "symmetric_root"]
 Matrix = NDArray[np.float64]
 
 _SWEEPS = 500
-_ROTATION = 1e-9
+_ROTATION = 1e-9  # radians
 
 
 @dataclass(frozen=True, eq=False)
