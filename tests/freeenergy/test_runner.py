@@ -1,3 +1,4 @@
+import fcntl
 import importlib
 import os
 import signal
@@ -154,6 +155,8 @@ run(Path({str(folder)!r}), nodes)
             time.sleep(0.01)
         os.kill(driver.pid, signal.SIGKILL)
         driver.communicate()
+        with (folder / "LOCK").open() as lock:  # a worker that was just being started may still hold it
+            fcntl.flock(lock, fcntl.LOCK_EX)
         now = {row.name for row in rows_or_none(folder)}
         assert now >= finished
         finished = now
