@@ -25,6 +25,8 @@ class Ani2xEnergy:
         If the weights are missing, damaged or not those of the baseline.
     """
 
+    static = False
+
     def __init__(self, baseline: Ani2x) -> None:
         path = baseline.file()
         model = untrained_ani2x()

@@ -14,7 +14,12 @@ Baseline = LigandForceField | Ani2x
 
 
 class EnergyOfFrames(Protocol):
-    """Positions of shape ``(frames, atoms, 3)`` in bohr to energies ``(frames,)`` in hartree."""
+    """Positions of shape ``(frames, atoms, 3)`` in bohr to energies ``(frames,)`` in hartree.
+
+    ``static``: whether its operations are the same at all positions.
+    """
+
+    static: bool
 
     def __call__(self, positions: Tensor) -> Tensor:
         """Energies of frames, differentiable."""
@@ -40,6 +45,7 @@ def energy_of(baseline: Baseline | None) -> EnergyOfFrames | None:
 class BaselineEnergy(nn.Module):
     """MM energy of the molecule for a batch of frames."""
 
+    static = True
     bond_atoms: Tensor
     bonds: Tensor
     angle_atoms: Tensor

@@ -16,6 +16,7 @@ from drupe.mlp.dataset import Dataset
 from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import held_out_misses, unseen_misses
+from drupe.mlp.passes import Passes
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.records import frozen, pack, record_key, register, unpack
 
@@ -146,6 +147,10 @@ class Committee:
         """All members in one module."""
         return Potential.from_stored(self.members)
 
+    @cached_property
+    def _passes(self) -> Passes:
+        return Passes(self.stack)
+
     def evaluate(
         self,
         qm: NDArray[np.float64],
@@ -156,7 +161,7 @@ class Committee:
         fixed_coulomb: bool,
     ) -> Evaluation:
         """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`."""
-        return evaluate(self.stack, qm, mm, charges, groups, fixed_coulomb=fixed_coulomb)
+        return evaluate(self._passes, qm, mm, charges, groups, fixed_coulomb=fixed_coulomb)
 
     def energy_error(self, made: Evaluation) -> Uncertainty:
         """Standard errors of the mean energy of an evaluation, hartree."""

@@ -53,7 +53,8 @@ def field_at(qm: Tensor, mm: Tensor, charges: Tensor, width: float) -> Field:
     inverse = torch.rsqrt(squared)
     inverse2 = inverse * inverse
     if width > 0:
-        scaled = torch.sqrt(squared) / width
+        # Beyond six widths the bell is 0 in double precision; exp of less would be slow denormal numbers.
+        scaled = (torch.sqrt(squared) / width).clamp(max=6.0)
         phi = torch.erf(scaled) * inverse
         bell = (_TWO_OVER_ROOT_PI / width) * torch.exp(-scaled * scaled)
         slope = (phi - bell) * inverse2

@@ -15,6 +15,7 @@ from torch import Tensor
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.charge_sums import pull_back_sums, sums_at
 from drupe.mlp.electrostatics import Field, field_at, pull_back
+from drupe.mlp.passes import Frame, Passes, Slopes, slopes_of_members, there_and_back
 from drupe.mlp.potential import Potential
 from drupe.mlp.reach import Reached, fade_groups, near_groups, pull_back_weights, weighted
 
@@ -36,8 +37,8 @@ class Apart(NamedTuple):
 class Evaluation(NamedTuple):
     """Energies per member ``(members,)`` hartree, and forces of their mean, hartree/bohr.
 
-    ``features`` ``(members, qm, features)`` of the atoms; ``apart`` makes the forces of each member: it goes
-    back through the same evaluation, no network is run again.
+    ``features`` ``(members, qm, features)`` of the atoms; ``apart`` makes the forces of each member, with one
+    more run of the network and a way back for each.
     """
 
     energies: NDArray[np.float64]
@@ -48,7 +49,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    stack: Potential,
+    run: Passes | Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
@@ -60,8 +61,8 @@ def evaluate(
 
     Parameters
     ----------
-    stack
-        Potentials stacked in one module.
+    run
+        Potentials stacked in one module; as `Passes` where many frames are to come.
     qm, mm, charges
         Shapes ``(qm, 3)``, ``(mm, 3)`` in bohr and ``(mm,)`` in e; ``mm`` may be empty.
     groups
@@ -77,13 +78,14 @@ def evaluate(
     ConvergenceError
         If an energy or a force is not finite.
     """
+    stack = run if isinstance(run, Potential) else run.stack
     if qm.shape != (len(stack.header.numbers), 3) or mm.shape != (len(charges), 3):
         raise InputError(
             f"positions of shape {qm.shape} and {mm.shape} with {len(charges)} charges do not fit "
             f"a potential of {len(stack.header.numbers)} atoms",
             remedy="pass the atoms the potential was trained on, and one charge per MM atom",
         )
-    if stack.header.reach is not None and (len(charges) if groups is None else len(groups) != len(charges)):
+    if stack.header.reach and (len(charges) if groups is None else len(groups) != len(charges)):
         raise InputError(
             f"the potential has a reach of {stack.header.reach:g} bohr for whole groups, and there are "
             f"{'no' if groups is None else len(groups)} group numbers for {len(charges)} charges",
@@ -93,7 +95,7 @@ def evaluate(
     if threads != 1:
         torch.set_num_threads(1)  # more threads are slower for molecules of this size
     try:
-        made = _evaluate(stack, qm, mm, charges, groups, fixed_coulomb)
+        made = _evaluate(run, qm, mm, charges, groups, fixed_coulomb)
     finally:
         if threads != 1:
             torch.set_num_threads(threads)
@@ -120,7 +122,10 @@ class _Felt:
         self.inner, self.count = inner, len(outer)
         self.chosen: Tensor | None = None
         self.reached: Reached | None = None
-        if reach is not None and groups is not None:
+        if reach == 0:
+            self.chosen = torch.zeros(0, dtype=torch.int64)
+            outer, charges = outer[:0], charges[:0]
+        elif reach is not None and groups is not None:
             chosen, group = near_groups(inner.numpy(), outer.numpy(), charges.numpy(), groups, reach)
             self.chosen = torch.from_numpy(chosen)
             outer, charges = outer[self.chosen], charges[self.chosen]
@@ -134,14 +139,16 @@ class _Felt:
     def pull_back(self, on_potential: Tensor, on_field: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient with respect to QM atoms and all charges; see `drupe.mlp.electrostatics.pull_back`."""
         to_qm, to_mm = pull_back(self.inner, self.outer, self.made, on_potential, on_field)
-        if self.reached is None or self.chosen is None:
+        if self.reached is not None:
+            more_qm, more_mm = pull_back_weights(
+                self.inner, self.outer, self.plain, self.reached, on_potential, on_field
+            )
+            to_qm, to_mm = to_qm + more_qm, to_mm + more_mm
+        if self.chosen is None:
             return to_qm, to_mm
-        more_qm, more_mm = pull_back_weights(
-            self.inner, self.outer, self.plain, self.reached, on_potential, on_field
-        )
         everywhere = to_mm.new_zeros(self.count, 3)
-        everywhere[self.chosen] = to_mm + more_mm
-        return to_qm + more_qm, everywhere
+        everywhere[self.chosen] = to_mm
+        return to_qm, everywhere
 
     def charge_noise(self) -> Tensor:
         """See `Apart`; zero for charges that are not felt."""
@@ -158,58 +165,46 @@ class _Felt:
 
 
 def _evaluate(
-    stack: Potential,
+    run: Passes | Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
     groups: NDArray[np.int64] | None,
     fixed_coulomb: bool,
 ) -> Evaluation:
+    stack = run if isinstance(run, Potential) else run.stack
     # Distances are formed from squares, so the origin is put among the QM atoms.
     origin = qm.mean(axis=0)
-    inner = torch.from_numpy(qm - origin)
-    outer = torch.from_numpy(mm - origin)
+    inner, outer = torch.from_numpy(qm - origin), torch.from_numpy(mm - origin)
     values = torch.from_numpy(np.array(charges))
     with torch.no_grad():
         felt = _Felt(stack, inner, outer, values, groups)
         short = sums_at(inner, outer, values, stack.backbone.charge_sums)
-    place = inner[None].requires_grad_()
-    field = felt.made.field[None].requires_grad_()
-    sums = short.value[None].requires_grad_()
-    energy, terms = stack.learned(place, felt.made.potential[None], field, sums)
-    base = energy.new_zeros(1) if stack.baseline is None else stack.baseline(place)
-
-    def pulled(total: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of one energy with respect to QM atoms and all charges; the graph is kept."""
-        to_place, to_field, to_sums = torch.autograd.grad(
-            total, (place, field, sums), retain_graph=True, materialize_grads=True
-        )
-        with torch.no_grad():
-            to_qm, to_mm = felt.pull_back(shift, to_field[0])
-            short_qm, short_mm = pull_back_sums(short, to_sums[0], len(outer))
-            return to_qm + to_place[0] + short_qm, to_mm + short_mm
-
-    to_qm, to_mm = pulled(energy.mean() + base[0], terms.shift[:, 0].mean(0))
+    frame = Frame(inner, felt.made.potential, felt.made.field, short.value)
+    made = there_and_back(run, frame) if isinstance(run, Potential) else run(frame)
+    more: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
+    energies = made.energies
     with torch.no_grad():
-        inner = inner.detach()
-        energies = (energy[:, 0] + base).detach()
-        more_qm, more_mm = torch.zeros_like(to_qm), torch.zeros_like(to_mm)
         if fixed_coulomb:
             bare = field_at(inner, outer, values, 0.0)
-            more_qm, more_mm = pull_back(inner, outer, bare, stack.fixed_charges, torch.zeros_like(inner))
+            more = pull_back(inner, outer, bare, stack.fixed_charges, torch.zeros_like(inner))
             energies = energies + stack.header.energy_zero + stack.fixed_charges @ bare.potential
-        features = terms.features[:, 0].detach().numpy()
+
+    def forces(on: Slopes, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Forces on QM atoms and all charges from the slopes of one energy."""
+        with torch.no_grad():
+            to_qm, to_mm = felt.pull_back(shift, on.field)
+            short_qm, short_mm = pull_back_sums(short, on.sums, len(outer))
+            return -(to_qm + on.positions + short_qm + more[0]), -(to_mm + short_mm + more[1])
 
     def apart() -> Apart:
-        each = [
-            pulled(total, shift) for total, shift in zip(energy[:, 0] + base, terms.shift[:, 0], strict=True)
-        ]
-        with torch.no_grad():
-            return Apart(
-                -torch.stack([on_qm + more_qm for on_qm, _ in each]).numpy(),
-                -torch.stack([on_mm + more_mm for _, on_mm in each]).numpy(),
-                felt.charge_noise().numpy(),
-            )
+        shifts, slopes = slopes_of_members(stack, frame)
+        each = [forces(on, shift) for shift, on in zip(shifts, slopes, strict=True)]
+        return Apart(
+            torch.stack([on_qm for on_qm, _ in each]).numpy(),
+            torch.stack([on_mm for _, on_mm in each]).numpy(),
+            felt.charge_noise().numpy(),
+        )
 
-    forces = -(to_qm + more_qm).numpy(), -(to_mm + more_mm).numpy()
-    return Evaluation(energies.numpy(), *forces, features, apart)
+    on_qm, on_mm = forces(made.slopes, made.shift.mean(0))
+    return Evaluation(energies.numpy(), on_qm.numpy(), on_mm.numpy(), made.features.numpy(), apart)

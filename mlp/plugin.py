@@ -145,6 +145,8 @@ class _DrupePotential:
         inside = set(chosen)
         others = [i for i in range(system.getNumParticles()) if i not in inside and charges[i] != 0.0]
         near = self.committee.header.reach is not None
+        if self.committee.header.reach == 0:
+            others = []  # mechanical embedding: the fixed charges stay in OpenMM, nothing else is felt
         bonds = mm_side.bonds_inside(topology, chosen)
         term = _Term(
             self.committee,

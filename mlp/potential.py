@@ -55,7 +55,7 @@ class PotentialHeader:
     ``charge_scale`` e; ``polarizability_scale`` bohr^3; ``energy_zero`` hartree; ``level`` and
     ``training_set`` say what the energies are; ``baseline`` the MM terms or the ANI-2x under the network,
     or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for the learned
-    electrostatics to feel it, None for all.
+    electrostatics to feel it, None for all, 0 for none (mechanical embedding).
     """
 
     numbers: NDArray[np.int64]
@@ -90,10 +90,10 @@ class PotentialHeader:
             )
         settings = resolve_settings(self.backbone, self.settings, self.cutoff, self.reach)
         object.__setattr__(self, "settings", settings)
-        if self.reach is not None and not (np.isfinite(self.reach) and self.reach > 0):
+        if self.reach is not None and not (np.isfinite(self.reach) and self.reach >= 0):
             raise InputError(
                 f"the reach of a potential is {self.reach}",
-                remedy="give a number of bohr, or None for all charges",
+                remedy="give a number of bohr, 0 for mechanical embedding, or None for all charges",
             )
         sizes = {len(self.numbers), len(self.fixed_charges)}
         if self.baseline is not None:
@@ -129,6 +129,8 @@ class PotentialHeader:
         """Which charges the learned part feels, in words."""
         if self.reach is None:
             return "learned charges and polarizabilities feel all MM charges"
+        if self.reach == 0:
+            return "mechanical embedding: the surroundings act on the fixed charges only"
         near, far = PLATEAU * self.reach / angstrom, self.reach / angstrom
         return (
             f"learned charges and polarizabilities feel residues whose centre is within {far:.1f} A of a QM "
@@ -223,6 +225,11 @@ class Potential(nn.Module):
         )
         return made
 
+    @property
+    def static(self) -> bool:
+        """Whether its operations are the same at all positions, so that they can be written down once."""
+        return self.backbone.static and (self.baseline is None or self.baseline.static)
+
     def stored(self) -> StoredPotential:
         """Plain arrays of a single potential (float64)."""
         if self.members != 1:
@@ -272,7 +279,9 @@ class Potential(nn.Module):
             Shape ``(members,)``, hartree.
         """
         felt = charges
-        if self.header.reach is not None and len(mm):
+        if self.header.reach == 0:
+            felt = torch.zeros_like(charges)
+        elif self.header.reach is not None and len(mm):
             if group is None:
                 raise InputError("a potential with a reach got charges without groups", remedy="pass group")
             felt = charges * fade_groups(qm, mm, group, self.header.reach).per_charge

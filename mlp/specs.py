@@ -65,7 +65,8 @@ class FitSpec:
         hartree: no atom's learned energy passes this, however far a geometry is from the data.
     reach
         bohr: residues whose centre is farther than this from every QM atom act on the fixed charges only,
-        faded smoothly (`drupe.mlp.reach`). None lets all charges act, which a periodic box cannot have.
+        faded smoothly (`drupe.mlp.reach`). None lets all charges act, which a periodic box cannot have; 0
+        lets none act: that is mechanical embedding, as a comparison.
     settings
         What the backbone alone has, see `drupe.mlp.backbones.settings`; None for its defaults.
     precision
@@ -108,9 +109,10 @@ class FitSpec:
                 raise InputError(
                     f"{name} = {value} in the fit specification", remedy="give a positive number"
                 )
-        if self.reach is not None and not (math.isfinite(self.reach) and self.reach > 0):
+        if self.reach is not None and not (math.isfinite(self.reach) and self.reach >= 0):
             raise InputError(
-                f"reach = {self.reach} in the fit specification", remedy="give a number of bohr, or None"
+                f"reach = {self.reach} in the fit specification",
+                remedy="give a number of bohr, 0 for mechanical embedding, or None for all charges",
             )
         if not 0 <= self.held_out < 0.9 or not 0 <= self.average < 1:
             raise InputError(

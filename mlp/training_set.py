@@ -107,7 +107,7 @@ def prepare(
     damping
         Gaussian width of the damped electrostatics, bohr.
     reach
-        Of the damped electrostatics, bohr; None for all charges.
+        Of the damped electrostatics, bohr; None for all charges, 0 for none.
     charge_sums
         Sums over the charges that the backbone reads, if it does.
 
@@ -141,8 +141,10 @@ def _frame(
     qm, mm = torch.tensor(place_qm - origin), torch.tensor(place_mm[charged] - origin)
     charges = torch.tensor(values[charged])
     bare, damped = field_at(qm, mm, charges, 0.0), field_at(qm, mm, charges, damping)
-    reached = None if reach is None else _reached(qm, mm, groups, charged, reach, i)
+    reached = _reached(qm, mm, groups, charged, reach, i) if reach else None
     felt = damped if reached is None else weighted(damped, qm, mm, reached.per_charge)
+    if reach == 0:
+        felt = weighted(damped, qm, mm, torch.zeros_like(charges))
     fixed_qm, fixed_mm = pull_back(qm, mm, bare, fixed, torch.zeros_like(qm))
     energy = torch.tensor(dataset.energy[i]) - fixed @ bare.potential
     forces = torch.tensor(dataset.forces_qm[i]) + fixed_qm

@@ -44,6 +44,8 @@ class Acsf(nn.Module):
     elements: Tensor
     species: Tensor
 
+    static = False
+
     def __init__(self, size: NetworkSize, settings: AcsfSettings) -> None:
         super().__init__()
         self.field_scale, self.members = size.field_scale, size.members

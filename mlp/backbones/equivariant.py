@@ -47,6 +47,7 @@ class Equivariant(nn.Module):
     """
 
     charge_sums = None
+    static = False
     species: Tensor
     elements: Tensor
 

@@ -31,6 +31,7 @@ class PaiNN(nn.Module):
     """
 
     charge_sums = None
+    static = True
     species: Tensor
 
     def __init__(self, size: NetworkSize, settings: None = None) -> None:

@@ -23,10 +23,12 @@ __all__ = ["BACKBONES", "Backbone", "NetworkSize", "build", "resolve_settings"]
 class Backbone(Protocol):
     """What every backbone is: a torch module with this signature.
 
-    ``charge_sums`` says which sums over the MM charges it reads; None for none.
+    ``charge_sums`` says which sums over the MM charges it reads; None for none. ``static``: whether its
+    operations are the same at all positions, without lists of neighbours.
     """
 
     charge_sums: "ChargeSums | None"
+    static: bool
 
     def __call__(self, positions: "Tensor", field: "Tensor", sums: "Tensor") -> "Tensor":
         """Scalar features of shape ``(members, frames * atoms, features)``.

@@ -50,6 +50,7 @@ class TensorNet(nn.Module):
     """
 
     charge_sums = None
+    static = True
     species: Tensor
     elements: Tensor
     basis: Tensor
@@ -197,7 +198,9 @@ def _bounded_norm(x: Tensor) -> Tensor:
 
 
 def _flat_norm(values: Tensor) -> Tensor:
-    return functional.layer_norm(values, values.shape[-1:])
+    """Layer norm without weights (Ba, Kiros, Hinton 2016); torch's own cannot be written down for a graph."""
+    apart = values - values.mean(-1, keepdim=True)
+    return apart * torch.rsqrt((apart * apart).mean(-1, keepdim=True) + 1e-5)
 
 
 def _per_part(gates: Tensor) -> Tensor:

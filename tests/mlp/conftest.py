@@ -1,7 +1,7 @@
 """A molecule whose exact energy is known: p-xylene's force field, bent a little, in a cloud of charges."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from drupe.mlp.baseline_energy import BaselineEnergy
 from drupe.mlp.calibration import Calibration, Scale
 from drupe.mlp.electrostatics import field_at
 from drupe.mlp.fitted import Fitted
-from drupe.mlp.potential import Potential, PotentialHeader
+from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.mlp.training import train_member
 from drupe.units import angstrom, nanometer
 
@@ -291,6 +291,17 @@ def random_stack(random_members: list[Potential]) -> Potential:
 def random_committee(random_members: list[Potential]) -> Committee:
     scales = Scale(epistemic=2.0, frames=5), Scale(epistemic=3.0), Scale(epistemic=4.0)
     return Committee(tuple(one.stored() for one in random_members), Calibration(*scales))
+
+
+@pytest.fixture(scope="session")
+def with_reach() -> Callable[[Sequence[StoredPotential], float], Committee]:
+    """Makes a committee of the same networks that feels charges within another reach."""
+
+    def made(members: Sequence[StoredPotential], reach: float) -> Committee:
+        header = dataclasses.replace(members[0].header, reach=reach)
+        return Committee(tuple(dataclasses.replace(one, header=header) for one in members))
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -123,6 +123,20 @@ def test_energy_is_that_of_the_formula(pocket, committee, model):
     assert got == pytest.approx(want, abs=1e-6)
 
 
+def test_mechanical_embedding_is_a_reach_of_zero(pocket, committee, with_reach, tmp_path):
+    deaf = with_reach(committee.members, 0.0)
+    deaf.save(tmp_path / "deaf.drupe")
+    here = pocket.positions
+    full, _ = state_of(context_of(pocket.system, here))
+    own = float(committee.stack.baseline(torch.tensor(here[pocket.atoms][None])))
+    alone = deaf.predict(here[pocket.atoms], np.zeros((0, 3)), np.zeros(0)).energy
+    got, forces = state_of(context_of(mixed(pocket, tmp_path / "deaf.drupe"), here))
+    # 1e-6 hartree: OpenMM's Coulomb constant in nine digits over about 1 hartree of Coulomb terms.
+    assert got == pytest.approx(full - own + alone - committee.header.energy_zero, abs=1e-6)
+    _, without = state_of(context_of(pocket.system, here))
+    assert forces[pocket.others] == pytest.approx(without[pocket.others], abs=1e-8)
+
+
 def test_lambda_zero_is_the_mm_system_and_lambda_is_linear(pocket, model):
     context = context_of(mixed(pocket, model, interpolate=True), pocket.positions)
     energies, forces = [], []

@@ -17,17 +17,9 @@ from drupe.units import angstrom
 REACH = 14.0
 
 
-def with_reach(members, reach):
-    made = []
-    for one in members:
-        stored = one.stored()
-        made.append(dataclasses.replace(stored, header=dataclasses.replace(stored.header, reach=reach)))
-    return Committee(tuple(made))
-
-
 @pytest.fixture(scope="module")
-def near(random_members):
-    return with_reach(random_members, REACH)
+def near(random_committee, with_reach):
+    return with_reach(random_committee.members, REACH)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +100,9 @@ def test_the_rim_is_really_in_the_forces(near, wet):
     assert torque == pytest.approx(np.zeros(3), abs=1e-9)
 
 
-def test_all_charges_on_the_plateau_give_the_value_without_reach(near, random_committee, wet):
+def test_all_charges_on_the_plateau_give_the_value_without_reach(near, random_committee, with_reach, wet):
     qm, mm, charges, groups = wet
-    wide = with_reach([Potential.from_stored(m) for m in random_committee.members], 80.0)
+    wide = with_reach(random_committee.members, 80.0)
     want = random_committee.predict(qm, mm, charges)
     got = wide.predict(qm, mm, charges, groups)
     assert got.energy == pytest.approx(want.energy, abs=1e-12)

@@ -1,0 +1,130 @@
+"""A stack's way there and back: tensors of one frame in, energies with gradients out (hartree, bohr).
+
+A molecule's network is some eight hundred operations on small arrays, and the bookkeeping of Python and of
+autograd costs twice what the arithmetic does. The operations do not depend on the positions: they can be
+written down once, forward and backward, and run without either. That gives the same bits. Writing them
+down takes two seconds, which long dynamics earns back and a prediction of fifty frames does not.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from drupe.mlp.potential import Potential
+
+__all__ = ["Frame", "Pass", "Passes", "Slopes", "slopes_of_members", "there_and_back"]
+
+_WORTH_IT = 300  # passes; writing the operations down costs as much as about so many
+
+
+class Frame(NamedTuple):
+    """What the network sees of one frame.
+
+    ``positions`` (qm, 3) bohr; the damped ``potential`` (qm,) hartree/e and ``field`` (qm, 3)
+    hartree/(e bohr); charge ``sums`` (qm, k) e.
+    """
+
+    positions: Tensor
+    potential: Tensor
+    field: Tensor
+    sums: Tensor
+
+
+class Slopes(NamedTuple):
+    """Derivatives of an energy with respect to ``positions``, ``field`` and ``sums`` of a `Frame`."""
+
+    positions: Tensor
+    field: Tensor
+    sums: Tensor
+
+
+class Pass(NamedTuple):
+    """What one frame gives.
+
+    ``energies`` (members,) hartree, of network and baseline; ``shift`` (members, qm) learned minus fixed
+    charges, e; ``features`` (members, qm, features); ``slopes`` of the mean energy.
+    """
+
+    energies: Tensor
+    shift: Tensor
+    features: Tensor
+    slopes: Slopes
+
+
+def there_and_back(stack: Potential, frame: Frame) -> Pass:
+    """Energies of one frame, and the slopes of their mean by autograd."""
+    inputs, energies, shift, features = _there(stack, frame)
+    slopes = torch.autograd.grad(energies.mean(), inputs, materialize_grads=True)
+    return Pass(energies.detach(), shift.detach(), features.detach(), _of_frame(slopes))
+
+
+def slopes_of_members(stack: Potential, frame: Frame) -> tuple[Tensor, list[Slopes]]:
+    """``shift`` as in `Pass`, and for each member the slopes of its energy."""
+    inputs, energies, shift, _ = _there(stack, frame)
+    each = [
+        torch.autograd.grad(energy, inputs, retain_graph=True, materialize_grads=True) for energy in energies
+    ]
+    return shift.detach(), [_of_frame(slopes) for slopes in each]
+
+
+class Passes:
+    """Runs a stack that does not change any more: as written, and when that is worth it from a frozen graph.
+
+    Parameters
+    ----------
+    stack
+        Potentials stacked in one module.
+    """
+
+    def __init__(self, stack: Potential) -> None:
+        self.stack = stack
+        self._count = 0
+        self._graph: torch.jit.ScriptModule | None = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it runs from the frozen graph by now."""
+        return self._graph is not None
+
+    def __call__(self, frame: Frame) -> Pass:
+        """As `there_and_back`, with the same bits."""
+        if self._graph is not None:
+            with torch.inference_mode():
+                energies, shift, features, *slopes = self._graph(*frame)
+                return Pass(energies, shift, features, Slopes(*slopes))
+        self._count += 1
+        if self._count > _WORTH_IT and self.stack.static:
+            self._graph = _freeze(self.stack, frame)
+        return there_and_back(self.stack, frame)
+
+
+def _freeze(stack: Potential, like: Frame) -> "torch.jit.ScriptModule":
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def flat(*parts: Tensor) -> tuple[Tensor, ...]:
+        made = there_and_back(stack, Frame(*parts))
+        return made.energies, made.shift, made.features, *made.slopes
+
+    operations = make_fx(flat)(*like)
+    with warnings.catch_warnings(), torch.inference_mode():
+        # TorchScript is no longer developed, but it alone runs a graph where there is no C++ compiler.
+        warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
+        traced = torch.jit.trace(operations, tuple(like), check_trace=False)
+        return torch.jit.freeze(traced.eval())
+
+
+def _there(stack: Potential, frame: Frame) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    inputs = [part[None].detach().requires_grad_() for part in (frame.positions, frame.field, frame.sums)]
+    place, field, sums = inputs
+    energy, terms = stack.learned(place, frame.potential[None], field, sums)
+    energies = energy[:, 0]
+    if stack.baseline is not None:
+        energies = energies + stack.baseline(place)
+    return inputs, energies, terms.shift[:, 0], terms.features[:, 0]
+
+
+def _of_frame(slopes: Sequence[Tensor]) -> Slopes:
+    return Slopes(*(slope[0] for slope in slopes))
