@@ -7,7 +7,7 @@ down takes two seconds, which long dynamics earns back and a prediction of fifty
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -82,7 +82,7 @@ class Passes:
     def __init__(self, stack: Potential) -> None:
         self.stack = stack
         self._count = 0
-        self._graph: torch.jit.ScriptModule | None = None
+        self._graph: Callable[..., tuple[Tensor, ...]] | None = None
 
     @property
     def frozen(self) -> bool:
@@ -101,7 +101,7 @@ class Passes:
         return there_and_back(self.stack, frame)
 
 
-def _freeze(stack: Potential, like: Frame) -> "torch.jit.ScriptModule":
+def _freeze(stack: Potential, like: Frame) -> Callable[..., tuple[Tensor, ...]]:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     def flat(*parts: Tensor) -> tuple[Tensor, ...]:
@@ -112,8 +112,9 @@ def _freeze(stack: Potential, like: Frame) -> "torch.jit.ScriptModule":
     with warnings.catch_warnings(), torch.inference_mode():
         # TorchScript is no longer developed, but it alone runs a graph where there is no C++ compiler.
         warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
-        traced = torch.jit.trace(operations, tuple(like), check_trace=False)
-        return torch.jit.freeze(traced.eval())
+        traced = torch.jit.trace(operations, tuple(like), check_trace=False)  # type: ignore[no-untyped-call]
+        frozen: Callable[..., tuple[Tensor, ...]] = torch.jit.freeze(traced.eval())
+        return frozen
 
 
 def _there(stack: Potential, frame: Frame) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
