@@ -78,7 +78,10 @@ def graph(plan: Plan) -> list[Node]:
             nodes.append(Node(name, "label", "core_force_tasks:label_frames", part, (f"run-{run}",)))
     known = (*parts[False],)
     for member in range(plan.members):
-        spec = FitSpec(members=plan.members, seed=plan.seed, steps=plan.fit_steps)
+        # Energies weigh little: with the default the noise of sixteen of them hides the gradient of the forces.
+        spec = FitSpec(
+            members=plan.members, seed=plan.seed, steps=plan.fit_steps, features=32, energy_weight=0.03
+        )
         needs = ("run-0", *known)
         nodes.append(Node(f"fit/{member}", "learn", "core_force_tasks:fit", FitStage(spec, member), needs))
     to_high = TransferSpec(
@@ -136,8 +139,8 @@ def slope_miss(store: Store, rows: dict[str, Row]) -> float | None:
 @click.option("--runs", default=8, show_default=True, help="Runs that are learned from.")
 @click.option("--held-out-runs", default=4, show_default=True, help="Further runs, for the held-out labels.")
 @click.option("--members", default=3, show_default=True, help="Fits of each point, with seeds of their own.")
-@click.option("--fit-steps", default=1500, show_default=True, help="Steps of the low-level fit.")
-@click.option("--transfer-steps", default=1500, show_default=True, help="Steps of the transfer.")
+@click.option("--fit-steps", default=2500, show_default=True, help="Steps of the low-level fit.")
+@click.option("--transfer-steps", default=800, show_default=True, help="Steps of the transfer.")
 @click.option("--rate", default=1e-3, show_default=True, help="Peak learning rate of the transfer.")
 @click.option("--basis", default="6-31G", show_default=True)
 @click.option("--grid", default=3, show_default=True)
