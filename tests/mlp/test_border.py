@@ -436,6 +436,8 @@ def test_in_a_box_any_image_of_any_atom_will_do(peptide, labels, terms):
         if isinstance(force, openmm.NonbondedForce):
             force.setNonbondedMethod(openmm.NonbondedForce.PME)
             force.setCutoffDistance(0.9)
+            force.setUseSwitchingFunction(True)
+            force.setSwitchingDistance(0.8)
         else:
             force.setUsesPeriodicBoundaryConditions(True)
     system, here = mixed(peptide, committee, system=boxed), peptide.frames[2]
