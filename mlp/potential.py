@@ -59,12 +59,11 @@ class PotentialHeader:
     ``numbers`` atomic numbers in order; ``fixed_charges`` q0 (e); ``total_charge`` whole, link atoms
     included; ``backbone``, ``features``, ``layers``, ``radial`` the network, ``settings`` what its backbone
     alone has; ``cutoff`` and ``damping`` bohr; ``field_scale`` hartree/(e bohr); ``energy_scale``,
-    ``energy_bound`` hartree;
-    ``charge_scale`` e; ``polarizability_scale`` bohr^3; ``energy_zero`` hartree; ``level`` and
-    ``training_set`` say what the energies are; ``baseline`` the MM terms or the ANI-2x under the network,
-    or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for the learned
-    electrostatics to feel it, None for all, 0 for none (mechanical embedding); ``border`` link atoms and moved
-    charges of a molecule that is cut out of a larger one, None for a whole one.
+    ``energy_bound`` hartree; ``charge_scale`` e; ``polarizability_scale`` bohr^3; ``energy_zero`` hartree;
+    ``level`` and ``training_set`` say what the energies are; ``baseline`` the MM terms or the ANI-2x under
+    the network, or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for
+    the learned electrostatics to feel it, None for all, 0 for none (mechanical embedding); ``border`` link
+    atoms and moved charges of a molecule that is cut out of a larger one, None for a whole one.
     """
 
     numbers: NDArray[np.int64]

@@ -55,7 +55,9 @@ def test_what_the_network_sees_is_what_the_label_saw(peptide, labels, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("changes", [{}, {"reach": 14.0}, ACSF], ids=["painn", "reach", "acsf"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"reach": 14.0}, {"reach": 0.0}, ACSF], ids=["painn", "reach", "mechanical", "acsf"]
+)
 def test_forces_are_slopes_on_hosts_and_neighbours(labels, terms, scheme, changes, random_model):
     data = Dataset.from_labels(labels[scheme][:2])
     committee = random_model(data, terms, **changes)
@@ -81,7 +83,9 @@ def test_forces_are_slopes_on_hosts_and_neighbours(labels, terms, scheme, change
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("changes", [{}, {"reach": 14.0}, ACSF], ids=["painn", "reach", "acsf"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"reach": 14.0}, {"reach": 0.0}, ACSF], ids=["painn", "reach", "mechanical", "acsf"]
+)
 def test_training_sees_the_forces_that_are_predicted(labels, terms, scheme, changes, random_model):
     """QM forces and the squared miss on thousands of MM atoms, by the quadratic form and by hand."""
     data = Dataset.from_labels(labels[scheme][:2])
