@@ -30,13 +30,15 @@ Array = NDArray[np.float64]
 class Geometry:
     """One frame: ``qm`` and ``mm`` positions ``(n, 3)`` in bohr, ``charges`` (e) and residues of the latter.
 
-    ``groups`` may be None for potentials that feel all charges.
+    ``groups`` may be None for potentials that feel all charges; ``border_atoms`` rows of the border atoms
+    among the charges, for potentials with link atoms.
     """
 
     qm: Array
     mm: Array
     charges: Array
     groups: NDArray[np.int64] | None = None
+    border_atoms: NDArray[np.int64] | None = None
 
 
 @register(version=1)
@@ -147,7 +149,8 @@ def _predict(stored: StoredPotential, frames: Sequence[Geometry], quantity: Quan
     potential = Potential.from_stored(stored)
     rows = []
     for frame in frames:
-        made = evaluate(potential, frame.qm, frame.mm, frame.charges, frame.groups, fixed_coulomb=True)
+        given = frame.qm, frame.mm, frame.charges, frame.groups, frame.border_atoms
+        made = evaluate(potential, *given, fixed_coulomb=True)
         rows.append(made.energies if quantity == "energy" else made.forces_qm.ravel())
     return np.array(rows)
 

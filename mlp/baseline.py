@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.mlp.inside_terms import InsideTerms
 from drupe.records import frozen, record_key, register
 from drupe.units import kj_per_mol, nanometer
 
@@ -76,7 +77,7 @@ class LigandForceField:
 
     @property
     def n_atoms(self) -> int:
-        """Number of atoms of the molecule."""
+        """Number of atoms of the molecule, link atoms included."""
         return len(self.charges)
 
     @property
@@ -86,38 +87,56 @@ class LigandForceField:
 
     @classmethod
     def from_structure(
-        cls, structure: "Structure", atoms: Sequence[int] | NDArray[np.int64]
+        cls,
+        structure: "Structure",
+        atoms: Sequence[int] | NDArray[np.int64],
+        links: Sequence[Sequence[int]] | NDArray[np.int64] = (),
     ) -> "LigandForceField":
-        """Read the molecule ``atoms`` (indices) from a structure; raises as `from_system`."""
+        """Read the molecule ``atoms`` from a structure; arguments and errors as in `from_system`."""
         from drupe.embedding.structures.structure import openmm_system
 
-        return cls.from_system(openmm_system(structure), atoms)
+        return cls.from_system(openmm_system(structure), atoms, links)
 
     @classmethod
     def from_system(
-        cls, system: "openmm.System", atoms: Sequence[int] | NDArray[np.int64]
+        cls,
+        system: "openmm.System",
+        atoms: Sequence[int] | NDArray[np.int64],
+        links: Sequence[Sequence[int]] | NDArray[np.int64] = (),
     ) -> "LigandForceField":
-        """Read the molecule ``atoms`` (indices, in the order of the labels) from an OpenMM System.
+        """Read the terms inside a molecule from an OpenMM System.
+
+        Parameters
+        ----------
+        system
+            The MM system.
+        atoms
+            Indices of the molecule, in the order of the labels.
+        links
+            Where bonds are cut: pairs (atom of the molecule, MM host), ``partition.links``. Each link atom
+            comes after the others and stands for its MM host in the angles and torsions that it carries
+            (`drupe.mlp.inside_terms`); it has no charge and no Lennard-Jones term.
 
         Raises
         ------
         InputError
-            If a force is of a kind that is not known here, a term or constraint crosses the
-            border of the molecule, or bonds inside it are constrained away.
+            If a force is of a kind that is not known here, a bond that is not in ``links`` or a constraint
+            crosses the border of the molecule, or bonds inside it are constrained away.
         """
         import openmm
 
-        position = {int(a): i for i, a in enumerate(atoms)}
+        inside = InsideTerms(system, [int(a) for a in atoms], [list(map(int, pair)) for pair in links])
+        position = inside.own
         _refuse_constraints(system, position)
         tables: dict[str, tuple[_Rows, _Rows]] = {k: ([], []) for k in ("bond", "angle", "torsion", "pair")}
         charges = np.zeros(len(position))
         for force in system.getForces():
             if isinstance(force, openmm.HarmonicBondForce):
-                _read_bonds(force, position, tables["bond"])
+                _read_bonds(force, inside, tables["bond"])
             elif isinstance(force, openmm.HarmonicAngleForce):
-                _read_angles(force, position, tables["angle"])
+                _read_angles(force, inside, tables["angle"])
             elif isinstance(force, openmm.PeriodicTorsionForce):
-                _read_torsions(force, position, tables["torsion"])
+                _read_torsions(force, inside, tables["torsion"])
             elif isinstance(force, openmm.NonbondedForce):
                 charges = _read_nonbonded(force, position, tables["pair"])
             elif type(force).__name__ not in _NOT_INTERNAL:
@@ -128,30 +147,16 @@ class LigandForceField:
         fields: dict[str, NDArray[np.float64]] = {}
         for name, (members, table) in tables.items():
             fields[f"{name}_atoms"], fields[f"{name}s"] = np.array(members), np.array(table)
+        charges = np.pad(charges, (0, inside.n_links))
         return cls(charges=charges, **fields)  # type: ignore[arg-type]  # index tables become int64 inside
 
 
-def _inside(members: Sequence[int], position: dict[int, int]) -> list[float] | None:
-    """Positions in the molecule, None when the term lies outside it."""
-    found = [position.get(int(m)) for m in members]
-    if all(f is None for f in found):
-        return None
-    if any(f is None for f in found):
-        raise InputError(
-            f"a bonded term on atoms {[int(m) for m in members]} crosses the border of the molecule",
-            remedy="take whole molecules: bonds that are cut are not available yet",
-        )
-    return [float(f) for f in found if f is not None]
-
-
-def _read_bonds(
-    force: "openmm.HarmonicBondForce", position: dict[int, int], out: tuple[_Rows, _Rows]
-) -> None:
+def _read_bonds(force: "openmm.HarmonicBondForce", inside: InsideTerms, out: tuple[_Rows, _Rows]) -> None:
     from openmm import unit
 
     for index in range(force.getNumBonds()):
         *members, r0, k = force.getBondParameters(index)
-        where = _inside(members, position)
+        where = inside.bond(members)
         if where is not None:
             out[0].append(where)
             stiffness = k.value_in_unit(unit.kilojoule_per_mole / unit.nanometer**2)
@@ -160,14 +165,12 @@ def _read_bonds(
             )
 
 
-def _read_angles(
-    force: "openmm.HarmonicAngleForce", position: dict[int, int], out: tuple[_Rows, _Rows]
-) -> None:
+def _read_angles(force: "openmm.HarmonicAngleForce", inside: InsideTerms, out: tuple[_Rows, _Rows]) -> None:
     from openmm import unit
 
     for index in range(force.getNumAngles()):
         *members, t0, k = force.getAngleParameters(index)
-        where = _inside(members, position)
+        where = inside.angle(members)
         if where is not None:
             out[0].append(where)
             stiffness = k.value_in_unit(unit.kilojoule_per_mole / unit.radian**2)
@@ -175,13 +178,13 @@ def _read_angles(
 
 
 def _read_torsions(
-    force: "openmm.PeriodicTorsionForce", position: dict[int, int], out: tuple[_Rows, _Rows]
+    force: "openmm.PeriodicTorsionForce", inside: InsideTerms, out: tuple[_Rows, _Rows]
 ) -> None:
     from openmm import unit
 
     for index in range(force.getNumTorsions()):
         *members, period, phase, k = force.getTorsionParameters(index)
-        where = _inside(members, position)
+        where = inside.torsion(members)
         height = k.value_in_unit(unit.kilojoule_per_mole) * kj_per_mol
         if where is not None and height != 0.0:
             out[0].append(where)

@@ -19,6 +19,8 @@ from drupe.units import angstrom, ev
 __all__ = ["DrupeCalculator"]
 
 Matrix = NDArray[np.float64]
+_Rows = NDArray[np.int64] | None
+_Surroundings = tuple[Matrix, Matrix, _Rows, _Rows]
 
 
 class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types here
@@ -43,10 +45,14 @@ class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types her
     def __init__(self, model: Committee | str | Path) -> None:
         super().__init__()
         self.committee = model if isinstance(model, Committee) else load(model)
-        self._mm: tuple[Matrix, Matrix, NDArray[np.int64] | None] = (np.zeros((0, 3)), np.zeros(0), None)
+        self._mm: _Surroundings = (np.zeros((0, 3)), np.zeros(0), None, None)
 
     def set_surroundings(
-        self, positions: Matrix, charges: Matrix, groups: NDArray[np.int64] | None = None
+        self,
+        positions: Matrix,
+        charges: Matrix,
+        groups: NDArray[np.int64] | None = None,
+        border_atoms: NDArray[np.int64] | None = None,
     ) -> None:
         """Put the molecule into point charges.
 
@@ -56,9 +62,12 @@ class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types her
             ``(mm, 3)`` angstrom and ``(mm,)`` e; empty for none.
         groups
             Residue of each charge, ``(mm,)``; needed where the model has a reach.
+        border_atoms
+            Rows of the border atoms among the charges; needed where the model has link atoms.
         """
-        kept = None if groups is None else np.array(groups, np.int64)
-        self._mm = np.array(positions, np.float64).reshape(-1, 3), np.array(charges, np.float64), kept
+        rows = [None if given is None else np.array(given, np.int64) for given in (groups, border_atoms)]
+        points = np.array(positions, np.float64).reshape(-1, 3)
+        self._mm = points, np.array(charges, np.float64), rows[0], rows[1]
         self.reset()
 
     def embed(self, charges: Sequence[float], sites: int | None = None) -> "_PointCharges":
@@ -93,8 +102,10 @@ class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types her
                 "the atoms are periodic, and this calculator knows one molecule in given point charges",
                 remedy='set atoms.pbc = False; periodic boxes are for OpenMM, MLPotential("drupe", ...)',
             )
-        points, charges, groups = self._mm
-        made = self.committee.predict(self.atoms.positions * angstrom, points * angstrom, charges, groups)
+        points, charges, groups, border_atoms = self._mm
+        made = self.committee.predict(
+            self.atoms.positions * angstrom, points * angstrom, charges, groups, border_atoms
+        )
         force = angstrom / ev
         self.results = {
             "energy": made.energy / ev,

@@ -133,12 +133,14 @@ class Committee:
 
     def __repr__(self) -> str:
         """Say in words what this is."""
-        name, atoms = self.header.backbone, len(self.header.numbers)
+        name, atoms = self.header.backbone, f"{len(self.header.numbers)} atoms"
+        if self.header.n_links:
+            atoms += f" and {self.header.n_links} link atom(s)"
         told = (
             f"spread times {self.sigma_factor:.2f} and noise from {self.calibration_frames} held-out errors"
         )
         return (
-            f"<Committee of {len(self.members)} for {atoms} atoms, {name}; "
+            f"<Committee of {len(self.members)} for {atoms}, {name}; "
             f"{told if self.calibration_frames else 'spread not calibrated'}; {self.header.electrostatics}>"
         )
 
@@ -157,11 +159,12 @@ class Committee:
         mm: NDArray[np.float64],
         charges: NDArray[np.float64],
         groups: NDArray[np.int64] | None = None,
+        border_atoms: NDArray[np.int64] | None = None,
         *,
         fixed_coulomb: bool,
     ) -> Evaluation:
         """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`."""
-        return evaluate(self._passes, qm, mm, charges, groups, fixed_coulomb=fixed_coulomb)
+        return evaluate(self._passes, qm, mm, charges, groups, border_atoms, fixed_coulomb=fixed_coulomb)
 
     def energy_error(self, made: Evaluation) -> Uncertainty:
         """Standard errors of the mean energy of an evaluation, hartree."""
@@ -179,7 +182,7 @@ class Committee:
         if noise is None:
             on_qm, on_mm = np.zeros_like(spread_qm), np.zeros_like(spread_mm)
         else:
-            on_qm = noise.of_forces(made.features[None])[0]
+            on_qm = noise.of_forces(made.features[None, :, : len(made.forces_qm)])[0]
             on_mm = noise.of_mm_forces(apart.mm_charge)
         return known.forces_qm.of(spread_qm, on_qm), known.forces_mm.of(spread_mm, on_mm)
 
@@ -189,6 +192,7 @@ class Committee:
         mm_positions: NDArray[np.float64],
         mm_charges: NDArray[np.float64],
         mm_groups: NDArray[np.int64] | None = None,
+        border_atoms: NDArray[np.int64] | None = None,
         *,
         force_errors: bool = False,
     ) -> Prediction:
@@ -202,6 +206,9 @@ class Committee:
             Shape ``(mm,)``, e.
         mm_groups
             Residue of each MM atom, whole numbers, ``(mm,)``; needed where the potential has a reach.
+        border_atoms
+            Rows of the border atoms among the MM atoms; needed where the potential has link atoms. Frames of
+            a data set have them: ``predict(*dataset.frame(i))``.
         force_errors
             True also gives standard errors of forces: the way back through the network is then gone once
             for each member.
@@ -211,6 +218,7 @@ class Committee:
             np.asarray(mm_positions, np.float64).reshape(-1, 3),
             np.asarray(mm_charges, np.float64),
             None if mm_groups is None else np.asarray(mm_groups, np.int64),
+            None if border_atoms is None else np.asarray(border_atoms, np.int64),
             fixed_coulomb=True,
         )
         on_qm, on_mm = self.force_errors(made) if force_errors else (None, None)

@@ -7,63 +7,49 @@ trajectory), never of single frames.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.mlp.border import Border, common_border
+from drupe.mlp.dataset_versions import UPGRADES
 from drupe.mlp.reading import (
     ACCEPTED,
     LabelLike,
     check_labels,
+    check_offsets,
     force_kind,
+    known_energies,
     level_of,
     padded_groups,
     padded_slopes,
 )
 from drupe.records import content_key, frozen, record_key, register
-from drupe.units import ev
 
 __all__ = ["Dataset", "LabelLike"]
 
 _FAR_AWAY = 1e4  # bohr; where padded charges (of zero) are put
 # e; fixed charges of a whole molecule miss a whole number by rounding only (2e-3 in shipped AM1-BCC files)
 _WHOLE = 1e-2
-_ABSURD = 20 * ev  # hartree per atom
 _UNIT = 1e-8  # of a direction's norm
 _MASKS = ("has_energy", "has_energy_low", "has_forces_qm", "has_forces_mm", "has_slopes")
 _COUNTED = ("has_energy", "has_forces_qm", "has_forces_mm", "has_slopes")
+_WHOLE_NUMBERS = ("numbers", "mm_counts", "blocks", "mm_groups", "border_atoms")
 
 
-def _own_forces_only(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had no slopes, and its forces were those of ``energy_low`` whatever ``energy`` was."""
-    frames, atoms = fields["positions"].shape[:2]
-    own = fields["energy"] == fields["energy_low"]
-    on_qm, on_mm = fields["has_forces_qm"] & own, fields["has_forces_mm"] & own
-    return {
-        **fields,
-        "has_forces_qm": on_qm,
-        "has_forces_mm": on_mm,
-        "forces_of": tuple("energy" if there else "nothing" for there in on_qm | on_mm),
-        "directions": np.zeros((frames, 0, atoms, 3)),
-        "slopes": np.zeros((frames, 0)),
-        "slope_errors": np.zeros((frames, 0)),
-        "has_slopes": np.zeros((frames, 0), bool),
-    }
+class FrameArrays(NamedTuple):
+    """One frame: positions bohr, charges e; residues and rows of border atoms, None where there are none."""
+
+    qm_positions: NDArray[np.float64]
+    mm_positions: NDArray[np.float64]
+    mm_charges: NDArray[np.float64]
+    mm_groups: NDArray[np.int64] | None
+    border_atoms: NDArray[np.int64] | None
 
 
-def _with_low_energies(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 had both energies of every label."""
-    return {**fields, "has_energy_low": np.ones(len(fields["energy"]), bool)}
-
-
-def _without_groups(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 3 did not know which MM atoms belong together."""
-    return {**fields, "mm_groups": np.full(fields["mm_charges"].shape, -1, np.int64)}
-
-
-@register(version=4, upgrades={1: _own_forces_only, 2: _with_low_energies, 3: _without_groups})
+@register(version=5, upgrades=UPGRADES)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames of one molecule in surroundings of point charges.
@@ -94,6 +80,8 @@ class Dataset:
     slope_errors     ``(frames, k)``         hartree/bohr   of the labels
     has_slopes       ``(frames, k)``         --
     mm_groups        ``(frames, mm)``        --             residue of each MM atom; -1 where not known
+    border           record                                 of a molecule cut out of another, else None
+    border_atoms     ``(frames, b)``         --             rows of its border atoms among the MM atoms
     ===============  ======================  =============  =======================================
     """
 
@@ -119,13 +107,15 @@ class Dataset:
     slope_errors: NDArray[np.float64]
     has_slopes: NDArray[np.bool_]
     mm_groups: NDArray[np.int64]
+    border: Border | None
+    border_atoms: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        kinds: dict[str, type] = dict.fromkeys(("numbers", "mm_counts", "blocks", "mm_groups"), np.int64)
+        kinds: dict[str, type] = dict.fromkeys(_WHOLE_NUMBERS, np.int64)
         kinds |= dict.fromkeys(_MASKS, np.bool_)
         object.__setattr__(self, "forces_of", tuple(self.forces_of))
         for name in self.__dataclass_fields__:
-            if name not in ("level", "forces_of"):
+            if name not in ("level", "forces_of", "border"):
                 object.__setattr__(self, name, frozen(getattr(self, name), kinds.get(name, np.float64)))
         frames, qm, mm = len(self.energy), len(self.numbers), self.mm_charges.shape[1]
         slopes = self.slopes.shape[1]
@@ -143,6 +133,7 @@ class Dataset:
             "slope_errors": (frames, slopes),
             "has_slopes": (frames, slopes),
             "mm_groups": (frames, mm),
+            "border_atoms": (frames, 0 if self.border is None else self.border.n_atoms),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
@@ -205,6 +196,7 @@ class Dataset:
                 remedy=f'name some of {ACCEPTED}; low-level forces belong to which="low"',
             )
         check_labels(items)
+        border, border_atoms = common_border(items)
         level = level_of(items, which)
         kinds = tuple(force_kind(label, which, accept_forces) for label in items)
         counts = np.array([len(label.mm_charges) for label in items])
@@ -225,10 +217,10 @@ class Dataset:
                 data["forces_qm"][i] = label.forces_qm
             if label.forces_mm is not None and kinds[i] != "nothing":
                 data["forces_mm"][i, : counts[i]] = label.forces_mm
-        energy_low = _known([label.energy_low for label in items])
-        chosen = energy_low if which == "low" else _known([label.energy for label in items])
+        energy_low = known_energies([label.energy_low for label in items])
+        chosen = energy_low if which == "low" else known_energies([label.energy for label in items])
         has_energy = ~np.isnan(chosen)
-        _check_offsets(chosen[has_energy], np.flatnonzero(has_energy), qm)
+        check_offsets(chosen[has_energy], np.flatnonzero(has_energy), qm)
         read = np.array([kind != "nothing" for kind in kinds])
         made = cls(
             numbers=items[0].qm_numbers,
@@ -243,6 +235,8 @@ class Dataset:
             blocks=np.zeros(frames, np.int64) if blocks is None else np.array(blocks),
             level=level,
             forces_of=kinds,
+            border=border,
+            border_atoms=border_atoms,
             **padded_slopes(items, which),
             **data,
         )
@@ -270,9 +264,15 @@ class Dataset:
         return f"{told}; forces of {replaced} labels are MP2's" if replaced else told
 
     @property
+    def network_numbers(self) -> NDArray[np.int64]:
+        """Atomic numbers of all the network sees: the atoms, then a hydrogen for each link atom."""
+        links = 0 if self.border is None else self.border.n_links
+        return np.concatenate([self.numbers, np.ones(links, np.int64)])
+
+    @property
     def total_charge(self) -> int:
-        """Whole total charge of the molecule, e."""
-        return round(float(self.fixed_charges.sum()))
+        """Whole total charge of the molecule, its link atoms included, e."""
+        return round(float(self.fixed_charges.sum())) if self.border is None else self.border.total_charge
 
     @cached_property
     def key(self) -> str:
@@ -290,19 +290,20 @@ class Dataset:
             for i, n in enumerate(self.mm_counts)
         )
 
-    def frame(
-        self, i: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64] | None]:
-        """QM positions, MM positions, MM charges and groups (None if not known) of frame ``i``."""
+    def frame(self, i: int) -> FrameArrays:
+        """What a potential is asked about frame ``i``, in the order of `Committee.predict`."""
         count = int(self.mm_counts[i])
         groups = self.mm_groups[i, :count]
         known = None if (groups < 0).any() else groups
-        return self.positions[i], self.mm_positions[i, :count], self.mm_charges[i, :count], known
+        atoms = None if self.border is None else self.border_atoms[i]
+        return FrameArrays(
+            self.positions[i], self.mm_positions[i, :count], self.mm_charges[i, :count], known, atoms
+        )
 
     def take(self, frames: Sequence[int] | NDArray[np.int64]) -> "Dataset":
         """Keep the frames ``frames``, in that order."""
         chosen = np.asarray(frames, dtype=np.int64)
-        whole = {"numbers", "fixed_charges", "level"}
+        whole = {"numbers", "fixed_charges", "level", "border"}
         fields = {
             name: getattr(self, name) if name in whole else getattr(self, name)[chosen]
             for name in self.__dataclass_fields__
@@ -360,10 +361,10 @@ class Dataset:
                 remedy="divide direction and slope by the norm of the direction",
             )
         rest = abs(float(self.fixed_charges.sum()) - self.total_charge)
-        if rest > _WHOLE:
+        if rest > _WHOLE and self.border is None:
             raise InputError(
                 f"the fixed charges of the QM atoms add to {self.fixed_charges.sum():.5f} e, no whole number",
-                remedy="take whole molecules into the QM region",
+                remedy="take whole molecules, or labels that know their link atoms: those of a store",
             )
         seen: dict[str, int] = {}
         for i, key in enumerate(self.frame_keys):
@@ -373,27 +374,3 @@ class Dataset:
                     remedy="give each snapshot once: a copy would make errors look smaller than they are",
                 )
             seen[key] = i
-
-
-def _known(energies: Sequence[float | None]) -> NDArray[np.float64]:
-    """Energies with nan for those that a source does not have; one that is not a number is refused."""
-    for i, energy in enumerate(energies):
-        if energy is not None and not np.isfinite(energy):
-            raise InputError(
-                f"energy of label {i} is not a finite number",
-                remedy="leave this label out, or compute it again",
-            )
-    return np.array([np.nan if energy is None else energy for energy in energies], dtype=np.float64)
-
-
-def _check_offsets(energies: NDArray[np.float64], labels: NDArray[np.int64], atoms: int) -> None:
-    """Refuse energies of another zero or unit: one molecule has one composition, so one element baseline."""
-    if not len(energies):
-        return
-    off = np.abs(energies - np.median(energies)) / atoms
-    worst = int(np.argmax(off))
-    if off[worst] > _ABSURD:
-        raise InputError(
-            f"energy of label {labels[worst]} is {off[worst] / ev:.0f} eV per atom away from the others",
-            remedy="look at its units and level: all energies of a data set share one zero, in hartree",
-        )

@@ -37,8 +37,8 @@ class Apart(NamedTuple):
 class Evaluation(NamedTuple):
     """Energies per member ``(members,)`` hartree, and forces of their mean, hartree/bohr.
 
-    ``features`` ``(members, qm, features)`` of the atoms; ``apart`` makes the forces of each member, with one
-    more run of the network and a way back for each.
+    ``features`` ``(members, qm + links, features)`` of the atoms; ``apart`` makes the forces of each member,
+    with one more run of the network and a way back for each.
     """
 
     energies: NDArray[np.float64]
@@ -54,6 +54,7 @@ def evaluate(
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
     groups: NDArray[np.int64] | None = None,
+    border_atoms: NDArray[np.int64] | None = None,
     *,
     fixed_coulomb: bool,
 ) -> Evaluation:
@@ -67,9 +68,12 @@ def evaluate(
         Shapes ``(qm, 3)``, ``(mm, 3)`` in bohr and ``(mm,)`` in e; ``mm`` may be empty.
     groups
         Which charges belong together, ``(mm,)``; needed where the potential has a reach, else not used.
+    border_atoms
+        Rows of the border atoms in ``mm``; needed where the potential has link atoms (`drupe.mlp.border`).
     fixed_coulomb
-        True for the label's quantity; False leaves out sum q0 phi and the energy zero, as needed
-        where another program computes the Coulomb energy of the fixed charges.
+        True for the label's quantity; False leaves out the energy zero and the Coulomb energy of all pairs
+        of fixed charges of ``qm`` and ``charges``, as needed where another program computes it. What the
+        border adds to or takes from ``charges`` acts on the fixed charges either way.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def evaluate(
     if threads != 1:
         torch.set_num_threads(1)  # more threads are slower for molecules of this size
     try:
-        made = _evaluate(run, qm, mm, charges, groups, fixed_coulomb)
+        made = _with_border(run, qm, mm, charges, groups, border_atoms, fixed_coulomb)
     finally:
         if threads != 1:
             torch.set_num_threads(threads)
@@ -164,13 +168,58 @@ class _Felt:
         return everywhere
 
 
+def _with_border(
+    run: Passes | Potential,
+    qm: NDArray[np.float64],
+    mm: NDArray[np.float64],
+    charges: NDArray[np.float64],
+    groups: NDArray[np.int64] | None,
+    border_atoms: NDArray[np.int64] | None,
+    fixed_coulomb: bool,
+) -> Evaluation:
+    """Put link atoms and moved charges in, and bring their forces back to atoms."""
+    stack = run if isinstance(run, Potential) else run.stack
+    border = stack.header.border
+    zero = stack.header.energy_zero if fixed_coulomb else 0.0
+    if border is None:
+        return _evaluate(run, qm, mm, charges, groups, charges if fixed_coulomb else None, zero)
+    if border_atoms is None:
+        raise InputError(
+            f"the potential has {border.in_words}, and nobody says which MM atoms its border atoms are",
+            remedy="pass border_atoms, their rows among the MM atoms: Dataset.frame(i) has them",
+        )
+    capped = border.cap(qm, mm, charges, groups, border_atoms)
+    made = _evaluate(
+        run,
+        capped.positions,
+        capped.points,
+        capped.charges,
+        capped.groups,
+        capped.charges if fixed_coulomb else capped.moved,
+        zero,
+    )
+
+    def apart() -> Apart:
+        each = made.apart()
+        found = [capped.scatter(*one) for one in zip(each.forces_qm, each.forces_mm, strict=True)]
+        return Apart(
+            np.array([on_qm for on_qm, _ in found]),
+            np.array([on_mm for _, on_mm in found]),
+            capped.spread_variance(each.mm_charge),
+        )
+
+    forces_qm, forces_mm = capped.scatter(made.forces_qm, made.forces_mm)
+    return made._replace(forces_qm=forces_qm, forces_mm=forces_mm, apart=apart)
+
+
 def _evaluate(
     run: Passes | Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
     groups: NDArray[np.int64] | None,
-    fixed_coulomb: bool,
+    bare_charges: NDArray[np.float64] | None,
+    zero: float,
 ) -> Evaluation:
     stack = run if isinstance(run, Potential) else run.stack
     # Distances are formed from squares, so the origin is put among the QM atoms.
@@ -185,10 +234,10 @@ def _evaluate(
     more: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
     energies = made.energies
     with torch.no_grad():
-        if fixed_coulomb:
-            bare = field_at(inner, outer, values, 0.0)
+        if bare_charges is not None:
+            bare = field_at(inner, outer, torch.from_numpy(np.array(bare_charges)), 0.0)
             more = pull_back(inner, outer, bare, stack.fixed_charges, torch.zeros_like(inner))
-            energies = energies + stack.header.energy_zero + stack.fixed_charges @ bare.potential
+            energies = energies + zero + stack.fixed_charges @ bare.potential
 
     def forces(on: Slopes, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Forces on QM atoms and all charges from the slopes of one energy."""

@@ -75,6 +75,8 @@ class LearnedForce:
     tree
         In a periodic system the atom each of the committee's atoms is joined to, -1 for the first
         (`drupe.mlp.images.tree_of_bonds`); None without a box.
+    border
+        Which of the charges are border atoms, for a committee with link atoms (`drupe.mlp.border`).
     """
 
     def __init__(
@@ -83,14 +85,18 @@ class LearnedForce:
         charges: NDArray[np.float64],
         groups: NDArray[np.int64] | None = None,
         tree: NDArray[np.int64] | None = None,
+        border: NDArray[np.int64] | None = None,
     ) -> None:
         self._committee, self._charges = committee, frozen(charges, np.float64)
         self._groups = None if groups is None else frozen(groups, np.int64)
+        self._border = None if border is None else frozen(border, np.int64)
         self._images: Images | None = None
         if tree is not None:
             known = np.zeros(0, np.int64) if self._groups is None else self._groups
-            self._images = Images(tree, known, committee.header.reach)
+            self._images = Images(tree, known, committee.header.reach, self._ties())
         fields = {"model": committee.key, "charges": charges, "groups": groups, "tree": tree}
+        if border is not None:
+            fields["border"] = border
         #: Content name; the PythonForce that holds this has it as its name.
         self.key = content_key("LearnedForce", fields)
         self._memory = _memories.setdefault(self.key, Memory(committee))
@@ -114,7 +120,15 @@ class LearnedForce:
     def __reduce__(self) -> tuple[object, ...]:
         groups = None if self._groups is None else np.array(self._groups)
         tree = None if self._images is None else np.array(self._images.parents)
-        return _rebuild, (self._committee.to_bytes(), np.array(self._charges), groups, tree)
+        border = None if self._border is None else np.array(self._border)
+        return _rebuild, (self._committee.to_bytes(), np.array(self._charges), groups, tree, border)
+
+    def _ties(self) -> NDArray[np.int64]:
+        """Pairs (atom of the committee, charge) across cut bonds; none for a whole molecule."""
+        border = self._committee.header.border
+        if border is None or self._border is None:
+            return np.zeros((0, 2), np.int64)
+        return np.column_stack([border.ties[:, 0], self._border[border.ties[:, 1]]])
 
     def _compute(self, seen: bytes, positions: NDArray[np.float64], box: NDArray[np.float64] | None) -> Asked:
         count = len(self._committee.header.numbers)
@@ -122,7 +136,7 @@ class LearnedForce:
         if self._images is not None and box is not None:
             placed = self._images.place(positions, box)
         made = self._committee.evaluate(
-            placed[:count], placed[count:], self._charges, self._groups, fixed_coulomb=False
+            placed[:count], placed[count:], self._charges, self._groups, self._border, fixed_coulomb=False
         )
         return Asked(seen, positions, placed, box, made)
 
@@ -146,5 +160,6 @@ def _rebuild(
     charges: NDArray[np.float64],
     groups: NDArray[np.int64] | None = None,
     tree: NDArray[np.int64] | None = None,
+    border: NDArray[np.int64] | None = None,
 ) -> LearnedForce:
-    return LearnedForce(Committee.from_bytes(model), charges, groups, tree)
+    return LearnedForce(Committee.from_bytes(model), charges, groups, tree, border)

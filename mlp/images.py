@@ -7,7 +7,7 @@ is the only one that can act, in orthorhombic and triclinic boxes alike.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -27,17 +27,20 @@ Indices = NDArray[np.int64]
 class Images:
     """How the atoms of a periodic system belong together.
 
-    ``parents`` (qm,): the QM atom each one is joined to, -1 for the first (`tree_of_bonds`); ``groups``
-    (mm,) rising numbers of the groups of charges; ``reach`` bohr, or None where no charges are there.
+    ``parents`` (qm,): the QM atom each one is joined to, -1 for the first (`tree_of_bonds`);
+    ``groups`` (mm,) rising numbers of the groups of charges; ``reach`` bohr, or None where no charges are;
+    ``ties`` (ties, 2) a QM atom and a charge near it in one molecule, whose residue goes with that atom.
     """
 
     parents: Indices
     groups: Indices
     reach: float | None
+    ties: Indices = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parents", frozen(self.parents, np.int64))
         object.__setattr__(self, "groups", frozen(self.groups, np.int64))
+        object.__setattr__(self, "ties", frozen(self.ties, np.int64))
 
     @cached_property
     def _ancestors(self) -> Indices:
@@ -93,6 +96,9 @@ class Images:
             together = -np.rint(outer - np.repeat(outer[self._starts], self._sizes, axis=0))
             centre = np.add.reduceat(outer + together, self._starts, axis=0) / self._sizes[:, None]
             nearer = -np.rint(centre - (low + high) / 2)
+            for atom, charge in self.ties:
+                group = int(np.searchsorted(self._starts, charge, side="right")) - 1
+                nearer[group] = -np.rint(outer[charge] + together[charge] - inner[atom])
             shifts[count:] = together + np.repeat(nearer, self._sizes, axis=0)
         return positions + shifts @ box
 

@@ -69,7 +69,7 @@ class Predicted(NamedTuple):
     energy: Tensor
     forces: Tensor
     mm_square: Tensor
-    response: Tensor  # z = (q - q0, dE/d(field), dE/d(sums)) of each frame
+    response: Tensor  # z = (q - q0, dE/d(field), dE/d(sums), dE/d(link atoms)) of each frame
     terms: AtomTerms
 
 
@@ -121,6 +121,11 @@ def predict_frames(potential: Potential, data: TrainingSet, *, graph: bool = Fal
     shift = terms.shift[0]
     z = torch.cat([shift, to_field.flatten(1), to_sums.flatten(1)], dim=1)
     forces = -to_place - torch.einsum("fab,fb->fa", data.response, z).reshape(to_place.shape)
+    atoms = data.forces.shape[1]
+    if atoms < forces.shape[1]:  # link atoms: their forces go to their hosts
+        handed = torch.einsum("fab,fb->fa", data.link_share, forces[:, atoms:].flatten(1))
+        forces = forces[:, :atoms] + handed.reshape(len(forces), atoms, 3)
+        z = torch.cat([z, to_place[:, atoms:].flatten(1)], dim=1)
     square = (
         data.mm_square + 2 * (z * data.mm_cross).sum(1) + torch.einsum("fa,fab,fb->f", z, data.mm_gram, z)
     )

@@ -65,7 +65,7 @@ class _Rows:
             self.energy.append((missed, float(np.var(energies, ddof=1)), features))
         if dataset.has_forces_qm[i]:
             missed_qm = chosen(apart.forces_qm) - dataset.forces_qm[i]
-            self.force.append((missed_qm, _spread(apart.forces_qm), features))
+            self.force.append((missed_qm, _spread(apart.forces_qm), features[:, : len(missed_qm)]))
         count = int(dataset.mm_counts[i])
         if dataset.has_forces_mm[i] and count:
             missed_mm = chosen(apart.forces_mm) - dataset.forces_mm[i, :count]

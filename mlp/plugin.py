@@ -77,6 +77,12 @@ class _DrupePotential:
         OpenMM-ML comes here for a molecule alone, and for its mechanical embedding, which is its
         default: then a warning says that the surroundings do not polarise the molecule.
         """
+        if self.committee.header.n_links:
+            raise InputError(
+                f"the potential has {self.committee.header.n_links} link atom(s): it belongs to a molecule "
+                "that is cut out of a larger one, in the field of the rest",
+                remedy='pass embedding="electrostatic" to createMixedSystem',
+            )
         if atoms is not None:
             warnings.warn(
                 "mechanical embedding: learned charges and polarizabilities do not feel the surroundings; "
@@ -93,7 +99,9 @@ class _DrupePotential:
             bonds = bonds_inside(topology, chosen)
             tree = tree_of_bonds(len(chosen), bonds)
             tie_together(system, chosen, bonds)
-        system.addForce(_python_force(_Term(self.committee, [], np.zeros(0), None, tree), chosen, forceGroup))
+        system.addForce(
+            _python_force(_Term(self.committee, [], np.zeros(0), None, tree, None), chosen, forceGroup)
+        )
 
     def createMixedSystem(
         self,
@@ -108,14 +116,15 @@ class _DrupePotential:
     ) -> Any:
         """Build the mixed system with electrostatic embedding.
 
-        The surgery on the MM system is OpenMM-ML's mechanical embedding; the added force sees all
-        MM charges, or those within the model's reach. With ``interpolate`` the one CustomCVForce goes
-        into ``forceGroup`` and reports its derivative with respect to ``lambda_interpolate``.
+        The surgery on the MM system is OpenMM-ML's mechanical embedding, where bonds are cut that of
+        `drupe.mlp.cut_system`; the added force sees all MM charges, or those within the model's reach. With
+        ``interpolate`` the one CustomCVForce goes into ``forceGroup`` and reports its derivative with respect
+        to ``lambda_interpolate``.
 
         Raises
         ------
         InputError
-            If elements or fixed charges are not the model's, a bond would be cut, the system is periodic
+            If elements, fixed charges or cut bonds are not the model's, the system is periodic
             and the model has no reach or the box is too small for it, or a constrained bond has no
             harmonic term for the MM end of an interpolation.
         """
@@ -123,6 +132,7 @@ class _DrupePotential:
         from openmmml.embeddings.mechanicalembedding import MechanicalEmbedding
 
         from drupe.mlp import mm_side
+        from drupe.mlp.cut_system import Mixture, border_particles, mixed_across_bonds
         from drupe.mlp.images import tree_of_bonds
 
         chosen = [int(i) for i in atoms]
@@ -131,22 +141,16 @@ class _DrupePotential:
         if periodic:
             _check_box(self.committee, system)
         cut = utilities.findLinkBonds(topology, chosen)
-        if cut:
-            names = [f"{_name(topology, i)}-{_name(topology, j)}" for i, j in cut[:4]]
-            raise InputError(
-                f"the ML region cuts {len(cut)} covalent bond(s): {', '.join(names)}",
-                remedy="choose whole molecules: link atoms are not available for this potential",
-            )
+        border = border_particles(self.committee.header.border, topology, chosen, cut)
         charges = mm_side.charges_of(system)
         _check_charges(self.committee, charges[chosen])
         _tell_of_constraints(system, chosen)
         if interpolate:
             system = mm_side.with_soft_bonds(system, chosen, self.committee.header.baseline)
-        inside = set(chosen)
-        others = [i for i in range(system.getNumParticles()) if i not in inside and charges[i] != 0.0]
         near = self.committee.header.reach is not None
-        if self.committee.header.reach == 0:
-            others = []  # mechanical embedding: the fixed charges stay in OpenMM, nothing else is felt
+        # Mechanical embedding feels nothing but what the border moves: the fixed charges stay in OpenMM.
+        felt = set() if self.committee.header.reach == 0 else {int(i) for i in np.flatnonzero(charges)}
+        others = sorted((felt | set(border)) - set(chosen))
         bonds = mm_side.bonds_inside(topology, chosen)
         term = _Term(
             self.committee,
@@ -154,11 +158,19 @@ class _DrupePotential:
             charges[others],
             mm_side.residues_of(topology, system)[others] if near else None,
             tree_of_bonds(len(chosen), bonds) if periodic else None,
+            np.array([others.index(i) for i in border], np.int64) if border else None,
         )
-        made = MechanicalEmbedding().createMixedSystem(
-            term, topology, system, chosen, forceGroup, interpolate, returnInfo=returnInfo, **args
-        )
-        mixed = made["system"] if returnInfo else made
+        if border:
+            mixed = mixed_across_bonds(
+                term, Mixture(topology, system, chosen, forceGroup), interpolate=interpolate, **args
+            )
+            info = {"topology": topology, "oldToNew": list(range(topology.getNumAtoms()))}
+            made = {"system": mixed, **info} if returnInfo else mixed
+        else:
+            made = MechanicalEmbedding().createMixedSystem(
+                term, topology, system, chosen, forceGroup, interpolate, returnInfo=returnInfo, **args
+            )
+            mixed = made["system"] if returnInfo else made
         if periodic:
             mm_side.tie_together(mixed, chosen, bonds)
         if interpolate:
@@ -170,7 +182,8 @@ class _Term:
     """The potential with the charges it feels, in the shape OpenMM-ML's embedding asks for.
 
     ``groups`` numbers of the residues of the charges, None for a model without reach; ``tree`` which atom
-    each ML atom is joined to in a periodic system, else None.
+    each ML atom is joined to in a periodic system, else None; ``border`` which of the charges are border
+    atoms, None for a whole molecule.
     """
 
     def __init__(
@@ -180,9 +193,10 @@ class _Term:
         charges: NDArray[np.float64],
         groups: NDArray[np.int64] | None,
         tree: NDArray[np.int64] | None,
+        border: NDArray[np.int64] | None,
     ) -> None:
         self.committee, self.others, self.charges = committee, others, charges
-        self.groups, self.tree = groups, tree
+        self.groups, self.tree, self.border = groups, tree, border
 
     def getMLLongRange(self) -> bool:
         return False
@@ -203,7 +217,7 @@ def _python_force(term: _Term, atoms: list[int], group: int) -> "openmm.PythonFo
 
     from drupe.mlp.force import LearnedForce
 
-    learned = LearnedForce(term.committee, term.charges, term.groups, term.tree)
+    learned = LearnedForce(term.committee, term.charges, term.groups, term.tree, term.border)
     force = openmm.PythonForce(learned)
     force.setName(learned.key)
     force.setForceGroup(group)
@@ -222,11 +236,6 @@ def _expose_lambda(system: "openmm.System", group: int) -> None:
         ):
             force.setForceGroup(group)
             force.addEnergyParameterDerivative("lambda_interpolate")
-
-
-def _name(topology: "app.Topology", index: int) -> str:
-    atom = list(topology.atoms())[index]
-    return f"{atom.name} of {atom.residue.name}{atom.residue.id} (atom {index})"
 
 
 def _check_elements(committee: "Committee", topology: "app.Topology", atoms: list[int]) -> None:

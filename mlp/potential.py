@@ -6,6 +6,7 @@ with phi the bare and phi', E' the damped potential and field of the MM charges 
 the network's energy, charge and polarizability of each atom. This is the label's quantity: the QM energy
 with its interaction with the charges, nothing of the surroundings among themselves. Where the header has a
 reach, phi' and E' are of the groups of charges within it (`drupe.mlp.reach`); phi is always of all.
+Where it has a border, link atoms are among the atoms and the charges are those `drupe.mlp.border` makes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from drupe.mlp.ani2x import Ani2x
 from drupe.mlp.backbones.registry import NetworkSize, build, resolve_settings
 from drupe.mlp.backbones.settings import BackboneSettings
 from drupe.mlp.baseline_energy import Baseline, energy_of
+from drupe.mlp.border import Border
 from drupe.mlp.charge_sums import sums_at
 from drupe.mlp.electrostatics import field_at
 from drupe.mlp.reach import PLATEAU, fade_groups
@@ -44,18 +46,24 @@ def _without_settings(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "settings": None}
 
 
-@register(version=3, upgrades={1: _without_reach, 2: _without_settings})
+def _without_border(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 was for whole molecules."""
+    return {**fields, "border": None}
+
+
+@register(version=4, upgrades={1: _without_reach, 2: _without_settings, 3: _without_border})
 @dataclass(frozen=True, eq=False)
 class PotentialHeader:
     """All that fixes a potential except its weights.
 
-    ``numbers`` atomic numbers in order; ``fixed_charges`` q0 (e); ``total_charge`` whole; ``backbone``,
-    ``features``, ``layers``, ``radial`` the network, ``settings`` what its backbone alone has; ``cutoff``
-    and ``damping`` bohr; ``field_scale`` hartree/(e bohr); ``energy_scale``, ``energy_bound`` hartree;
-    ``charge_scale`` e; ``polarizability_scale`` bohr^3; ``energy_zero`` hartree; ``level`` and
-    ``training_set`` say what the energies are; ``baseline`` the MM terms or the ANI-2x under the network,
-    or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for the learned
-    electrostatics to feel it, None for all, 0 for none (mechanical embedding).
+    ``numbers`` atomic numbers in order; ``fixed_charges`` q0 (e); ``total_charge`` whole, link atoms
+    included; ``backbone``, ``features``, ``layers``, ``radial`` the network, ``settings`` what its backbone
+    alone has; ``cutoff`` and ``damping`` bohr; ``field_scale`` hartree/(e bohr); ``energy_scale``,
+    ``energy_bound`` hartree; ``charge_scale`` e; ``polarizability_scale`` bohr^3; ``energy_zero`` hartree;
+    ``level`` and ``training_set`` say what the energies are; ``baseline`` the MM terms or the ANI-2x under
+    the network, or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for
+    the learned electrostatics to feel it, None for all, 0 for none (mechanical embedding); ``border`` link
+    atoms and moved charges of a molecule that is cut out of a larger one, None for a whole one.
     """
 
     numbers: NDArray[np.int64]
@@ -79,6 +87,7 @@ class PotentialHeader:
     units: str = UNITS
     reach: float | None = None
     settings: BackboneSettings | None = None
+    border: Border | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
@@ -95,23 +104,24 @@ class PotentialHeader:
                 f"the reach of a potential is {self.reach}",
                 remedy="give a number of bohr, 0 for mechanical embedding, or None for all charges",
             )
-        sizes = {len(self.numbers), len(self.fixed_charges)}
+        counts = [len(self.numbers), len(self.fixed_charges)]
         if self.baseline is not None:
-            sizes.add(self.baseline.n_atoms)
-        if len(sizes) != 1:
+            counts.append(self.baseline.n_atoms - self.n_links)
+        if len(set(counts)) != 1:
             raise InputError(
-                f"elements, fixed charges and baseline are of {sorted(sizes)} atoms",
-                remedy="read the baseline for the atoms of the labels, in their order",
+                f"elements, fixed charges and baseline are of {counts} atoms and {self.n_links} link atoms",
+                remedy="read the baseline for the atoms of the labels, in their order; where bonds are cut, "
+                "with links=partition.links",
             )
         if isinstance(self.baseline, Ani2x):
             self._check_ani2x(self.baseline)
 
     def _check_ani2x(self, baseline: Ani2x) -> None:
-        if not np.array_equal(baseline.numbers, self.numbers):
+        if not np.array_equal(baseline.numbers, self.network_numbers):
             raise InputError(
                 f"the ANI-2x baseline is of the atoms {baseline.numbers.tolist()}, the labels of "
-                f"{self.numbers.tolist()}",
-                remedy="make it with Ani2x.of_atoms(dataset.numbers)",
+                f"{self.network_numbers.tolist()}",
+                remedy="make it with Ani2x.of_atoms(dataset.network_numbers)",
             )
         if self.total_charge != 0:
             raise InputError(
@@ -123,6 +133,21 @@ class PotentialHeader:
     def key(self) -> str:
         """Content name."""
         return record_key(self)
+
+    @property
+    def n_links(self) -> int:
+        """Number of link atoms."""
+        return 0 if self.border is None else self.border.n_links
+
+    @property
+    def network_numbers(self) -> NDArray[np.int64]:
+        """Atomic numbers of all the network sees: the atoms, then a hydrogen for each link atom."""
+        return np.concatenate([self.numbers, np.ones(self.n_links, np.int64)])
+
+    @property
+    def network_charges(self) -> NDArray[np.float64]:
+        """Fixed charges of the same atoms, e: link atoms have none, what is missing is learned."""
+        return np.pad(self.fixed_charges, (0, self.n_links))
 
     @property
     def electrostatics(self) -> str:
@@ -165,8 +190,9 @@ class Potential(nn.Module):
     def __init__(self, header: PotentialHeader, members: int = 1, seed: int = 0) -> None:
         super().__init__()
         self.header, self.members = header, members
-        kinds, species = np.unique(header.numbers, return_inverse=True)
-        self.register_buffer("fixed_charges", torch.tensor(header.fixed_charges), persistent=False)
+        # Link atoms are a kind of their own: unlike other hydrogens they have no fixed charge.
+        kinds, species = np.unique(np.pad(header.numbers, (0, header.n_links)), return_inverse=True)
+        self.register_buffer("fixed_charges", torch.tensor(header.network_charges), persistent=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._build(header, species, len(kinds), members)
@@ -269,7 +295,8 @@ class Potential(nn.Module):
         Parameters
         ----------
         qm, mm, charges
-            Shapes ``(qm, 3)`` and ``(mm, 3)`` in bohr, ``(mm,)`` in e; ``mm`` may be empty.
+            Shapes ``(qm, 3)`` and ``(mm, 3)`` in bohr, ``(mm,)`` in e; ``mm`` may be empty. With a border:
+            ``positions``, ``points`` and ``charges`` of `drupe.mlp.border.Capped`.
         group
             Group of each charge, from 0 without gaps, ``(mm,)``; used where the header has a reach.
 

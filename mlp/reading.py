@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from drupe.embedding.level import Level
 from drupe.errors import InputError
+from drupe.units import ev
 
 __all__ = [
     "ACCEPTED",
     "LabelLike",
     "check_labels",
+    "check_offsets",
     "force_kind",
+    "known_energies",
     "level_of",
     "padded_groups",
     "padded_slopes",
@@ -22,6 +25,8 @@ __all__ = [
 
 #: Forces that can stand beside core-corrected energies.
 ACCEPTED = ("energy", "MP2")
+
+_ABSURD = 20 * ev  # hartree per atom
 
 
 class LabelLike(Protocol):
@@ -154,7 +159,7 @@ def level_of(items: Sequence[LabelLike], which: str) -> str:
 
 
 def check_labels(items: Sequence[LabelLike]) -> None:
-    """Refuse cut bonds and labels of different molecules.
+    """Refuse labels of different molecules.
 
     Raises
     ------
@@ -163,12 +168,6 @@ def check_labels(items: Sequence[LabelLike]) -> None:
     """
     first = items[0]
     for i, label in enumerate(items):
-        links = len(getattr(label, "links", ()))
-        if links:
-            raise InputError(
-                f"the QM region of label {i} cuts {links} covalent bond(s)",
-                remedy="take whole molecules: potentials with link atoms are not available yet",
-            )
         if not np.array_equal(label.qm_numbers, first.qm_numbers):
             raise InputError(
                 f"label {i} has the atomic numbers {list(label.qm_numbers)}, "
@@ -180,6 +179,51 @@ def check_labels(items: Sequence[LabelLike]) -> None:
                 f"label {i} has other fixed charges on the QM atoms than label 0",
                 remedy="use labels made with one force field",
             )
+
+
+def known_energies(energies: Sequence[float | None]) -> NDArray[np.float64]:
+    """Energies with nan for those that a source does not have.
+
+    Raises
+    ------
+    InputError
+        If one is not a number.
+    """
+    for i, energy in enumerate(energies):
+        if energy is not None and not np.isfinite(energy):
+            raise InputError(
+                f"energy of label {i} is not a finite number",
+                remedy="leave this label out, or compute it again",
+            )
+    return np.array([np.nan if energy is None else energy for energy in energies], dtype=np.float64)
+
+
+def check_offsets(energies: NDArray[np.float64], labels: NDArray[np.int64], atoms: int) -> None:
+    """Refuse energies of another zero or unit: one molecule has one composition, so one element baseline.
+
+    Parameters
+    ----------
+    energies
+        Those that are there, hartree.
+    labels
+        The number of the label of each.
+    atoms
+        Number of atoms.
+
+    Raises
+    ------
+    InputError
+        If one is more than 20 eV per atom away from the others.
+    """
+    if not len(energies):
+        return
+    off = np.abs(energies - np.median(energies)) / atoms
+    worst = int(np.argmax(off))
+    if off[worst] > _ABSURD:
+        raise InputError(
+            f"energy of label {labels[worst]} is {off[worst] / ev:.0f} eV per atom away from the others",
+            remedy="look at its units and level: all energies of a data set share one zero, in hartree",
+        )
 
 
 def _level_name(level: object, which: str) -> str:

@@ -231,6 +231,11 @@ def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str
     from ase.calculators.calculator import PropertyNotImplementedError
 
     info, columns = dict(atoms.info), dict(atoms.arrays)
+    if cut := info.get("link_atoms"):
+        raise InputError(
+            f"the QM region of a frame cuts {cut} covalent bond(s), and this format does not keep link atoms",
+            remedy="take the labels themselves: labels_of_store(folder) of the labels folder",
+        )
     if atoms.calc is not None:  # ASE takes the names "energy" and "forces" away into a calculator
         for name, where in (("energy", info), ("forces", columns)):
             try:

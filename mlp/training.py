@@ -156,6 +156,7 @@ def train_member(
         baseline=baseline,
         reach=spec.reach,
         settings=spec.settings,
+        border=dataset.border,
     )
     fit = _Fit(dataset, spec, member, data, scales, header)
     found = descend(

@@ -3,7 +3,8 @@
 Positions do not change in training, so everything the MM atoms contribute is worked out once. MM forces are
 linear in c = q - q0, e = dE/d(field) and s = dE/d(charge sums): F_mm = F_fixed - A'z with z = (c, e, s), so
 that the squared error over thousands of MM atoms is z'Gz + 2 b'z + const with a small matrix G = AA' per
-frame. What z does to the QM atoms themselves is linear too: - H z.
+frame. What z does to the QM atoms themselves is linear too: - H z. Where bonds are cut, the gradient of the
+network with the positions of the link atoms acts on MM atoms as well and is part of z.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from drupe.errors import InputError
 from drupe.mlp.baseline_energy import Baseline, EnergyOfFrames, energy_of
+from drupe.mlp.border import Capped
+from drupe.mlp.border_gradients import BackToAtoms
 from drupe.mlp.charge_sums import ChargeSums, Sums, sums_at
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.electrostatics import Field, field_at, pull_back
@@ -31,17 +34,18 @@ class TrainingSet:
     ============  ======================  =====================================================
     field         shape                   meaning
     ============  ======================  =====================================================
-    positions     ``(frames, n, 3)``      QM atoms
+    positions     ``(frames, n, 3)``      QM atoms, then link atoms
     potential     ``(frames, n)``         damped potential of the charges
     field         ``(frames, n, 3)``      damped field
     sums          ``(frames, n, k)``      charge sums of the backbone
     response      ``(frames, 3n, m)``     H: derivative of damped potential, field and sums with QM positions
+    link_share    ``(frames, 3q, 3l)``    what gradients at the l link atoms add to those on the q QM atoms
     energy        ``(frames,)``           label minus baseline minus sum q0 phi (zero not removed)
-    forces        ``(frames, n, 3)``      the same for forces on QM atoms
-    mm_gram       ``(frames, m, m)``      G, with m = (4 + k) n
+    forces        ``(frames, q, 3)``      the same for forces on QM atoms
+    mm_gram       ``(frames, m, m)``      G, with m = (4 + k) n, and 3l more for link atoms
     mm_cross      ``(frames, m)``         b
     mm_square     ``(frames,)``           const: squared MM force the fixed charges leave over
-    directions    ``(frames, k, n, 3)``   unit vectors
+    directions    ``(frames, k, q, 3)``   unit vectors
     slopes        ``(frames, k)``         label minus the same terms, derivative along them
     slope_errors  ``(frames, k)``         of the labels
     has_*         ``(frames,)``           1 where the label has it, else 0; ``has_slopes (frames, k)``
@@ -53,6 +57,7 @@ class TrainingSet:
     field: Tensor
     sums: Tensor
     response: Tensor
+    link_share: Tensor
     energy: Tensor
     forces: Tensor
     mm_gram: Tensor
@@ -119,7 +124,8 @@ def prepare(
     """
     columns: dict[str, list[Tensor]] = {name: [] for name in TrainingSet.__dataclass_fields__}
     base_energy = energy_of(baseline)
-    fixed = torch.tensor(dataset.fixed_charges)
+    links = len(dataset.network_numbers) - len(dataset.numbers)
+    fixed = torch.tensor(np.pad(dataset.fixed_charges, (0, links)))
     for i in range(dataset.n_frames):
         for name, value in _frame(dataset, i, base_energy, fixed, damping, reach, charge_sums).items():
             columns[name].append(value)
@@ -135,7 +141,11 @@ def _frame(
     reach: float | None,
     charge_sums: ChargeSums | None,
 ) -> dict[str, Tensor]:
-    place_qm, place_mm, values, groups = dataset.frame(i)
+    place_qm, place_mm, values, groups, border_atoms = dataset.frame(i)
+    capped: Capped | None = None
+    if dataset.border is not None and border_atoms is not None:
+        capped = dataset.border.cap(place_qm, place_mm, values, groups, border_atoms)
+        place_qm, place_mm, values, groups = capped.positions, capped.points, capped.charges, capped.groups
     origin = place_qm.mean(axis=0)
     charged = np.flatnonzero(values)
     qm, mm = torch.tensor(place_qm - origin), torch.tensor(place_mm[charged] - origin)
@@ -145,21 +155,30 @@ def _frame(
     felt = damped if reached is None else weighted(damped, qm, mm, reached.per_charge)
     if reach == 0:
         felt = weighted(damped, qm, mm, torch.zeros_like(charges))
-    fixed_qm, fixed_mm = pull_back(qm, mm, bare, fixed, torch.zeros_like(qm))
+    known = [pull_back(qm, mm, bare, fixed, torch.zeros_like(qm))]
     energy = torch.tensor(dataset.energy[i]) - fixed @ bare.potential
-    forces = torch.tensor(dataset.forces_qm[i]) + fixed_qm
-    directions = torch.tensor(dataset.directions[i])
-    slopes = torch.tensor(dataset.slopes[i]) - torch.einsum("kix,ix->k", directions, fixed_qm)
     if base_energy is not None:
         place = qm[None].clone().requires_grad_()
         base = base_energy(place)
         (slope,) = torch.autograd.grad(base.sum(), place)
-        energy, forces = energy - base.detach()[0], forces + slope[0]
-        slopes = slopes - torch.einsum("kix,ix->k", directions, slope[0])
+        energy = energy - base.detach()[0]
+        known.append((slope[0], torch.zeros_like(mm)))
     short = sums_at(qm, mm, charges, charge_sums)
     responses = zip(_responses(qm, mm, felt, damped, reached), _sums_responses(short, len(mm)), strict=True)
     to_qm, to_mm = (torch.cat(parts, dim=k) for parts, k in zip(responses, (1, 0), strict=True))
-    left = torch.tensor(dataset.forces_mm[i, charged]) + fixed_mm
+    forces, directions = torch.tensor(dataset.forces_qm[i]), torch.tensor(dataset.directions[i])
+    slopes, left = torch.tensor(dataset.slopes[i]), torch.tensor(dataset.forces_mm[i])
+    link_share = torch.zeros(3 * len(forces), 0, dtype=torch.float64)
+    atoms = charged
+    if capped is not None:
+        back = BackToAtoms(capped, charged)
+        known = [back.gradients(*one) for one in known]
+        link_share, to_mm = back.links_on_qm, back.responses(to_qm, to_mm)
+        atoms = np.arange(capped.n_mm)
+    left = left[torch.from_numpy(atoms)]
+    for on_qm, on_mm in known:
+        forces, left = forces + on_qm, left + on_mm
+        slopes = slopes - torch.einsum("kix,ix->k", directions, on_qm)
     has_mm = bool(dataset.has_forces_mm[i]) and len(values) > 0
     if not has_mm:
         left, to_mm = torch.zeros_like(left), torch.zeros_like(to_mm)
@@ -169,6 +188,7 @@ def _frame(
         "field": felt.field,
         "sums": short.value,
         "response": to_qm,
+        "link_share": link_share,
         "energy": energy,
         "forces": forces,
         "mm_gram": to_mm @ to_mm.T,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.adapters import adapt, effective_weights
+from drupe.mlp.border import same_border
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.descent import Judged, Plan, descend, frames_of_step
@@ -306,6 +307,15 @@ def _check(potential: Potential, high: Dataset, low: Dataset) -> None:
                 f"the {name}-level labels are of the atoms {data.numbers.tolist()}, "
                 f"the potential of {potential.header.numbers.tolist()}",
                 remedy="transfer with labels of the molecule the potential was trained on",
+            )
+        if not same_border(data.border, potential.header.border):
+            told = [
+                "no cut bond" if one is None else one.in_words
+                for one in (data.border, potential.header.border)
+            ]
+            raise InputError(
+                f"the {name}-level labels have {told[0]}, the potential {told[1]}",
+                remedy="transfer with labels of the partition and the boundary scheme of the potential",
             )
     if low.level != potential.header.level:
         raise InputError(

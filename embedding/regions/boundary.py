@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from drupe.embedding.elementwise import for_element
 from drupe.embedding.level import Level
+from drupe.embedding.regions.caps import place_links, scatter_forces
 from drupe.embedding.regions.geometry import covalent_radii
 from drupe.embedding.regions.links import unusual_cuts
 from drupe.embedding.regions.partition import Partition
@@ -107,16 +108,15 @@ class QuantumRegion:
             Shapes ``(qm, 3)`` and ``(mm, 3)``, in the unit given. Their sum is the sum given, and so is
             their torque up to that of the link atoms, which is conserved as well.
         """
-        n_qm = len(self.numbers) - self.n_links
-        forces_qm = np.array(on_region[:n_qm])
-        forces_mm = np.zeros((self.n_mm, 3))
-        for side in range(2):
-            np.add.at(forces_mm, self.site_hosts[:, side], self.site_weights[:, side, None] * on_points)
-        on_links = on_region[n_qm:]
-        to_mm = np.einsum("lxy,lx->ly", self.link_slopes, on_links)
-        np.add.at(forces_mm, self.link_hosts[:, 1], to_mm)
-        np.add.at(forces_qm, self.link_hosts[:, 0], on_links - to_mm)
-        return forces_qm, forces_mm
+        return scatter_forces(
+            on_region,
+            on_points,
+            n_mm=self.n_mm,
+            link_hosts=self.link_hosts,
+            link_slopes=self.link_slopes,
+            site_hosts=self.site_hosts,
+            site_weights=self.site_weights,
+        )
 
 
 def quantum_region(system: MolecularSystem, partition: Partition, level: Level) -> QuantumRegion:
@@ -191,13 +191,8 @@ def link_atoms(system: MolecularSystem, links: Indices) -> tuple[Matrix, Matrix]
         ``(links, 3)`` bohr, and ``(links, 3, 3)`` d(link position) / d(MM host position); the QM host
         gets what is left of one.
     """
-    start, end = system.positions[links[:, 0]], system.positions[links[:, 1]]
-    bond = end - start
-    length = np.linalg.norm(bond, axis=1)[:, None]
-    along = bond / length
-    reach = (covalent_radii(system.numbers[links[:, 0]]) + covalent_radii(np.array([1])))[:, None]
-    across = np.eye(3) - along[:, :, None] * along[:, None, :]
-    return start + reach * along, (reach / length)[:, :, None] * across
+    reach = covalent_radii(system.numbers[links[:, 0]]) + covalent_radii(np.array([1]))
+    return place_links(system.positions[links[:, 0]], system.positions[links[:, 1]], reach)
 
 
 def _move(system: MolecularSystem, partition: Partition, scheme: str) -> MovedCharges:

@@ -7,7 +7,7 @@ from drupe import records
 from drupe.embedding import Level
 from drupe.errors import InputError
 from drupe.mlp import Dataset
-from drupe.mlp.dataset import _own_forces_only
+from drupe.mlp.dataset_versions import UPGRADES
 from drupe.records import pack, unpack
 
 
@@ -149,7 +149,7 @@ def test_data_sets_of_the_first_version_keep_the_forces_of_their_own_energy(labe
         added = ("forces_of", "directions", "slopes", "slope_errors", "has_slopes")
         old = {n: getattr(data, n) for n in data.__dataclass_fields__ if n not in added}
         there = np.ones(3, bool)
-        upgraded = Dataset(**_own_forces_only({**old, "has_forces_qm": there, "has_forces_mm": there}))
+        upgraded = Dataset(**UPGRADES[1]({**old, "has_forces_qm": there, "has_forces_mm": there}))
         assert upgraded.has_forces_qm.tolist() == [kept] * 3
         assert upgraded.key == data.key
 
@@ -162,11 +162,14 @@ def test_refuses_forces_that_fit_no_energy_and_directions_without_norm(labels, s
         Dataset.from_labels([slope_labels[0], long])
 
 
-def test_data_sets_and_headers_of_older_versions_have_no_groups_and_no_reach(low_data, low_fits):
+def test_data_sets_and_headers_of_older_versions_have_no_groups_no_reach_and_no_border(low_data, low_fits):
     _, version, upgrades = records._classes["Dataset"]
-    old = {name: getattr(low_data, name) for name in low_data.__dataclass_fields__ if name != "mm_groups"}
-    assert (version, Dataset(**upgrades[3](old)).key) == (4, low_data.key)
+    added = ("mm_groups", "border", "border_atoms")
+    old = {name: getattr(low_data, name) for name in low_data.__dataclass_fields__ if name not in added}
+    assert (version, Dataset(**upgrades[4](upgrades[3](old))).key) == (5, low_data.key)
     header = low_fits[0].stored.header
     _, _, upgrades = records._classes["PotentialHeader"]
-    fields = {name: getattr(header, name) for name in header.__dataclass_fields__ if name != "reach"}
-    assert type(header)(**upgrades[1](fields)).key == header.key
+    fields = {
+        name: getattr(header, name) for name in header.__dataclass_fields__ if name not in ("reach", "border")
+    }
+    assert type(header)(**upgrades[3](upgrades[1](fields))).key == header.key

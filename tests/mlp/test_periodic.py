@@ -38,6 +38,8 @@ class Box:
         given = {
             "nonbondedMethod": app.PME,
             "nonbondedCutoff": 0.8 * unit.nanometer,
+            "switchDistance": 0.7
+            * unit.nanometer,  # a pair at the cutoff would make a step in finite differences
             "constraints": None,
             "rigidWater": True,
             "ewaldErrorTolerance": 1e-6,

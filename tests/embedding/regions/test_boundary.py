@@ -296,15 +296,6 @@ def test_a_side_chain_of_the_protein(t4l):
     assert net == pytest.approx(np.zeros(3), abs=1e-8)
 
 
-def test_labels_across_a_cut_bond_are_not_learned_as_whole_molecules(ethanol):
-    from drupe.mlp import Dataset
-
-    regions = Partition.select(ethanol, qm=CH3, charge=0)
-    result = label(ethanol, regions, HF)
-    with pytest.raises(InputError, match="cuts 1 covalent bond"):
-        Dataset.from_labels([result, result])
-
-
 def test_records_from_before_link_atoms_are_read(ethanol):
     """Version 1 of the partition, the level and the label, written as that version wrote them."""
     bare = ethanol.subset(range(9))
