@@ -78,7 +78,7 @@ def graph(plan: Plan) -> list[Node]:
             nodes.append(Node(name, "label", "core_force_tasks:label_frames", part, (f"run-{run}",)))
     known = (*parts[False],)
     for member in range(plan.members):
-        # Energies weigh little: with the default the noise of sixteen of them hides the gradient of the forces.
+        # Energies weigh little: the noise of sixteen of them would hide the gradient of the forces.
         spec = FitSpec(
             members=plan.members, seed=plan.seed, steps=plan.fit_steps, features=32, energy_weight=0.03
         )
