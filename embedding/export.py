@@ -112,6 +112,7 @@ def _header(name: str, label: Label) -> dict[str, Any]:
         "functional": level.functional,
         "basis": _as_text(level.basis),
         "core": level.core or "none",
+        "dispersion": level.dispersion or "none",
         "forces_of": label.force_level,
         "link_atoms": len(label.link_positions),
         "label": label.key,

@@ -2,7 +2,9 @@
 
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from drupe.mlp.ani2x import Ani2x
@@ -25,21 +27,56 @@ class EnergyOfFrames(Protocol):
         """Energies of frames, differentiable."""
 
 
-def energy_of(baseline: Baseline | None) -> EnergyOfFrames | None:
-    """Energy function of a baseline; None for none.
+def energy_of(
+    baseline: Baseline | None, numbers: NDArray[np.int64], dispersion: str | None = None
+) -> EnergyOfFrames | None:
+    """Energy function of the terms under a network; None for none.
+
+    Parameters
+    ----------
+    baseline
+        MM terms or ANI-2x, or None.
+    numbers
+        Atomic numbers, for the dispersion.
+    dispersion
+        Functional whose D3(BJ) is added, or None.
 
     Raises
     ------
     InputError
-        If the weights of ANI-2x are missing or not those of the baseline.
+        If the weights of ANI-2x are missing or not those of the baseline, or there is no D3(BJ) of this
+        functional.
+    MachineError
+        If dftd3 is asked for and not installed.
     """
-    if baseline is None:
-        return None
+    plain = None if baseline is None else _baseline_energy(baseline)
+    if dispersion is None:
+        return plain
+    from drupe.mlp.dispersion_energy import DispersionEnergy
+
+    added = DispersionEnergy(numbers, dispersion)
+    return added if plain is None else _Sum(plain, added)
+
+
+def _baseline_energy(baseline: Baseline) -> EnergyOfFrames:
     if isinstance(baseline, LigandForceField):
         return BaselineEnergy(baseline)
     from drupe.mlp.ani2x_energy import Ani2xEnergy  # TorchANI takes seconds to import
 
     return Ani2xEnergy(baseline)
+
+
+class _Sum(nn.Module):
+    """A baseline with dispersion, as one term."""
+
+    static = False
+
+    def __init__(self, one: EnergyOfFrames, other: EnergyOfFrames) -> None:
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.one(positions) + self.other(positions)
 
 
 class BaselineEnergy(nn.Module):

@@ -13,6 +13,7 @@ from drupe.errors import InputError
 from drupe.files import write_whole
 from drupe.mlp.calibration import Calibration, Scale, Uncertainty, calibrate
 from drupe.mlp.dataset import Dataset
+from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import held_out_misses, unseen_misses
@@ -141,7 +142,8 @@ class Committee:
         )
         return (
             f"<Committee of {len(self.members)} for {atoms}, {name}; "
-            f"{told if self.calibration_frames else 'spread not calibrated'}; {self.header.electrostatics}>"
+            f"{told if self.calibration_frames else 'spread not calibrated'}; "
+            f"{self.header.electrostatics}{self.header.dispersion_told}>"
         )
 
     @cached_property
@@ -233,7 +235,14 @@ class Committee:
         )
 
     def predict_all(self, dataset: Dataset, *, force_errors: bool = False) -> tuple[Prediction, ...]:
-        """Predict every frame of a data set, for parity plots."""
+        """Predict every frame of a data set, for parity plots.
+
+        Raises
+        ------
+        InputError
+            If the labels do not hold the dispersion that is a term of the potential.
+        """
+        check_dispersion_of(self.header.dispersion, dataset)
         frames = (dataset.frame(i) for i in range(dataset.n_frames))
         return tuple(self.predict(*frame, force_errors=force_errors) for frame in frames)
 

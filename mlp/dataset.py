@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from drupe.errors import InputError
 from drupe.mlp.border import Border, common_border
 from drupe.mlp.dataset_versions import UPGRADES
+from drupe.mlp.dispersion import UNKNOWN, dispersion_of
 from drupe.mlp.reading import (
     ACCEPTED,
     LabelLike,
@@ -49,7 +50,7 @@ class FrameArrays(NamedTuple):
     border_atoms: NDArray[np.int64] | None
 
 
-@register(version=5, upgrades=UPGRADES)
+@register(version=6, upgrades=UPGRADES)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames of one molecule in surroundings of point charges.
@@ -82,6 +83,8 @@ class Dataset:
     mm_groups        ``(frames, mm)``        --             residue of each MM atom; -1 where not known
     border           record                                 of a molecule cut out of another, else None
     border_atoms     ``(frames, b)``         --             rows of its border atoms among the MM atoms
+    dispersion       string                  --             in the energies: ``"PBE-d3bj"``, ``"none"`` or
+                                                            ``"unknown"``
     ===============  ======================  =============  =======================================
     """
 
@@ -109,13 +112,14 @@ class Dataset:
     mm_groups: NDArray[np.int64]
     border: Border | None
     border_atoms: NDArray[np.int64]
+    dispersion: str = UNKNOWN
 
     def __post_init__(self) -> None:
         kinds: dict[str, type] = dict.fromkeys(_WHOLE_NUMBERS, np.int64)
         kinds |= dict.fromkeys(_MASKS, np.bool_)
         object.__setattr__(self, "forces_of", tuple(self.forces_of))
         for name in self.__dataclass_fields__:
-            if name not in ("level", "forces_of", "border"):
+            if name not in ("level", "forces_of", "border", "dispersion"):
                 object.__setattr__(self, name, frozen(getattr(self, name), kinds.get(name, np.float64)))
         frames, qm, mm = len(self.energy), len(self.numbers), self.mm_charges.shape[1]
         slopes = self.slopes.shape[1]
@@ -234,6 +238,7 @@ class Dataset:
             has_forces_mm=read & np.array([label.forces_mm is not None for label in items]),
             blocks=np.zeros(frames, np.int64) if blocks is None else np.array(blocks),
             level=level,
+            dispersion=dispersion_of(items),
             forces_of=kinds,
             border=border,
             border_atoms=border_atoms,
@@ -303,7 +308,7 @@ class Dataset:
     def take(self, frames: Sequence[int] | NDArray[np.int64]) -> "Dataset":
         """Keep the frames ``frames``, in that order."""
         chosen = np.asarray(frames, dtype=np.int64)
-        whole = {"numbers", "fixed_charges", "level", "border"}
+        whole = {"numbers", "fixed_charges", "level", "border", "dispersion"}
         fields = {
             name: getattr(self, name) if name in whole else getattr(self, name)[chosen]
             for name in self.__dataclass_fields__

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from drupe.mlp.dispersion import UNKNOWN
+
 __all__ = ["UPGRADES"]
 
 
@@ -40,5 +42,16 @@ def _without_border(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "border": None, "border_atoms": rows}
 
 
+def _without_dispersion(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 5 did not say what dispersion its energies hold."""
+    return {**fields, "dispersion": UNKNOWN}
+
+
 #: ``UPGRADES[n]`` takes version n to n + 1.
-UPGRADES = {1: _own_forces_only, 2: _with_low_energies, 3: _without_groups, 4: _without_border}
+UPGRADES = {
+    1: _own_forces_only,
+    2: _with_low_energies,
+    3: _without_groups,
+    4: _without_border,
+    5: _without_dispersion,
+}

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.mlp.dataset import Dataset
+from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.evaluation import Apart, evaluate
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.noise import Misses
@@ -39,6 +40,7 @@ def unseen_misses(stack: Potential, dataset: Dataset) -> Misses:
 
 def _collect(stack: Potential, dataset: Dataset, pairs: Sequence[tuple[int, int | None]]) -> Misses:
     """Misses of (frame, member); member None is the mean."""
+    check_dispersion_of(stack.header.dispersion, dataset)
     rows = _Rows()
     for i, member in pairs:
         made = evaluate(stack, *dataset.frame(i), fixed_coulomb=True)

@@ -1,6 +1,6 @@
 """The learned potential of a molecule in surroundings of point charges: bohr and e in, hartree out.
 
-E = zero + baseline(R) + sum q0 phi + sum e + sum (q - q0) phi' - 1/2 sum a |E'|^2
+E = zero + baseline(R) [+ D3(R)] + sum q0 phi + sum e + sum (q - q0) phi' - 1/2 sum a |E'|^2
 
 with phi the bare and phi', E' the damped potential and field of the MM charges at the QM atoms, and e, q, a
 the network's energy, charge and polarizability of each atom. This is the label's quantity: the QM energy
@@ -51,7 +51,15 @@ def _without_border(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "border": None}
 
 
-@register(version=4, upgrades={1: _without_reach, 2: _without_settings, 3: _without_border})
+def _without_dispersion(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 4 had no dispersion of its own: what labels held was learned with the rest."""
+    return {**fields, "dispersion": None}
+
+
+@register(
+    version=5,
+    upgrades={1: _without_reach, 2: _without_settings, 3: _without_border, 4: _without_dispersion},
+)
 @dataclass(frozen=True, eq=False)
 class PotentialHeader:
     """All that fixes a potential except its weights.
@@ -63,7 +71,8 @@ class PotentialHeader:
     ``level`` and ``training_set`` say what the energies are; ``baseline`` the MM terms or the ANI-2x under
     the network, or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for
     the learned electrostatics to feel it, None for all, 0 for none (mechanical embedding); ``border`` link
-    atoms and moved charges of a molecule that is cut out of a larger one, None for a whole one.
+    atoms and moved charges of a molecule that is cut out of a larger one, None for a whole one;
+    ``dispersion`` functional whose D3(BJ) among these atoms is a term of the energy, None for no such term.
     """
 
     numbers: NDArray[np.int64]
@@ -88,6 +97,7 @@ class PotentialHeader:
     reach: float | None = None
     settings: BackboneSettings | None = None
     border: Border | None = None
+    dispersion: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
@@ -150,6 +160,11 @@ class PotentialHeader:
         return np.pad(self.fixed_charges, (0, self.n_links))
 
     @property
+    def dispersion_told(self) -> str:
+        """Which dispersion is a term of the energy, in words; empty for none."""
+        return f"; D3(BJ) of {self.dispersion} among its atoms is in the energy" if self.dispersion else ""
+
+    @property
     def electrostatics(self) -> str:
         """Which charges the learned part feels, in words."""
         if self.reach is None:
@@ -196,7 +211,7 @@ class Potential(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._build(header, species, len(kinds), members)
-        self.baseline = energy_of(header.baseline)
+        self.baseline = energy_of(header.baseline, header.network_numbers, header.dispersion)
 
     def _build(
         self, header: PotentialHeader, species: NDArray[np.int64], n_species: int, members: int

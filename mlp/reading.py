@@ -231,7 +231,10 @@ def _level_name(level: object, which: str) -> str:
     if isinstance(level, str):
         return level
     if which == "low":
-        return "/".join(str(getattr(level, part)) for part in ("functional", "basis", "auxbasis", "grid"))
+        dispersion = getattr(level, "dispersion", None)
+        functional = f"{level.functional}-{dispersion}" if dispersion else level.functional  # type: ignore[attr-defined]
+        others = (str(getattr(level, part)) for part in ("basis", "auxbasis", "grid"))
+        return "/".join((functional, *others))
     if isinstance(level, Level):
         plain = {name: getattr(Level, name) for name in ("n_directions", "direction_seed", "direction_step")}
         return replace(level, forces="low", **plain).key

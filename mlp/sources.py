@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.mlp.dispersion import NONE
 from drupe.records import frozen, register
 from drupe.units import angstrom, ev
 
@@ -23,7 +24,12 @@ Matrix = NDArray[np.float64]
 _FORCE = ev / angstrom
 
 
-@register(version=1)
+def _without_dispersion(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not say what dispersion its energies hold; the field may be left out."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_dispersion})
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One label as plain numbers.
@@ -44,6 +50,7 @@ class Frame:
     directions            ``(k, qm, 3)``  --            of norm 1; None without slopes
     slopes, slope_errors  ``(k,)``        hartree/bohr  d ``energy`` / ds
     mm_groups             ``(mm,)``       --            residue of each MM atom; None if unknown
+    dispersion            text                          ``"PBE-d3bj"``, ``"none"``; None if unknown
     ====================  ==============  ============  ==========================================
     """
 
@@ -61,6 +68,7 @@ class Frame:
     slopes: Matrix | None = None
     slope_errors: Matrix | None = None
     mm_groups: NDArray[np.int64] | None = None
+    dispersion: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
@@ -108,6 +116,7 @@ def frames_of_arrays(
     mm_charges: Sequence[Matrix] | None = None,
     mm_forces: Sequence[Matrix | None] | None = None,
     mm_groups: Sequence[NDArray[np.int64]] | None = None,
+    dispersion: str | None = None,
 ) -> list[Frame]:
     """Frames of one molecule from arrays in atomic units.
 
@@ -123,6 +132,8 @@ def frames_of_arrays(
         MM charges of these atoms, ``(qm,)`` e; None for a molecule without surroundings.
     mm_positions, mm_charges, mm_forces, mm_groups
         One entry per frame: ``(mm, 3)`` bohr, ``(mm,)`` e, ``(mm, 3)`` hartree/bohr, ``(mm,)`` the residue.
+    dispersion
+        What the energies hold of it: ``"PBE-d3bj"``, ``"PBE-d4"``, ``"none"``; None if not known.
 
     Raises
     ------
@@ -165,6 +176,7 @@ def frames_of_arrays(
             mm_charges=of(mm_charges, i, np.zeros(0)),
             forces_mm=of(mm_forces, i),
             mm_groups=of(mm_groups, i),
+            dispersion=dispersion,
         )
         for i in range(count)
     ]
@@ -242,9 +254,11 @@ def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str
                 where[name] = atoms.calc.get_property(name, atoms)
             except PropertyNotImplementedError:
                 continue
+    held, functional = _held(info), info.get("functional")
     name = level or ""
     if not name:
-        parts = [info.get(part) for part in ("functional", "basis", "core")]
+        full = functional if held in (None, NONE) else held
+        parts = [full, info.get("basis"), info.get("core")]
         if None in parts:
             raise InputError(
                 f"the headers do not name functional, basis and core ({sorted(info)})",
@@ -275,7 +289,16 @@ def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str
         # Forces on the charges are of the same energy as those on the atoms.
         forces_mm=on_mm * _FORCE if on_mm is not None and names.forces in columns else None,
         mm_groups=None if groups is None else np.asarray(groups, np.int64),
+        dispersion=held,
     )
+
+
+def _held(info: Mapping[str, Any]) -> str | None:
+    """Dispersion that a header names; None where it says nothing of it, as older files do."""
+    model = info.get("dispersion")
+    if model is None or model == NONE:
+        return model
+    return f"{info.get('functional')}-{model}"
 
 
 def _hartree(energy: Any) -> float | None:

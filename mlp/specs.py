@@ -17,11 +17,11 @@ PRECISIONS = ("float64", "float32")
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no slopes, 2 no reach, 3 no plateaus, 4 no settings: left out, the defaults hold."""
+    """Version 1 had no slopes, 2 no reach, 3 no plateaus, 4 no settings, 5 no dispersion: defaults hold."""
     return fields
 
 
-@register(version=5, upgrades={1: _same, 2: _same, 3: _same, 4: _same})
+@register(version=6, upgrades={1: _same, 2: _same, 3: _same, 4: _same, 5: _same})
 @dataclass(frozen=True)
 class FitSpec:
     """Everything that fixes a fit except the data.
@@ -72,6 +72,9 @@ class FitSpec:
     precision
         Arithmetic of the network while it is fitted, ``"float64"`` or ``"float32"``; energies are counted
         from their mean either way, and a fitted potential always computes in float64.
+    dispersion
+        Functional whose D3(BJ) is a term of the potential (extra ``dispersion``); the labels have to hold
+        it, see `drupe.mlp.dispersion`. None for none: what labels hold is then learned with the rest.
     """
 
     backbone: str = "painn"
@@ -100,6 +103,7 @@ class FitSpec:
     reach: float | None = None
     settings: BackboneSettings | None = None
     precision: str = "float64"
+    dispersion: str | None = None
 
     def __post_init__(self) -> None:
         positive = ("members", "steps", "learning_rate", "features", "layers", "radial", "cutoff", "damping")

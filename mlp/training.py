@@ -131,7 +131,9 @@ def train_member(
     )
     if folder is not None and (known := folder.done(key)) is not None:
         return known
-    data = prepare(dataset, baseline, spec.damping, spec.reach, charge_sums_of(spec.settings))
+    data = prepare(
+        dataset, baseline, spec.damping, spec.reach, charge_sums_of(spec.settings), spec.dispersion
+    )
     present = data.has_energy > 0
     zero = float(data.energy[present].mean()) if bool(present.any()) else 0.0
     scales = scales_of(data, zero)
@@ -157,6 +159,7 @@ def train_member(
         reach=spec.reach,
         settings=spec.settings,
         border=dataset.border,
+        dispersion=spec.dispersion,
     )
     fit = _Fit(dataset, spec, member, data, scales, header)
     found = descend(

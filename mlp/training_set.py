@@ -21,6 +21,7 @@ from drupe.mlp.border import Capped
 from drupe.mlp.border_gradients import BackToAtoms
 from drupe.mlp.charge_sums import ChargeSums, Sums, sums_at
 from drupe.mlp.dataset import Dataset
+from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.electrostatics import Field, field_at, pull_back
 from drupe.mlp.reach import Reached, fade_groups, weighted
 
@@ -100,6 +101,7 @@ def prepare(
     damping: float,
     reach: float | None = None,
     charge_sums: ChargeSums | None = None,
+    dispersion: str | None = None,
 ) -> TrainingSet:
     """Reduce a data set.
 
@@ -115,15 +117,18 @@ def prepare(
         Of the damped electrostatics, bohr; None for all charges, 0 for none.
     charge_sums
         Sums over the charges that the backbone reads, if it does.
+    dispersion
+        Functional whose D3(BJ) is subtracted as well: the labels have to hold it.
 
     Raises
     ------
     InputError
         If there is a reach and a frame does not say which charges belong together, or a group of charges is
-        wider than the reach.
+        wider than the reach; or the labels do not hold the dispersion.
     """
+    check_dispersion_of(dispersion, dataset)
     columns: dict[str, list[Tensor]] = {name: [] for name in TrainingSet.__dataclass_fields__}
-    base_energy = energy_of(baseline)
+    base_energy = energy_of(baseline, dataset.network_numbers, dispersion)
     links = len(dataset.network_numbers) - len(dataset.numbers)
     fixed = torch.tensor(np.pad(dataset.fixed_charges, (0, links)))
     for i in range(dataset.n_frames):

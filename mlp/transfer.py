@@ -195,8 +195,10 @@ class _Transfer:
             for name, value in parameters.items()
         }
         reads = potential.backbone.charge_sums
-        self.targets = prepare(high, header.baseline, header.damping, header.reach, reads)
-        self.rehearsal = prepare(low, header.baseline, header.damping, header.reach, reads)
+        self.targets, self.rehearsal = (
+            prepare(data, header.baseline, header.damping, header.reach, reads, header.dispersion)
+            for data in (high, low)
+        )
         self.scales = scales_of(self.rehearsal, self.low_zero)
         self.tells_qm = bool(
             (spec.force_weight > 0 and self.targets.has_forces.any())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drupe.embedding.level import Level
 from drupe.errors import InputError, MachineError
 
-__all__ = ["Dispersion", "check_dispersion", "core_dispersion_forces", "disperse"]
+__all__ = ["D3Energy", "Dispersion", "check_dispersion", "core_dispersion_forces", "disperse"]
 
 Matrix = NDArray[np.float64]
 
@@ -73,6 +73,34 @@ def disperse(numbers: NDArray[np.int64], positions: Matrix, charge: int, level: 
     found = model.get_dispersion(damping, grad=True)
     pairs = model.get_pairwise_dispersion(damping)["additive pairwise energy"]
     return Dispersion(float(found["energy"]), -np.asarray(found["gradient"]), np.asarray(pairs))
+
+
+class D3Energy:
+    """D3(BJ) energy of the same atoms at many geometries; see `check_dispersion` for what is refused.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``(atoms,)``.
+    functional
+        Whose parameters are used.
+    """
+
+    def __init__(self, numbers: NDArray[np.int64], functional: str) -> None:
+        self._numbers = np.array(numbers)
+        self._damping = check_dispersion(Level(functional, "sto-3g", dispersion="d3bj"))
+        self._model: Any = None
+
+    def __call__(self, positions: Matrix) -> tuple[float, Matrix]:
+        """Energy in hartree and forces ``(atoms, 3)`` in hartree/bohr at positions ``(atoms, 3)``, bohr."""
+        if self._model is None:
+            from dftd3.interface import DispersionModel
+
+            self._model = DispersionModel(self._numbers, positions)
+        else:
+            self._model.update(positions)
+        found = self._model.get_dispersion(self._damping, grad=True)
+        return float(found["energy"]), -np.asarray(found["gradient"])
 
 
 def core_dispersion_forces(
