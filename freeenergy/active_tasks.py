@@ -83,6 +83,8 @@ def judge(settings: JudgeStage, pool: Pool, ground: Ground, *inputs: Any) -> Jud
     members = plan.fit.members if ground.committee is None else len(ground.committee.members)
     data = _dataset(pool, settings.frames, inputs[members:])
     committee = Committee.from_fits(inputs[:members], data)
+    if plan.transfer is not None and ground.low is not None:
+        committee = committee.referred_to(ground.low)  # what its forces were learned from
     base = None if plan.transfer is None else ground.committee
     frames = [pool.surroundings(i) for i in range(len(pool.positions))]
     made = score(committee, frames, quantity=plan.quantity, base=base)

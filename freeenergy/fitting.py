@@ -161,7 +161,8 @@ def gather(
     dataset = _dataset(shown, which)
     committee = Committee.from_fits(fits, dataset)
     for source in (part.committee for part in parts if isinstance(part, Gathered)):
-        committee = replace(committee, calibration=source.calibration)
+        # The low-level labels are what its forces were learned from.
+        committee = replace(committee, calibration=source.calibration).referred_to(_dataset(labels, "low"))
     return Gathered(committee, tuple(_parity(settings.level, committee, dataset, shown)))
 
 

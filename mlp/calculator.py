@@ -27,7 +27,8 @@ class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types her
     """Energy and forces of one molecule.
 
     After a calculation ``results`` has ``energy`` (eV), ``forces`` (eV/A), ``forces_mm`` (eV/A, on the point
-    charges), ``energy_sigma`` (eV, calibrated standard error; nan for one member) and ``member_energies``.
+    charges), ``energy_sigma`` (eV, calibrated standard error; nan for one member), ``member_energies`` and
+    ``novelty`` (distance from the training set, above 1 outside of it; nan if the model has no record of it).
 
     Parameters
     ----------
@@ -112,6 +113,7 @@ class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types her
             "forces": made.forces_qm * force,
             "forces_mm": made.forces_mm * force,
             "energy_sigma": made.energy_sigma / ev,
+            "novelty": made.novelty,
             "member_energies": made.member_energies / ev,
         }
 

@@ -17,6 +17,7 @@ from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import held_out_misses, unseen_misses
+from drupe.mlp.novelty import Novelty, refer
 from drupe.mlp.passes import Passes
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.records import frozen, pack, record_key, register, unpack
@@ -31,7 +32,9 @@ class Prediction:
     ``energy`` committee mean, hartree; ``forces_qm`` ``(qm, 3)`` and ``forces_mm`` ``(mm, 3)`` of the
     mean, hartree/bohr; ``member_energies`` ``(members,)``, hartree; ``energy_error`` standard errors of
     ``energy`` and their parts, hartree (nan for a single member); ``forces_qm_error``, ``forces_mm_error``
-    the same of a component of the force on each atom, hartree/bohr, where they were asked for.
+    the same of a component of the force on each atom, hartree/bohr, where they were asked for; ``novelty``
+    distance from the training set, above 1 outside of it (`drupe.mlp.novelty`; nan if the model has no record
+    of it).
     """
 
     energy: float
@@ -41,6 +44,7 @@ class Prediction:
     energy_error: Uncertainty
     forces_qm_error: Uncertainty | None = None
     forces_mm_error: Uncertainty | None = None
+    novelty: float = float("nan")
 
     @property
     def energy_sigma(self) -> float:
@@ -54,17 +58,24 @@ def _one_factor(fields: dict[str, Any]) -> dict[str, Any]:
     return {"members": fields["members"], "calibration": Calibration(energy=scale)}
 
 
-@register(version=2, upgrades={1: _one_factor})
+def _without_novelty(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 kept nothing of its training set."""
+    return {**fields, "novelty": None}
+
+
+@register(version=3, upgrades={1: _one_factor, 2: _without_novelty})
 @dataclass(frozen=True, eq=False)
 class Committee:
     """Potentials with one header, evaluated as one.
 
     ``members`` the stored potentials; ``calibration`` what makes standard errors of the spread of the members
-    and of the features of atoms; without calibration labels the spread alone is shown.
+    and of the features of atoms; without calibration labels the spread alone is shown;
+    ``novelty`` what tells how far a frame is from the training set, None where nothing was kept of it.
     """
 
     members: tuple[StoredPotential, ...]
     calibration: Calibration = field(default_factory=Calibration)
+    novelty: Novelty | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
@@ -73,10 +84,15 @@ class Committee:
                 f"{len(self.members)} potentials do not make one committee: their headers differ",
                 remedy="combine members fitted with one data set, specification and baseline",
             )
+        if self.novelty is not None and self.novelty.members != len(self.members):
+            raise InputError(
+                f"{len(self.members)} potentials, and {self.novelty.members} that know their training set",
+                remedy="make the record anew: Committee(members).referred_to(dataset)",
+            )
 
     @classmethod
     def from_fits(cls, fits: Sequence[Fitted], dataset: Dataset) -> "Committee":
-        """Combine fitted members and calibrate them on the frames each did not see.
+        """Combine fitted members, calibrate them on the frames each did not see, remember the training set.
 
         Parameters
         ----------
@@ -86,10 +102,23 @@ class Committee:
             The data set they were fitted to.
         """
         members = sorted(fits, key=lambda fit: fit.member)
-        plain = cls(tuple(fit.stored for fit in members))
+        unseen = [fit.held_out for fit in members]
+        plain = cls(tuple(fit.stored for fit in members)).referred_to(dataset, unseen)
         if len(members) < 2 or not any(len(fit.held_out) for fit in members):
             return plain
         return replace(plain, calibration=calibrate(held_out_misses(plain.stack, members, dataset)))
+
+    def referred_to(self, dataset: Dataset, held_out: Sequence[NDArray[np.int64]] = ()) -> "Committee":
+        """Compare frames with ``dataset`` from now on; see `drupe.mlp.novelty.refer`.
+
+        Parameters
+        ----------
+        dataset
+            What the members were trained on.
+        held_out
+            Frames that each member did not see, one array of indices per member; empty for none.
+        """
+        return replace(self, novelty=refer(self.stack, dataset, held_out))
 
     def calibrated(self, dataset: Dataset) -> "Committee":
         """Calibrate on labels that no member saw; intervals then hold for further labels of that kind.
@@ -140,8 +169,9 @@ class Committee:
         told = (
             f"spread times {self.sigma_factor:.2f} and noise from {self.calibration_frames} held-out errors"
         )
+        known = "not recorded" if self.novelty is None else f"of {self.novelty.frames} frames"
         return (
-            f"<Committee of {len(self.members)} for {atoms}, {name}; "
+            f"<Committee of {len(self.members)} for {atoms}, {name}; training set {known}; "
             f"{told if self.calibration_frames else 'spread not calibrated'}; "
             f"{self.header.electrostatics}{self.header.dispersion_told}>"
         )
@@ -175,6 +205,10 @@ class Committee:
             _variance(made.energies),
             np.zeros(()) if noise is None else noise.of_energy(made.features[None])[0],
         )
+
+    def novelty_of(self, made: Evaluation) -> float:
+        """Distance of an evaluated frame from the training set; see `Prediction`."""
+        return float("nan") if self.novelty is None else self.novelty.of(made.features)
 
     def force_errors(self, made: Evaluation) -> tuple[Uncertainty, Uncertainty]:
         """Standard errors of a component of the force on each QM and MM atom, hartree/bohr."""
@@ -232,6 +266,7 @@ class Committee:
             energy_error=self.energy_error(made),
             forces_qm_error=on_qm,
             forces_mm_error=on_mm,
+            novelty=self.novelty_of(made),
         )
 
     def predict_all(self, dataset: Dataset, *, force_errors: bool = False) -> tuple[Prediction, ...]:

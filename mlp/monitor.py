@@ -29,17 +29,24 @@ _SAME_PLACE = 1e-3 * nanometer  # single precision in a large box is far better
 
 
 class Spread(NamedTuple):
-    """How far the members of a committee disagree.
+    """How far the members of a committee disagree, and how far the frame is from their training set.
 
     ``energy`` calibrated standard error, hartree; ``forces`` ``(qm,)`` hartree/bohr, for each QM atom the
-    length of the vector of standard deviations of its force's components.
+    length of the vector of standard deviations of its force's components; ``novelty``
+    as in `drupe.mlp.committee.Prediction`, nan where the model has no record of its training set.
     """
 
     energy: float
     forces: NDArray[np.float64]
+    novelty: float
 
 
-@register(version=1)
+def _without_novelty(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no distance from the training set."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_novelty})
 @dataclass(frozen=True)
 class MonitorSpec:
     """When to collect a frame and when to stop.
@@ -56,6 +63,8 @@ class MonitorSpec:
     closest
         bohr: a frame with an atom nearer than this to one of the molecule is not collected, as it could
         not be labelled.
+    collect_novelty, stop_novelty
+        Limits for `Spread.novelty`; 1 is the edge of the training set. None for none.
     """
 
     collect_force: float
@@ -64,11 +73,17 @@ class MonitorSpec:
     stop_energy: float | None = None
     every: int = 20
     closest: float = 0.65 * angstrom
+    collect_novelty: float | None = None
+    stop_novelty: float | None = None
 
     def __post_init__(self) -> None:
         limits = [(self.collect_force, self.stop_force)]
-        if self.collect_energy is not None and self.stop_energy is not None:
-            limits.append((self.collect_energy, self.stop_energy))
+        for collect, stop in (
+            (self.collect_energy, self.stop_energy),
+            (self.collect_novelty, self.stop_novelty),
+        ):
+            if collect is not None and stop is not None:
+                limits.append((collect, stop))
         if any(not 0 < low < high < np.inf for low, high in limits) or self.every < _LEAST_STEPS:
             raise InputError(
                 f"limits to collect and to stop {limits}, every {self.every} steps",
@@ -76,14 +91,14 @@ class MonitorSpec:
             )
 
 
-@register(version=1)
+@register(version=2, upgrades={1: _without_novelty})
 @dataclass(frozen=True, eq=False)
 class UncertainFrame:
     """A frame worth a label.
 
     ``step`` of the run; ``positions`` ``(atoms, 3)`` of all atoms, ``box`` ``(3, 3)`` or None, bohr;
     ``energy`` (hartree) and ``force`` (largest, hartree/bohr) the spread there; ``model`` key of the
-    committee.
+    committee; ``novelty`` as in `Spread`.
     """
 
     step: int
@@ -92,6 +107,7 @@ class UncertainFrame:
     energy: float
     force: float
     model: str
+    novelty: float = float("nan")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "positions", frozen(self.positions, np.float64))
@@ -112,7 +128,8 @@ class Monitor:
     Raises
     ------
     InputError
-        At the first report, if the system holds no learned force, or a committee of one.
+        At the first report, if the system holds no learned force, or a committee of one, or there are limits
+        for novelty and the model does not know its training set.
     ConvergenceError
         While running, if the spread passes a limit to stop. The frame is collected first.
     """
@@ -135,31 +152,51 @@ class Monitor:
 
         if self._force is None:
             self._force = _only_force(simulation.system)
+            self._check_novelty(self._force[0])
         force, particles = self._force
         asked = _asked(force, particles, state)
         spread = self.last = _spread_of(force, asked)
         largest = float(spread.forces.max())
         spec = self.spec
-        if not (largest > spec.collect_force or _beyond(spread.energy, spec.collect_energy)):
+        found = (largest, spread.energy, spread.novelty)
+        if not _beyond(found, (spec.collect_force, spec.collect_energy, spec.collect_novelty)):
             return
-        stop = largest > spec.stop_force or _beyond(spread.energy, spec.stop_energy)
+        stop = _beyond(found, (spec.stop_force, spec.stop_energy, spec.stop_novelty))
         near = _closest(asked, len(spread.forces))
         if near >= spec.closest:
             place = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
             key = force.committee.key
-            found = UncertainFrame(
-                simulation.currentStep, np.array(place) * nanometer, asked.box, spread.energy, largest, key
+            frame = UncertainFrame(
+                simulation.currentStep,
+                np.array(place) * nanometer,
+                asked.box,
+                spread.energy,
+                largest,
+                key,
+                spread.novelty,
             )
-            name = f"{found.step:012d}-{record_key(found)[-8:]}.candidate"
-            write_whole(self.folder / name, pack(found))
+            name = f"{frame.step:012d}-{record_key(frame)[-8:]}.candidate"
+            write_whole(self.folder / name, pack(frame))
         if stop:
             told = (
                 f"{largest / ev * angstrom:.2f} eV/A in a force, {spread.energy / kcal_per_mol:.2f} kcal/mol"
             )
             raise ConvergenceError(
                 f"the run left what the potential knows at step {simulation.currentStep}: the members "
-                f"disagree by {told} in the energy; the nearest two atoms are {near / angstrom:.2f} A apart",
+                f"disagree by {told} in the energy, the novelty is {spread.novelty:.1f} (1: edge of the "
+                f"training set); the nearest two atoms are {near / angstrom:.2f} A apart",
                 remedy=f"label the frames in {self.folder} and train again, or go back to an earlier frame",
+            )
+
+    def _check_novelty(self, force: Memory) -> None:
+        asked = (self.spec.collect_novelty, self.spec.stop_novelty) != (None, None)
+        known = force.committee.novelty
+        if asked and (known is None or not np.isfinite(known.edge)):
+            frames = "no record" if known is None else f"{known.frames} frames, too few for an edge,"
+            raise InputError(
+                f"the monitor has limits for novelty, and the model has {frames} of its training set",
+                remedy="train it again with this version on 19 labels or more, or save "
+                "committee.referred_to(dataset); or leave these limits out",
             )
 
 
@@ -233,7 +270,8 @@ def _asked(force: Memory, particles: tuple[int, ...], state: "openmm.State") -> 
 def _spread_of(force: Memory, asked: Asked) -> Spread:
     deviation = asked.member_forces.std(axis=0, ddof=1)
     energy = float(force.committee.energy_error(asked.made).sigma)
-    return Spread(energy, np.linalg.norm(deviation, axis=1))
+    novelty = force.committee.novelty_of(asked.made)
+    return Spread(energy, np.linalg.norm(deviation, axis=1), novelty)
 
 
 def _closest(asked: Asked, count: int) -> float:
@@ -244,5 +282,5 @@ def _closest(asked: Asked, count: int) -> float:
     return float(apart.min())
 
 
-def _beyond(value: float, limit: float | None) -> bool:
-    return limit is not None and value > limit
+def _beyond(values: tuple[float, ...], limits: tuple[float | None, ...]) -> bool:
+    return any(limit is not None and value > limit for value, limit in zip(values, limits, strict=True))

@@ -60,7 +60,7 @@ def transfer(
     folder: FitFolder | None = None,
     on_progress: Callable[[FitProgress], None] = lambda progress: None,
 ) -> Committee:
-    """Transfer every member; the calibration of the spread is kept from the low level.
+    """Transfer every member; calibration and training set (for novelty) stay those of the low level.
 
     Parameters
     ----------
@@ -91,8 +91,9 @@ def transfer(
         start = Potential.from_stored(stored)
         fits.append(transfer_member(start, high, low, spec, number, folder=folder, on_progress=on_progress))
         on_member(number + 1)
-    made = Committee.from_fits(fits, high)
-    return dataclasses.replace(made, calibration=committee.calibration)
+    members = tuple(fit.stored for fit in fits)
+    made = Committee(members, committee.calibration)
+    return made if committee.novelty is None else made.referred_to(low)
 
 
 def transfer_member(

@@ -80,7 +80,7 @@ def test_refuses_damaged_newer_and_foreign_files(random_committee, low_data, tmp
         "cut": (data[: len(data) // 2], "not a stored record"),
         "empty": (b"", "not a stored record"),
         "units": (edited(data, "hartree, bohr, e", "eV, angstrom, e"), "computes in"),
-        "version": (edited(data, '"version": 2', '"version": 9'), "schema 9"),
+        "version": (edited(data, '"version": 3', '"version": 9'), "schema 9"),
         "other": (pack(low_data), "Dataset"),
     }
     for name, (content, message) in cases.items():

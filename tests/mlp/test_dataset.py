@@ -162,14 +162,13 @@ def test_refuses_forces_that_fit_no_energy_and_directions_without_norm(labels, s
         Dataset.from_labels([slope_labels[0], long])
 
 
-def test_data_sets_and_headers_of_older_versions_have_no_groups_no_reach_and_no_border(low_data, low_fits):
+def test_data_sets_and_headers_of_older_versions_lack_what_came_later(low_data, low_fits):
     _, version, upgrades = records._classes["Dataset"]
-    added = ("mm_groups", "border", "border_atoms")
+    added = ("mm_groups", "border", "border_atoms", "dispersion")
     old = {name: getattr(low_data, name) for name in low_data.__dataclass_fields__ if name not in added}
-    assert (version, Dataset(**upgrades[4](upgrades[3](old))).key) == (5, low_data.key)
+    assert (version, Dataset(**upgrades[5](upgrades[4](upgrades[3](old)))).key) == (6, low_data.key)
     header = low_fits[0].stored.header
     _, _, upgrades = records._classes["PotentialHeader"]
-    fields = {
-        name: getattr(header, name) for name in header.__dataclass_fields__ if name not in ("reach", "border")
-    }
-    assert type(header)(**upgrades[3](upgrades[1](fields))).key == header.key
+    later = ("reach", "border", "dispersion")
+    fields = {name: getattr(header, name) for name in header.__dataclass_fields__ if name not in later}
+    assert type(header)(**upgrades[4](upgrades[3](upgrades[1](fields)))).key == header.key
