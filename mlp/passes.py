@@ -56,9 +56,7 @@ class Pass(NamedTuple):
 
 def there_and_back(stack: Potential, frame: Frame) -> Pass:
     """Energies of one frame, and the slopes of their mean by autograd."""
-    inputs, energies, shift, features = _there(stack, frame)
-    slopes = torch.autograd.grad(energies.mean(), inputs, materialize_grads=True)
-    return Pass(energies.detach(), shift.detach(), features.detach(), _of_frame(slopes))
+    return _with_moving_terms(stack, frame, _network(stack, frame))
 
 
 def slopes_of_members(stack: Potential, frame: Frame) -> tuple[Tensor, list[Slopes]]:
@@ -67,7 +65,10 @@ def slopes_of_members(stack: Potential, frame: Frame) -> tuple[Tensor, list[Slop
     each = [
         torch.autograd.grad(energy, inputs, retain_graph=True, materialize_grads=True) for energy in energies
     ]
-    return shift.detach(), [_of_frame(slopes) for slopes in each]
+    _, more = _moving_terms(stack, frame)
+    return shift.detach(), [
+        slopes._replace(positions=slopes.positions + more) for slopes in map(_of_frame, each)
+    ]
 
 
 class Passes:
@@ -91,21 +92,22 @@ class Passes:
 
     def __call__(self, frame: Frame) -> Pass:
         """As `there_and_back`, with the same bits."""
-        if self._graph is not None:
-            with torch.inference_mode():
-                energies, shift, features, *slopes = self._graph(*frame)
-                return Pass(energies, shift, features, Slopes(*slopes))
-        self._count += 1
-        if self._count > _WORTH_IT and self.stack.static:
-            self._graph = _freeze(self.stack, frame)
-        return there_and_back(self.stack, frame)
+        if self._graph is None:
+            self._count += 1
+            if self._count > _WORTH_IT and self.stack.backbone.static:
+                self._graph = _freeze(self.stack, frame)
+            return there_and_back(self.stack, frame)
+        with torch.inference_mode():
+            energies, shift, features, *slopes = self._graph(*frame)
+            made = Pass(energies, shift, features, Slopes(*slopes))
+        return _with_moving_terms(self.stack, frame, made)
 
 
 def _freeze(stack: Potential, like: Frame) -> Callable[..., tuple[Tensor, ...]]:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     def flat(*parts: Tensor) -> tuple[Tensor, ...]:
-        made = there_and_back(stack, Frame(*parts))
+        made = _network(stack, Frame(*parts))
         return made.energies, made.shift, made.features, *made.slopes
 
     operations = make_fx(flat)(*like)
@@ -117,12 +119,35 @@ def _freeze(stack: Potential, like: Frame) -> Callable[..., tuple[Tensor, ...]]:
         return frozen
 
 
+def _network(stack: Potential, frame: Frame) -> Pass:
+    """The network with the terms under it whose operations are the same at all positions."""
+    inputs, energies, shift, features = _there(stack, frame)
+    slopes = torch.autograd.grad(energies.mean(), inputs, materialize_grads=True)
+    return Pass(energies.detach(), shift.detach(), features.detach(), _of_frame(slopes))
+
+
+def _moving_terms(stack: Potential, frame: Frame) -> tuple[Tensor, Tensor]:
+    """Energy and slope of the terms with lists of neighbours or a library of their own, which no graph holds."""
+    if stack.baseline is None or stack.baseline.static:
+        return frame.positions.new_zeros(()), torch.zeros_like(frame.positions)
+    place = frame.positions[None].detach().requires_grad_()
+    (energy,) = stack.baseline(place)
+    (slope,) = torch.autograd.grad(energy, place)
+    return energy.detach(), slope[0]
+
+
+def _with_moving_terms(stack: Potential, frame: Frame, made: Pass) -> Pass:
+    energy, slope = _moving_terms(stack, frame)
+    slopes = made.slopes._replace(positions=made.slopes.positions + slope)
+    return made._replace(energies=made.energies + energy, slopes=slopes)
+
+
 def _there(stack: Potential, frame: Frame) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
     inputs = [part[None].detach().requires_grad_() for part in (frame.positions, frame.field, frame.sums)]
     place, field, sums = inputs
     energy, terms = stack.learned(place, frame.potential[None], field, sums)
     energies = energy[:, 0]
-    if stack.baseline is not None:
+    if stack.baseline is not None and stack.baseline.static:
         energies = energies + stack.baseline(place)
     return inputs, energies, terms.shift[:, 0], terms.features[:, 0]
 

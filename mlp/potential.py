@@ -266,11 +266,6 @@ class Potential(nn.Module):
         )
         return made
 
-    @property
-    def static(self) -> bool:
-        """Whether its operations are the same at all positions, so that they can be written down once."""
-        return self.backbone.static and (self.baseline is None or self.baseline.static)
-
     def stored(self) -> StoredPotential:
         """Plain arrays of a single potential (float64)."""
         if self.members != 1:
