@@ -127,7 +127,7 @@ def _network(stack: Potential, frame: Frame) -> Pass:
 
 
 def _moving_terms(stack: Potential, frame: Frame) -> tuple[Tensor, Tensor]:
-    """Energy and slope of the terms with lists of neighbours or a library of their own, which no graph holds."""
+    """Energy and slope of the terms that no graph holds: with lists of neighbours, or from a library."""
     if stack.baseline is None or stack.baseline.static:
         return frame.positions.new_zeros(()), torch.zeros_like(frame.positions)
     place = frame.positions[None].detach().requires_grad_()
