@@ -60,7 +60,10 @@ class Scale:
     def of(self, spread: Array, noise: Array) -> Uncertainty:
         """Standard errors from variances."""
         parts = self.epistemic * np.sqrt(spread), self.aleatoric * np.sqrt(noise)
-        return Uncertainty(*parts, self.quantile * np.hypot(*parts))
+        both = np.hypot(*parts)
+        # Without calibration nothing is known, also where the members happen to agree to the last bit.
+        half = self.quantile * both if math.isfinite(self.quantile) else np.full_like(both, math.inf)
+        return Uncertainty(*parts, half)
 
 
 @register(version=1)

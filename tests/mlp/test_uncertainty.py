@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.mlp import Committee, Dataset, FitSpec, train
+from drupe.mlp.calibration import Scale
 from drupe.mlp.coverage import reliability
 from drupe.mlp.electrostatics import field_at
 from drupe.mlp.sources import Frame
@@ -221,3 +222,9 @@ def test_one_member_has_no_spread(tested):
     spec = dataclasses.replace(SPEC, members=1, steps=2)
     committee = Committee((train_member(tested, spec, 0).stored,))
     assert np.isnan(committee.predict(*tested.frame(0)).energy_sigma)
+
+
+def test_without_calibration_intervals_are_infinite_also_where_members_agree():
+    made = Scale().of(np.array([0.0, 4.0]), np.zeros(2))
+    assert made.sigma.tolist() == [0.0, 2.0]
+    assert np.isinf(made.half_width).all()
