@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullLocator
 
 # Okabe and Ito's colours, which also differ to the colour-blind; markers differ as well.
 LOOK = {
@@ -40,12 +41,15 @@ def draw(points: list[dict[str, Any]], target: Path) -> None:
             sum(untouched) / len(untouched), color="0.5", linestyle="--", label="before the transfer"
         )
         axis.set(xscale="log", yscale="log", ylabel=title)
-        axis.grid(which="both", color="0.9")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.grid(color="0.9")
     axes[-1].set_xlabel("core-corrected labels")
     ticks = sorted({p["labels"] for p in points})
     axes[-1].set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes[-1].minorticks_off()
-    axes[0].legend(frameon=False, fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None})
 
