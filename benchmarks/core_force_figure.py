@@ -24,8 +24,9 @@ PANELS = {
 }
 
 
-def draw(points: list[dict[str, Any]], target: Path) -> None:
+def draw(report: dict[str, Any], target: Path) -> None:
     """One panel below the other, so that it stays readable on a narrow page."""
+    points, floor = report["points"], report["low_level_fits"]
     plt.switch_backend("agg")
     plt.rcParams.update({"font.size": 11, "svg.hashsalt": "drupe", "svg.fonttype": "none"})
     figure, axes = plt.subplots(2, 1, figsize=(5.2, 7.2), sharex=True, layout="constrained")
@@ -40,6 +41,7 @@ def draw(points: list[dict[str, Any]], target: Path) -> None:
         axis.axhline(
             sum(untouched) / len(untouched), color="0.5", linestyle="--", label="before the transfer"
         )
+        axis.axhline(floor[quantity], color="0.5", linestyle=":", label="low-level fit, own level")
         axis.set(xscale="log", yscale="log", ylabel=title)
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
         axis.yaxis.set_major_formatter("{x:g}")
@@ -55,4 +57,4 @@ def draw(points: list[dict[str, Any]], target: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(json.loads(Path(sys.argv[1]).read_text())["points"], Path(sys.argv[2]))
+    draw(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))

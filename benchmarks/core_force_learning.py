@@ -30,7 +30,7 @@ from drupe.errors import DrupeError  # noqa: E402
 from drupe.freeenergy.progress import Progress  # noqa: E402
 from drupe.freeenergy.runner import Node, read_result, run_graph  # noqa: E402
 from drupe.hardware.engine import LocalEngine  # noqa: E402
-from drupe.mlp import FitSpec, TransferSpec  # noqa: E402
+from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, accuracy  # noqa: E402
 from drupe.store import Row, Store  # noqa: E402
 from drupe.units import angstrom, kcal_per_mol  # noqa: E402
 
@@ -123,6 +123,22 @@ def tell(store: Store, rows: dict[str, Row]) -> list[dict[str, object]]:
     return points
 
 
+def low_level_fits(store: Store, rows: dict[str, Row], first_unseen: int) -> dict[str, float]:
+    """Mean errors of the low-level fits against held-out labels of their own level."""
+    done = [row for row in rows.values() if row.state == "done"]
+    parts = [read_result(store, row) for row in done if row.kind == "label"]
+    unseen = [low for part in parts if part.run >= first_unseen for low in part.low]
+    fits = [read_result(store, row) for row in done if row.name.startswith("fit/")]
+    if not fits or not unseen:
+        return {}
+    test = Dataset.from_labels(unseen, which="low")
+    found = [accuracy(Committee((fit.stored,)), test) for fit in fits]
+    return {
+        "energy_spread": float(np.mean([one.energy_spread for one in found])) / kcal_per_mol,
+        "force": float(np.mean([one.force for one in found])) / (kcal_per_mol / angstrom),
+    }
+
+
 def slope_miss(store: Store, rows: dict[str, Row]) -> float | None:
     """Largest difference between directional slopes and projected exact forces, hartree/bohr."""
     parts = [read_result(store, row) for row in rows.values() if row.kind == "label" and row.state == "done"]
@@ -170,6 +186,7 @@ def main(folder: Path, stage: str, workers: int, sizes: str, **options: Any) -> 
             report = {
                 "seconds_per_task": {k: float(np.mean(v)) for k, v in seconds.items() if v},
                 "points": tell(store, rows),
+                "low_level_fits": low_level_fits(store, rows, options["runs"]),
                 "slope_miss": slope_miss(store, rows),
                 "failed": {row.name: row.error for row in rows.values() if row.state == "failed"},
             }
