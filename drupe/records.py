@@ -116,7 +116,13 @@ def unpack(data: bytes) -> Any:
             f"{len(data)} bytes are not a stored record ({error})",
             remedy="the file is damaged or was not written by drupe; delete it and run again",
         ) from error
-    return _decode(tree, arrays)
+    try:
+        return _decode(tree, arrays)
+    except (KeyError, TypeError, AttributeError, ModuleNotFoundError) as error:
+        raise InputError(
+            f"the stored record does not hold what its kind needs ({type(error).__name__}: {error})",
+            remedy="the file is damaged or edited; delete it and make it again",
+        ) from error
 
 
 def _parts(record: object) -> tuple[str, int, dict[str, object]]:

@@ -161,11 +161,15 @@ class Label:
     def forces_of(self) -> Literal["energy", "energy_low", "MP2", "nothing"]:
         """Which energy of this label the forces are the slope of; ``"MP2"`` is neither of the two.
 
-        ``"MP2"`` are forces of the energy with MP2 in all virtual orbitals in place of the cores' method.
+        ``"MP2"`` are forces of the energy with MP2 in all virtual orbitals in place of the cores' method;
+        where MP2 in all virtual orbitals is the cores' method, they are those of ``"energy"``.
         """
         if self.forces_qm is None:
             return "nothing"
-        if not self.cores or self.level.forces == "exact":
+        whole = (
+            self.level.core == "MP2" and self.level.virtual_shells is None and self.level.n_virtual is None
+        )
+        if not self.cores or self.level.forces == "exact" or (self.level.forces == "mp2" and whole):
             return "energy"
         return "MP2" if self.level.forces == "mp2" else "energy_low"
 

@@ -138,7 +138,8 @@ class Level:
         ``"huzinaga"``, or ``"level-shift"``.
     level_shift
         Strength mu of the level shift in hartree; its error falls as 1/mu. Other projectors ignore it, and so
-        does the key of the level, as it does all settings that change no number.
+        does the key of the level; settings of directions count with ``forces="directional"`` only, those of
+        cores with cores only.
     n_virtual
         Virtual orbitals of each core, nearest shells first, instead of whole shells; fix it along a path
         where the size of a shell changes with the geometry.

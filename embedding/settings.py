@@ -14,7 +14,7 @@ __all__ = ["active_space_of", "counts_of_cores", "occupations_of", "plain_value"
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a name"}
 
 
-def plain_value(name: str, kinds: Any, given: Any) -> Any:
+def plain_value(name: str, kinds: Any, given: Any, owner: str = "the level") -> Any:
     """A plain value of the field's type: no text or number for a truth, no truth or fraction for a count."""
     allowed = set(get_args(kinds) if isinstance(kinds, UnionType) else (kinds,))
     if not allowed <= {bool, int, float, str, NoneType} or (given is None and NoneType in allowed):
@@ -24,7 +24,7 @@ def plain_value(name: str, kinds: Any, given: Any) -> Any:
     if kind is float and type(number) is int:
         number = float(number)
     if type(number) is not kind:
-        raise InputError(f"the level has {name}={given!r}", remedy=f"give {_WORDS[kind]}")
+        raise InputError(f"{owner} has {name}={given!r}", remedy=f"give {_WORDS[kind]}")
     return number
 
 

@@ -1,7 +1,7 @@
 """Several potentials as one: mean, spread, calibration and the model file (hartree, bohr, e)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -137,9 +137,14 @@ class Committee:
         if len(self.members) < 2 or noise is None:
             raise InputError(
                 f"a committee of {len(self.members)} without held-out labels has no noise to scale",
-                remedy="train two members or more, best four, on labels in several blocks",
+                remedy="train two members or more, best four, on labels in three blocks or more: each member "
+                "holds one out",
             )
         return replace(self, calibration=calibrate(unseen_misses(self.stack, dataset), noise))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle what is stored, not what was made of it: a frozen graph cannot be pickled."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @property
     def header(self) -> PotentialHeader:

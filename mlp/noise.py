@@ -157,8 +157,10 @@ def _fit_mm(misses: Misses) -> tuple[float, float]:
         return 0.0, 0.0
     square = torch.from_numpy((misses.mm_force**2).sum(-1))
     explained, charge = torch.from_numpy(misses.mm_spread), torch.from_numpy(misses.mm_charge)
-    mean = float(square.mean()) / 3
-    start = [math.log(max(mean / 10, _SMALLEST)), math.log(max(mean / float(charge.mean()), _SMALLEST)), 0.0]
+    mean, felt = float(square.mean()) / 3, float(charge.mean())
+    # Where no charge is felt (mechanical embedding), the floor carries it all.
+    per_unit = mean / felt if felt > 0 else 0.0
+    start = [math.log(max(mean / 10, _SMALLEST)), math.log(max(per_unit, _SMALLEST)), 0.0]
     others = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     each = misses.mm_frames / len(square)  # atoms of one frame are not independent: a frame counts as one
 

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from drupe.embedding.settings import plain_value
 from drupe.errors import InputError
 from drupe.mlp.backbones.registry import resolve_settings
 from drupe.mlp.backbones.settings import BackboneSettings
@@ -106,6 +107,7 @@ class FitSpec:
     dispersion: str | None = None
 
     def __post_init__(self) -> None:
+        _check_fields(self, "the fit specification")
         positive = ("members", "steps", "learning_rate", "features", "layers", "radial", "cutoff", "damping")
         for name in (*positive, "batch", "plateau", "patience", "energy_bound"):
             value = getattr(self, name)
@@ -148,6 +150,16 @@ class FitSpec:
             If there is no such preset or no such field.
         """
         return cls(**fields_of(name, changes, [field.name for field in dataclasses.fields(cls)]))
+
+
+def _check_fields(spec: "FitSpec | TransferSpec", owner: str) -> None:
+    """Plain values of the right types; weights, pulls and seeds are not negative."""
+    for field in dataclasses.fields(spec):
+        value = plain_value(field.name, field.type, getattr(spec, field.name), owner)
+        object.__setattr__(spec, field.name, value)
+        counted = field.name.endswith(("_weight", "_pull", "_decay")) or field.name == "seed"
+        if counted and not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{owner} has {field.name} = {value}", remedy="give a number from 0 on")
 
 
 def _less(fields: dict[str, Any]) -> dict[str, Any]:
@@ -202,13 +214,14 @@ class TransferSpec:
     rank: int | None = None
 
     def __post_init__(self) -> None:
+        _check_fields(self, "the transfer")
         for name in ("steps", "learning_rate", "batch", "max_force_drift"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} = {value} in the transfer", remedy="give a positive number")
-        for name in ("force_weight", "mm_force_weight", "slope_weight"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} = {value} in the transfer", remedy="give a number from 0 on")
+        if not 0 <= self.average < 1:
+            raise InputError(
+                f"average = {self.average} in the transfer is no fraction", remedy="give a number below 1"
+            )
         if self.rank is not None and self.rank < 1:
             raise InputError(f"rank = {self.rank} in the transfer", remedy="give 1 or more, or None")

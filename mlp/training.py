@@ -4,6 +4,7 @@ Each member starts from its own weights and holds out its own blocks; the result
 specification and the member's number only.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 
@@ -31,7 +32,9 @@ from drupe.records import content_key
 __all__ = ["fit_task", "train", "train_member"]
 
 
-_NUMBERS = 2  # raised when the same fit gives other numbers: a stored state is of one of these only
+_log = logging.getLogger(__name__)
+
+_NUMBERS = 3  # raised when the same fit gives other numbers: a stored state is of one of these only
 _PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 _SHOWN = 64  # fitted frames whose errors the learning curve shows
 
@@ -76,6 +79,7 @@ def train(
     MachineError
         If a worker is killed.
     """
+    _log.info("%s", dataset.summary)
     fits: list[Fitted] = []
     if workers > 1:
 
@@ -265,10 +269,19 @@ def _held_out(dataset: Dataset, spec: FitSpec, member: int) -> NDArray[np.bool_]
     count = 0
     for name in np.roll(order, -start):
         size = int((dataset.blocks == name).sum())
-        if count + size <= spec.held_out * dataset.n_frames:
+        # Of three blocks or more one is held out, also where it is a third of the frames.
+        share = max(spec.held_out, 0.34 if not chosen and len(names) > 2 and spec.held_out > 0 else 0.0)
+        if count + size <= share * dataset.n_frames:
             chosen.append(int(name))
             count += size
     if not chosen:
+        _log.warning(
+            "no block of labels is small enough to be held out (%d blocks, at most %.0f %% of %d frames): "
+            "the fit cannot stop early and standard errors are not calibrated",
+            len(names),
+            100 * spec.held_out,
+            dataset.n_frames,
+        )
         return np.zeros(dataset.n_frames, bool)
     dataset.split(chosen)  # refuses a geometry on both sides
     return np.asarray(np.isin(dataset.blocks, chosen))

@@ -62,7 +62,7 @@ def check_forces(level: Level, *, closed_shell: bool) -> None:
     if level.environment == "ewald":
         raise InputError(
             f'forces={level.forces!r} with environment="ewald": the far field\'s response is not coded',
-            remedy='use environment="cluster", or forces="directional", "low" or "none"',
+            remedy='use environment="cluster", or forces="low" or "none"',
         )
     check_functional(level.functional)
     if level.localization != "spade" or level.projector == "level-shift" or level.frozen_core:
@@ -105,7 +105,8 @@ def check_memory(field: MeanField, level: Level) -> None:
         raise InputError(
             f"the {level.core} gradient with {n_virtual} virtual orbitals needs about {needed:.0f} MB, "
             f"max_memory_mb is {level.max_memory_mb}",
-            remedy=f"raise max_memory_mb, take a smaller region or basis, or use forces={_OTHERS}",
+            remedy="fix n_occupied, the orbitals of the cores (without it all of the region count here), "
+            f"raise max_memory_mb, take a smaller region or basis, or use forces={_OTHERS}",
         )
 
 

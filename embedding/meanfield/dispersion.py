@@ -150,7 +150,14 @@ def check_dispersion(level: Level) -> Any:
             remedy="pip install 'drupe[dispersion]', or set dispersion=None",
         ) from error
     name = level.functional.lower().replace("_", "-")
-    if libxc.is_nlc(level.functional) or _OTHER_FUNCTIONAL.match(name):
+    try:
+        nonlocal_correlation = libxc.is_nlc(level.functional)
+    except KeyError as error:
+        raise InputError(
+            f"there is no functional {level.functional!r} ({error.args[0]})",
+            remedy="give a functional by PySCF's name, such as PBE or B3LYP",
+        ) from error
+    if nonlocal_correlation or _OTHER_FUNCTIONAL.match(name):
         raise InputError(
             f"the functional {level.functional!r} has, or was fitted with, non-local correlation",
             remedy="set dispersion=None; wB97M-V and wB97X-V bring their own",

@@ -296,7 +296,7 @@ def check_level(
     if level.auxbasis is None and mol.nao > _EXACT_LIMIT:
         raise InputError(
             f"exact integrals were asked for with {mol.nao} basis functions (at most {_EXACT_LIMIT})",
-            remedy='set auxbasis="def2-universal-jkfit"',
+            remedy='set auxbasis="def2-universal-jkfit"; analytic forces exist with fitted integrals too',
         )
 
 

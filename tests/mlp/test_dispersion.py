@@ -220,3 +220,8 @@ def test_labels_and_their_files_say_what_they_hold(tmp_path):
         plain.numbers, plain.positions, level="x", energies=plain.energy, dispersion="none"
     )
     assert Dataset.from_labels(frames).dispersion == "none"
+
+
+def test_an_unknown_functional_is_refused_by_name(low_data):
+    with pytest.raises(InputError, match="no functional 'PEB'"):
+        with_dispersion(dataclasses.replace(low_data, dispersion="none"), "PEB")

@@ -85,3 +85,13 @@ def test_a_field_that_polarises_is_learned_with_electrostatic_embedding_only(lig
     assert "mechanical embedding" in repr(without)
     missed = [accuracy(made, low_data).mm_force for made in (with_field, without)]
     assert missed[0] < 0.8 * missed[1]
+
+
+def test_a_committee_that_feels_nothing_knows_its_errors(ligand, labels):
+    data = Dataset.from_labels(labels[:20], which="low", blocks=[i // 4 for i in range(20)])
+    spec = FitSpec(members=2, steps=30, features=8, layers=1, radial=4, reach=0.0)
+    made = train(data, spec, ligand.force_field)
+    assert made.calibration.noise is not None
+    first = made.predict(*data.frame(0)[:4], force_errors=True)
+    assert np.isfinite(first.forces_mm_error.sigma).all()
+    assert (first.forces_mm_error.sigma > 0).all()

@@ -1,6 +1,7 @@
 """The frozen graph gives the bits of the network as it is written, whatever the positions."""
 
 import dataclasses
+import pickle
 import warnings
 
 import numpy as np
@@ -40,6 +41,15 @@ def test_the_frozen_graph_gives_the_same_bits(random_committee, frames, scene, s
             assert np.array_equal(getattr(found, name), getattr(want, name)), name
         for one, other in zip(found.apart(), want.apart(), strict=True):
             assert np.array_equal(one, other)
+
+
+def test_a_committee_that_runs_from_its_graph_is_pickled_without_it(random_committee, frames, scene, soon):
+    quick = Committee(random_committee.members)
+    evaluated(quick, frames[:4], scene)
+    assert quick._passes.frozen
+    again = pickle.loads(pickle.dumps(quick))
+    assert not again._passes.frozen
+    assert again.key == quick.key
 
 
 def test_charges_may_change_in_number_and_vanish(random_committee, frames, scene, soon):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from drupe.errors import InputError
-from drupe.mlp import Dataset, FitSpec
+from drupe.mlp import Dataset, FitSpec, TransferSpec, train
 from drupe.mlp.evaluation import evaluate
 from drupe.mlp.loss import measure, predict_frames, scales_of
 from drupe.mlp.training import train_member
@@ -102,3 +102,44 @@ def test_refuses_labels_without_forces(labels, ligand):
 def test_refuses_specifications_without_meaning(change):
     with pytest.raises(InputError):
         FitSpec(**change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"energy_weight": -1.0}, "energy_weight = -1"),
+        ({"charge_pull": float("nan")}, "charge_pull = nan"),
+        ({"seed": -1}, "seed = -1"),
+        ({"steps": 10.5}, "steps=10.5"),
+        ({"members": True}, "members=True"),
+        ({"features": "24"}, "features='24'"),
+        ({"reach": "9 A"}, "reach='9 A'"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused(changes, found):
+    with pytest.raises(InputError, match=found):
+        FitSpec(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"force_pull": float("nan")}, {"replay_weight": -1.0}, {"average": 2.0}])
+def test_settings_of_a_transfer_are_refused_by_name(changes):
+    with pytest.raises(InputError, match=next(iter(changes))):
+        TransferSpec(**changes)
+
+
+def test_of_three_equal_blocks_one_is_held_out_and_of_two_none_aloud(ligand, labels, caplog):
+    spec = FitSpec(members=2, steps=2, features=8, layers=1, radial=4)
+    three = Dataset.from_labels(labels[:21], which="low", blocks=[i // 7 for i in range(21)])
+    held = [train_member(three, spec, k, ligand.force_field).held_out for k in range(2)]
+    assert [len(frames) for frames in held] == [7, 7]
+    assert not set(held[0]) & set(held[1])
+    assert "no block" not in caplog.text
+    two = Dataset.from_labels(labels[:20], which="low", blocks=[i // 10 for i in range(20)])
+    assert len(train_member(two, spec, 0, ligand.force_field).held_out) == 0
+    assert "no block of labels is small enough to be held out" in caplog.text
+
+
+def test_training_says_what_it_read(ligand, low_data, caplog):
+    with caplog.at_level("INFO", logger="drupe.mlp.training"):
+        train(low_data, FitSpec(members=1, steps=2, features=8, layers=1, radial=4), ligand.force_field)
+    assert low_data.summary in caplog.text

@@ -210,6 +210,8 @@ def test_mp2_forces_belong_to_mp2_in_all_virtual_orbitals(methanol_in_charges):
     whole = exact("PBE", method="MP2", basis="6-31g", grid=0)
     named = label(methanol_in_charges, partition, whole)
     assert result.forces_qm == pytest.approx(named.forces_qm, abs=1e-8)
+    own = dataclasses.replace(named, level=dataclasses.replace(named.level, forces="mp2"))
+    assert own.forces_of == "energy"  # MP2 in all virtual orbitals is the cores' method here
     assert result.forces_mm == pytest.approx(named.forces_mm, abs=1e-8)
     agrees(methanol_in_charges, partition, dataclasses.replace(whole, n_occupied=(5,)), [(0, 1)])
     assert dataclasses.replace(truncated, forces="low").key != truncated.key
