@@ -16,6 +16,7 @@ from drupe.errors import InputError
 from drupe.mlp.border import Border, common_border
 from drupe.mlp.dataset_versions import UPGRADES
 from drupe.mlp.dispersion import UNKNOWN, dispersion_of
+from drupe.mlp.duplicates import twins
 from drupe.mlp.reading import (
     ACCEPTED,
     LabelLike,
@@ -27,7 +28,7 @@ from drupe.mlp.reading import (
     padded_groups,
     padded_slopes,
 )
-from drupe.records import content_key, frozen, record_key, register
+from drupe.records import frozen, record_key, register
 
 __all__ = ["Dataset", "LabelLike"]
 
@@ -284,17 +285,6 @@ class Dataset:
         """Content name: equal data have equal keys, on any machine."""
         return record_key(self)
 
-    @property
-    def frame_keys(self) -> tuple[str, ...]:
-        """Content name of each geometry: QM positions, MM positions, MM charges."""
-        return tuple(
-            content_key(
-                "Frame",
-                {"qm": self.positions[i], "mm": self.mm_positions[i, :n], "q": self.mm_charges[i, :n]},
-            )
-            for i, n in enumerate(self.mm_counts)
-        )
-
     def frame(self, i: int) -> FrameArrays:
         """What a potential is asked about frame ``i``, in the order of `Committee.predict`."""
         count = int(self.mm_counts[i])
@@ -322,7 +312,8 @@ class Dataset:
         Raises
         ------
         InputError
-            If one side would be empty, a block does not exist, or a geometry lies on both sides.
+            If one side would be empty, a block does not exist, or a geometry lies on both sides, also
+            turned, moved or rounded.
         """
         known = set(self.blocks.tolist())
         if not set(held_out) <= known or not held_out or set(held_out) == known:
@@ -331,14 +322,20 @@ class Dataset:
                 remedy="name some, but not all, of the blocks; number each stretch of trajectory",
             )
         inside = np.isin(self.blocks, list(held_out))
-        rest, held = self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
-        both = set(rest.frame_keys) & set(held.frame_keys)
+        both = sum(bool(inside[i] != inside[j]) for i, j in self._twins)
         if both:
             raise InputError(
-                f"{len(both)} geometries lie on both sides of the split",
+                f"{both} geometries lie on both sides of the split, some perhaps turned or moved",
                 remedy="remove duplicate snapshots, or give duplicates the same block number",
             )
-        return rest, held
+        return self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
+
+    @cached_property
+    def _twins(self) -> list[tuple[int, int]]:
+        counts = self.mm_counts.tolist()
+        mm = [place[:n] for place, n in zip(self.mm_positions, counts, strict=True)]
+        charges = [values[:n] for values, n in zip(self.mm_charges, counts, strict=True)]
+        return twins(self.positions, mm, charges)
 
     def _check_values(self) -> None:
         for name in (
@@ -371,11 +368,8 @@ class Dataset:
                 f"the fixed charges of the QM atoms add to {self.fixed_charges.sum():.5f} e, no whole number",
                 remedy="take whole molecules, or labels that know their link atoms: those of a store",
             )
-        seen: dict[str, int] = {}
-        for i, key in enumerate(self.frame_keys):
-            if key in seen:
-                raise InputError(
-                    f"labels {seen[key]} and {i} are of the same geometry",
-                    remedy="give each snapshot once: a copy would make errors look smaller than they are",
-                )
-            seen[key] = i
+        for i, j in self._twins:
+            raise InputError(
+                f"labels {i} and {j} are of the same geometry",
+                remedy="give each snapshot once: a copy would make errors look smaller than they are",
+            )

@@ -37,7 +37,8 @@ def test_split_is_by_block(low_data):
     rest, held = low_data.split([1, 3])
     assert set(held.blocks) == {1, 3}
     assert set(rest.blocks) == {0, 2, 4}
-    assert not set(rest.frame_keys) & set(held.frame_keys)
+    places = [{place.tobytes() for place in side.positions} for side in (rest, held)]
+    assert not places[0] & places[1]
 
 
 def test_survives_storage(low_data):
@@ -70,6 +71,36 @@ def test_refuses_a_geometry_on_both_sides(low_data):
 def test_refuses_labels_that_do_not_belong(labels, change, message):
     with pytest.raises(InputError, match=message):
         Dataset.from_labels([labels[0], dataclasses.replace(labels[1], **change)])
+
+
+def turned(label):
+    rotation, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))
+    order = np.random.default_rng(5).permutation(len(label.mm_charges))
+    return dataclasses.replace(
+        label,
+        qm_positions=label.qm_positions @ rotation + 3.0,
+        mm_positions=(label.mm_positions @ rotation + 3.0)[order],
+        mm_charges=label.mm_charges[order],
+        forces_qm=label.forces_qm @ rotation,
+        forces_mm=(label.forces_mm @ rotation)[order],
+    )
+
+
+def rounded(label):
+    return dataclasses.replace(label, qm_positions=np.round(label.qm_positions, 7))
+
+
+@pytest.mark.parametrize("copy", [turned, rounded])
+def test_refuses_copies_that_were_turned_or_rounded(labels, copy):
+    some = [*labels[:4], copy(labels[2])]
+    with pytest.raises(InputError, match="labels 2 and 4 are of the same geometry"):
+        Dataset.from_labels(some, which="low")
+
+
+def test_other_surroundings_make_another_frame(labels):
+    one = next(label for label in labels if len(label.mm_charges))
+    moved = dataclasses.replace(one, mm_positions=one.mm_positions * 1.001)
+    assert Dataset.from_labels([one, moved], which="low").n_frames == 2
 
 
 def test_refuses_one_snapshot_and_copies(labels):
