@@ -32,8 +32,9 @@ class Spread(NamedTuple):
     """How far the members of a committee disagree, and how far the frame is from their training set.
 
     ``energy`` calibrated standard error, hartree; ``forces`` ``(qm,)`` hartree/bohr, for each QM atom the
-    length of the vector of standard deviations of its force's components; ``novelty``
-    as in `drupe.mlp.committee.Prediction`, nan where the model has no record of its training set.
+    length of the vector of standard deviations of its force's components, calibrated (the epistemic part of
+    `Prediction.forces_qm_error`, for the vector); ``novelty`` as in `drupe.mlp.committee.Prediction`, nan
+    where the model has no record of its training set.
     """
 
     energy: float
@@ -55,7 +56,7 @@ class MonitorSpec:
     ----------
     collect_force, stop_force
         hartree/bohr: limits for the largest of `Spread.forces`. Three and ten times the error on held-out
-        labels are usual where the spread is calibrated.
+        labels are usual, where the committee is calibrated.
     collect_energy, stop_energy
         hartree: limits for `Spread.energy`; None for none.
     every
@@ -268,10 +269,10 @@ def _asked(force: Memory, particles: tuple[int, ...], state: "openmm.State") -> 
 
 
 def _spread_of(force: Memory, asked: Asked) -> Spread:
-    deviation = asked.member_forces.std(axis=0, ddof=1)
+    scale = force.committee.calibration.forces_qm.epistemic
+    deviation = scale * np.linalg.norm(asked.member_forces.std(axis=0, ddof=1), axis=1)
     energy = float(force.committee.energy_error(asked.made).sigma)
-    novelty = force.committee.novelty_of(asked.made)
-    return Spread(energy, np.linalg.norm(deviation, axis=1), novelty)
+    return Spread(energy, deviation, force.committee.novelty_of(asked.made))
 
 
 def _closest(asked: Asked, count: int) -> float:

@@ -66,6 +66,8 @@ def test_the_spread_is_that_of_the_members_one_by_one(ligand, start, frames, int
     nothing = np.zeros((0, 3)), np.zeros(0)
     single = [Committee((one,)).predict(frames[1], *nothing) for one in start.members]
     forces = np.linalg.norm(np.std([one.forces_qm for one in single], axis=0, ddof=1), axis=1)
+    forces *= start.calibration.forces_qm.epistemic
+    assert start.calibration.forces_qm.epistemic != 1.0
     assert found.forces == pytest.approx(forces, rel=1e-6)
     assert found.energy == pytest.approx(start.predict(frames[1], *nothing).energy_sigma, rel=1e-6)
 
