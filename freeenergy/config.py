@@ -137,6 +137,7 @@ class PotentialTable(_Table):
     """The learned potential."""
 
     backbone: Literal["painn", "tensornet", "acsf", "equivariant"] = "painn"
+    readout: Literal["classical", "cosine", "vqc"] = "classical"
     members: Annotated[int, Field(ge=2)] = 4
     steps: Count = 1500
     transfer_steps: Count = 150

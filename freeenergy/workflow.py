@@ -162,7 +162,11 @@ class _Maker:
         """Members of the committee at the low level, their transfer, and both committees."""
         table = self.config.potential
         spec = FitSpec(
-            backbone=table.backbone, members=table.members, seed=self._seed("fit"), steps=table.steps
+            backbone=table.backbone,
+            members=table.members,
+            seed=self._seed("fit"),
+            steps=table.steps,
+            readout=table.readout,
         )
         transfer = TransferSpec(seed=self._seed("transfer"), steps=table.transfer_steps)
         labels = tuple(

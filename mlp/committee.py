@@ -169,6 +169,8 @@ class Committee:
     def __repr__(self) -> str:
         """Say in words what this is."""
         name, atoms = self.header.backbone, f"{len(self.header.numbers)} atoms"
+        if self.header.readout != "classical":
+            name += f" with a {self.header.readout} readout"
         if self.header.n_links:
             atoms += f" and {self.header.n_links} link atom(s)"
         told = (
@@ -183,8 +185,8 @@ class Committee:
 
     @cached_property
     def stack(self) -> Potential:
-        """All members in one module."""
-        return Potential.from_stored(self.members)
+        """All members in one module, whose weights do not change any more."""
+        return Potential.from_stored(self.members).hold()
 
     @cached_property
     def _passes(self) -> Passes:

@@ -28,6 +28,8 @@ from drupe.mlp.charge_sums import sums_at
 from drupe.mlp.electrostatics import field_at
 from drupe.mlp.reach import PLATEAU, fade_groups
 from drupe.mlp.readout import AtomTerms, Readout
+from drupe.mlp.readouts.registry import ReadoutSize, build_readout, resolve_readout
+from drupe.mlp.readouts.settings import ReadoutSettings
 from drupe.records import frozen, record_key, register
 from drupe.units import angstrom
 
@@ -56,9 +58,20 @@ def _without_dispersion(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "dispersion": None}
 
 
+def _without_readout(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 5 knew one readout, which has no settings of its own."""
+    return {**fields, "readout": "classical", "readout_settings": None}
+
+
 @register(
-    version=5,
-    upgrades={1: _without_reach, 2: _without_settings, 3: _without_border, 4: _without_dispersion},
+    version=6,
+    upgrades={
+        1: _without_reach,
+        2: _without_settings,
+        3: _without_border,
+        4: _without_dispersion,
+        5: _without_readout,
+    },
 )
 @dataclass(frozen=True, eq=False)
 class PotentialHeader:
@@ -72,7 +85,8 @@ class PotentialHeader:
     the network, or None; ``units`` of everything; ``reach`` bohr, how near a group of charges must come for
     the learned electrostatics to feel it, None for all, 0 for none (mechanical embedding); ``border`` link
     atoms and moved charges of a molecule that is cut out of a larger one, None for a whole one;
-    ``dispersion`` functional whose D3(BJ) among these atoms is a term of the energy, None for no such term.
+    ``dispersion`` functional whose D3(BJ) among these atoms is a term of the energy, None for no such term;
+    ``readout`` what makes energies of features, with ``readout_settings`` of its own.
     """
 
     numbers: NDArray[np.int64]
@@ -98,6 +112,8 @@ class PotentialHeader:
     settings: BackboneSettings | None = None
     border: Border | None = None
     dispersion: str | None = None
+    readout: str = "classical"
+    readout_settings: ReadoutSettings | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
@@ -109,6 +125,7 @@ class PotentialHeader:
             )
         settings = resolve_settings(self.backbone, self.settings, self.cutoff, self.reach)
         object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "readout_settings", resolve_readout(self.readout, self.readout_settings))
         if self.reach is not None and not (np.isfinite(self.reach) and self.reach >= 0):
             raise InputError(
                 f"the reach of a potential is {self.reach}",
@@ -227,6 +244,7 @@ class Potential(nn.Module):
             members=members,
         )
         self.backbone = build(header.backbone, size, header.settings)
+        read = ReadoutSize(header.features, members, header.energy_scale, header.energy_bound)
         self.readout = Readout(
             header.features,
             energy_scale=header.energy_scale,
@@ -235,7 +253,13 @@ class Potential(nn.Module):
             polarizability_scale=header.polarizability_scale,
             missing_charge=header.total_charge - float(header.fixed_charges.sum()),
             members=members,
+            energies=build_readout(header.readout, read, header.readout_settings),
         )
+
+    def hold(self) -> "Potential":
+        """Prepare for weights that do not change any more; gives the potential itself."""
+        self.readout.hold()
+        return self
 
     @classmethod
     def from_stored(cls, stored: StoredPotential | Sequence[StoredPotential]) -> "Potential":

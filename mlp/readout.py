@@ -1,6 +1,7 @@
 """From scalar features to energy (hartree), charge (e) and polarizability (bohr^3) of each atom.
 
-The last layer starts at zero: before training every output is that of the fixed-charge model.
+The last layer starts at zero: before training every output is that of the fixed-charge model. Energies may
+have a readout of their own (`drupe.mlp.readouts`); charges and polarizabilities always come from here.
 """
 
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from drupe.mlp.backbones.stacked import StackedLinear
+from drupe.mlp.readouts.registry import EnergyReadout
 
 __all__ = ["AtomTerms", "Readout"]
 
@@ -44,6 +46,8 @@ class Readout(nn.Module):
         bohr^3: what an output of one means.
     missing_charge
         e: total charge minus the sum of the fixed charges, spread evenly.
+    energies
+        Readout of the energies, with bound; None makes them here, beside the charges.
     """
 
     def __init__(
@@ -56,21 +60,31 @@ class Readout(nn.Module):
         polarizability_scale: float,
         missing_charge: float,
         members: int = 1,
+        energies: EnergyReadout | None = None,
     ) -> None:
         super().__init__()
         self.energy_scale, self.energy_bound = energy_scale, energy_bound
         self.charge_scale, self.polarizability_scale = charge_scale, polarizability_scale
         self.missing_charge = missing_charge
         self.inner = StackedLinear(members, features, features)
-        self.last = StackedLinear(members, features, 3, zero=True)
+        self.last = StackedLinear(members, features, 3 if energies is None else 2, zero=True)
+        self.energies = energies
 
     def forward(self, scalar: Tensor, frames: int) -> AtomTerms:
         """Turn features into outputs; features of shape ``(members, frames * atoms, features)``."""
         members, rows, _ = scalar.shape
-        out = self.last(functional.silu(self.inner(scalar))).reshape(members, frames, rows // frames, 3)
-        energy, charge, root = out.unbind(-1)
-        energy = self.energy_bound * torch.tanh(energy * (self.energy_scale / self.energy_bound))
+        out = self.last(functional.silu(self.inner(scalar))).reshape(members, frames, rows // frames, -1)
+        *first, charge, root = out.unbind(-1)
+        if self.energies is None:
+            energy = self.energy_bound * torch.tanh(first[0] * (self.energy_scale / self.energy_bound))
+        else:
+            energy = self.energies(scalar).reshape(charge.shape)
         charge = CHARGE_BOUND * torch.tanh(charge * (self.charge_scale / CHARGE_BOUND))
         shift = charge + (self.missing_charge / charge.shape[-1] - charge.mean(-1, keepdim=True))
         features = scalar.reshape(members, frames, rows // frames, -1)
         return AtomTerms(energy, shift, self.polarizability_scale * root * root, features)
+
+    def hold(self) -> None:
+        """Prepare for weights that do not change any more."""
+        if self.energies is not None:
+            self.energies.hold()

@@ -10,6 +10,8 @@ from drupe.errors import InputError
 from drupe.mlp.backbones.registry import resolve_settings
 from drupe.mlp.backbones.settings import BackboneSettings
 from drupe.mlp.presets import fields_of
+from drupe.mlp.readouts.registry import resolve_readout
+from drupe.mlp.readouts.settings import ReadoutSettings
 from drupe.records import register
 
 __all__ = ["PRECISIONS", "FitSpec", "TransferSpec"]
@@ -18,11 +20,11 @@ PRECISIONS = ("float64", "float32")
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had no slopes, 2 no reach, 3 no plateaus, 4 no settings, 5 no dispersion: defaults hold."""
+    """Version 1 had no slopes, 2 no reach, 3 no plateaus, 4 no settings, 5 no dispersion, 6 one readout."""
     return fields
 
 
-@register(version=6, upgrades={1: _same, 2: _same, 3: _same, 4: _same, 5: _same})
+@register(version=7, upgrades=dict.fromkeys(range(1, 7), _same))
 @dataclass(frozen=True)
 class FitSpec:
     """Everything that fixes a fit except the data.
@@ -76,6 +78,10 @@ class FitSpec:
     dispersion
         Functional whose D3(BJ) is a term of the potential (extra ``dispersion``); the labels have to hold
         it, see `drupe.mlp.dispersion`. None for none: what labels hold is then learned with the rest.
+    readout
+        What makes energies of features: ``"classical"``, ``"cosine"`` or ``"vqc"``, a quantum circuit.
+    readout_settings
+        What the readout alone has, see `drupe.mlp.readouts.settings`; None for its defaults.
     """
 
     backbone: str = "painn"
@@ -105,6 +111,8 @@ class FitSpec:
     settings: BackboneSettings | None = None
     precision: str = "float64"
     dispersion: str | None = None
+    readout: str = "classical"
+    readout_settings: ReadoutSettings | None = None
 
     def __post_init__(self) -> None:
         _check_fields(self, "the fit specification")
@@ -132,6 +140,7 @@ class FitSpec:
             )
         settings = resolve_settings(self.backbone, self.settings, self.cutoff, self.reach)
         object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "readout_settings", resolve_readout(self.readout, self.readout_settings))
 
     @classmethod
     def preset(cls, name: str, **changes: object) -> "FitSpec":

@@ -164,6 +164,8 @@ def train_member(
         settings=spec.settings,
         border=dataset.border,
         dispersion=spec.dispersion,
+        readout=spec.readout,
+        readout_settings=spec.readout_settings,
     )
     fit = _Fit(dataset, spec, member, data, scales, header)
     found = descend(
@@ -256,7 +258,7 @@ def _fresh(header: PotentialHeader, seed: int) -> Potential:
         # A square has no slope at zero: polarizabilities start at 4 % of their scale instead.
         bias = potential.readout.last.bias
         if bias is not None:
-            bias[..., 2] = 0.2
+            bias[..., -1] = 0.2
     return potential
 
 

@@ -1,4 +1,4 @@
-"""What every backbone must do, with random weights: nothing is trained here."""
+"""What every backbone and every readout must do, with random weights: nothing is trained here."""
 
 import dataclasses
 import importlib.util
@@ -17,6 +17,7 @@ from drupe.mlp.backbones.settings import AcsfSettings, EquivariantSettings
 from drupe.mlp.evaluation import evaluate
 from drupe.mlp.loss import LossWeights, loss_of, predict_frames, scales_of
 from drupe.mlp.potential import Potential
+from drupe.mlp.readouts.settings import ClassicalSettings, VqcSettings
 from drupe.mlp.training_set import prepare
 from drupe.units import angstrom
 
@@ -32,6 +33,12 @@ WITHOUT_E3NN = pytest.mark.skipif(
 ALL = [
     pytest.param(name, marks=[WITHOUT_E3NN] if name == "equivariant" else [], id=name) for name in BACKBONES
 ]
+# One backbone is enough for the readouts: they see its features only.
+READ = {
+    "painn, classical control": {"readout": "classical", "readout_settings": ClassicalSettings(9)},
+    "painn, cosine": {"readout": "cosine"},
+    "painn, vqc": {"readout": "vqc", "readout_settings": VqcSettings(qubits=5, entangler="cx")},
+}
 
 
 def member(header, seed=0):
@@ -39,12 +46,17 @@ def member(header, seed=0):
     made = Potential(header, seed=seed)
     draw = torch.Generator().manual_seed(seed)
     torch.nn.init.normal_(made.readout.last.weight, std=0.3, generator=draw)
+    for name, weight in made.readout.named_parameters():
+        if name in ("energies.weight", "energies.last.weight"):
+            torch.nn.init.normal_(weight, std=0.3, generator=draw)
     return made
 
 
-@pytest.fixture(scope="module", params=ALL)
+@pytest.fixture(scope="module", params=[*ALL, *READ])
 def header(request, random_members):
     plain = random_members[0].header
+    if request.param in READ:
+        return dataclasses.replace(plain, features=8, radial=6, **READ[request.param])
     return dataclasses.replace(
         plain, backbone=request.param, settings=SMALL.get(request.param), features=8, radial=6
     )

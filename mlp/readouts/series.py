@@ -1,0 +1,149 @@
+"""A circuit's energy as the Fourier series it is: rotations in, coefficients out; angles in, sums out.
+
+For angles that enter once, psi(x) = prod RY(x_k)|0> is a real product state with <Z> = cos x and <X> = sin x
+on each qubit, so psi' O psi = sum over strings of 1, cos and sin: exactly a Fourier series of first order in
+each angle (Schuld, Sweke, Meyer, Phys. Rev. A 103, 032430, 2021). O(theta) = U'(theta) Z U(theta) is found
+once for all atoms, in the Heisenberg picture. Everything can be differentiated any number of times.
+"""
+
+from functools import reduce
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from drupe.hardware.circuits import Circuit
+from drupe.mlp.readouts.pauli_paths import PauliPaths, Y, Z, paths_of
+
+__all__ = ["FourierSeries"]
+
+
+class FourierSeries(nn.Module):
+    """psi(x)' U(theta)' (sum w_k Z_k) U(theta) psi(x) of a circuit, stacked over members.
+
+    Parameters
+    ----------
+    circuit
+        What U is.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def __init__(self, circuit: Circuit) -> None:
+        super().__init__()
+        self.circuit = circuit
+        paths = [paths_of(circuit, gates) for gates in circuit.branches]
+        # What the first rotations leave: Y has become Z.
+        strings = [np.where(one.digits == Y, Z, one.digits) for one in paths]
+        half = (circuit.qubits + 1) // 2
+        everything = np.concatenate(strings)
+        left, where_left = np.unique(everything[:, :half], axis=0, return_inverse=True)
+        right, where_right = np.unique(everything[:, half:], axis=0, return_inverse=True)
+        self.shape = len(left), len(right)
+        self.terms = len(np.unique(everything, axis=0))
+        places = np.split(
+            where_left.reshape(-1) * len(right) + where_right.reshape(-1),
+            np.cumsum([len(one) for one in strings])[:-1],
+        )
+        self.left, self.right = _Products(left), _Products(right)
+        self.ways = nn.ModuleList(
+            _Way(path, place, 1 / len(paths)) for path, place in zip(paths, places, strict=True)
+        )
+
+    def coefficients(self, weights: Tensor, rotations: Tensor) -> Tensor:
+        """Coefficients of the series.
+
+        Parameters
+        ----------
+        weights
+            w, shape ``(members, qubits)``.
+        rotations
+            theta, shape ``(members, layers, qubits)``, radians.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(members, left halves of strings, right halves)``, in units of the weights.
+        """
+        flat = weights.new_zeros(len(weights), self.shape[0] * self.shape[1])
+        for way in self.ways:
+            flat = way(flat, weights, rotations)
+        return flat.reshape(-1, *self.shape)
+
+    def forward(self, coefficients: Tensor, angles: Tensor) -> Tensor:
+        """Sum of the series at angles ``(members, rows, qubits)``: shape ``(members, rows)``."""
+        along = angles.transpose(1, 2)
+        cosine, sine = torch.cos(along), torch.sin(along)
+        half = self.left.sites
+        left = self.left(cosine[:, :half], sine[:, :half])
+        if half == self.circuit.qubits:
+            return torch.bmm(coefficients.transpose(1, 2), left)[:, 0]
+        right = self.right(cosine[:, half:], sine[:, half:])
+        return (torch.bmm(coefficients.transpose(1, 2), left) * right).sum(1)
+
+
+class _Way(nn.Module):
+    """One branch of a circuit: adds its share to the coefficients."""
+
+    def __init__(self, path: PauliPaths, place: NDArray[np.int64], share: float) -> None:
+        super().__init__()
+        self.depth = len(path.layers)
+        for number, turns in enumerate(path.layers):
+            for name, value in turns._asdict().items():
+                self.register_buffer(f"{name}{number}", torch.tensor(value), persistent=False)
+            self.register_buffer(f"stays{number}", torch.tensor(turns.turn == 0), persistent=False)
+        self.register_buffer("digits", torch.tensor(path.digits.T.copy()), persistent=False)
+        self.register_buffer("sign", torch.tensor(path.sign * share), persistent=False)
+        self.register_buffer("place", torch.tensor(place), persistent=False)
+
+    def forward(self, total: Tensor, weights: Tensor, rotations: Tensor) -> Tensor:
+        held = weights
+        cosine, sine = torch.cos(rotations), torch.sin(rotations)
+        for number in range(self.depth):
+            layer = self.depth - number
+            held = self._turned(held, cosine[:, layer], sine[:, layer], number)
+        # Z -> cos Z, Y -> -sin Z, where what becomes Y is left out.
+        one = torch.ones_like(cosine[:, 0])
+        table = torch.stack([one, cosine[:, 0], one, -sine[:, 0]], dim=2)
+        gains = (table[:, k].index_select(1, row) for k, row in enumerate(self.digits))
+        return total.index_add(1, self.place, held * self.sign * reduce(torch.mul, gains))
+
+    def _turned(self, held: Tensor, cosine: Tensor, sine: Tensor, number: int) -> Tensor:
+        """Back through one layer: Z -> cos Z + sin Y and Y -> cos Y - sin Z on each qubit."""
+        place, sign, partner, turn, stays = (
+            getattr(self, f"{name}{number}") for name in ("place", "sign", "partner", "turn", "stays")
+        )
+        held = held.new_zeros(len(held), partner.shape[1]).index_add(1, place, held * sign)
+        for k in range(len(partner)):
+            kept = torch.where(stays[k], 1.0, cosine[:, k, None])
+            held = held * kept + held.index_select(1, partner[k]) * (turn[k] * sine[:, k, None])
+        return held
+
+
+class _Products(nn.Module):
+    """Products of 1, cos and sin over neighbouring sites, for the strings that are needed."""
+
+    def __init__(self, strings: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.sites = strings.shape[1]
+        if self.sites > 1:
+            half = (self.sites + 1) // 2
+            left, where_left = np.unique(strings[:, :half], axis=0, return_inverse=True)
+            right, where_right = np.unique(strings[:, half:], axis=0, return_inverse=True)
+            self.left, self.right = _Products(left), _Products(right)
+            self.register_buffer("in_left", torch.tensor(where_left.reshape(-1)), persistent=False)
+            self.register_buffer("in_right", torch.tensor(where_right.reshape(-1)), persistent=False)
+        else:
+            self.register_buffer("digits", torch.tensor(strings.reshape(-1)), persistent=False)
+
+    def forward(self, cosine: Tensor, sine: Tensor) -> Tensor:
+        """From ``(members, sites, rows)`` twice to ``(members, strings, rows)``."""
+        if self.sites < 2:
+            table = torch.cat([torch.ones_like(cosine), cosine, sine], dim=1)
+            return table.index_select(1, self.digits)
+        half = self.left.sites
+        left = self.left(cosine[:, :half], sine[:, :half])
+        right = self.right(cosine[:, half:], sine[:, half:])
+        return left.index_select(1, self.in_left) * right.index_select(1, self.in_right)
