@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from drupe.hardware.circuits import Circuit, Gate
 
-__all__ = ["I", "PauliPaths", "Turns", "X", "Y", "Z", "paths_of"]
+__all__ = ["GATES", "I", "PauliPaths", "Turns", "X", "Y", "Z", "paths_of"]
 
 Codes = NDArray[np.int64]  # a string is a number with two bits for each qubit
 I, Z, X, Y = range(4)  # noqa: E741  # Pauli matrices in the order of these bits
 
 _PAULI: Final = np.array([[[1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]]])
-_GATES: Final = {
+GATES: Final = {
     "CNOT": np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]),
     "CZ": np.diag([1, 1, 1, -1]),
     "PauliZ": np.diag([1, -1]),
@@ -80,7 +80,7 @@ def _through(gates: tuple[Gate, ...], codes: Codes) -> tuple[Codes, NDArray[np.f
     """Strings g' P g and their signs, for all gates of a layer."""
     sign = np.ones(len(codes))
     for gate in reversed(gates):
-        to, signs = _relabel(_GATES[gate.name])
+        to, signs = _relabel(GATES[gate.name])
         local = np.zeros_like(codes)
         for wire in gate.wires:
             local = (local << 2) | (codes >> (2 * wire)) & 3

@@ -1,6 +1,6 @@
-"""A potential with a quantum readout from labels to OpenMM: training, transfer, files, frozen graph, plug-in."""
+"""A potential with a quantum readout from labels to OpenMM: training, transfer, files, frozen graph."""
 
-import dataclasses
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -11,41 +11,27 @@ from openmmml import MLPotential
 
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, load, passes
 from drupe.mlp.fitted import Fitted
-from drupe.mlp.potential import Potential, StoredPotential
-from drupe.mlp.readouts.settings import VqcSettings
 from drupe.mlp.training import train_member
 from drupe.mlp.transfer import transfer_member
-from drupe.records import pack, unpack
 from drupe.units import kj_per_mol, nanometer
 
-VQC = VqcSettings(qubits=6, layers=2, entangler="cz")
+
+@pytest.fixture
+def committee(hybrid_committee) -> Committee:
+    return hybrid_committee
 
 
 @pytest.fixture(scope="module")
-def committee(random_members) -> Committee:
-    """Two untrained members whose circuits matter."""
-    header = dataclasses.replace(random_members[0].header, readout="vqc", readout_settings=VQC)
-    members = []
-    for seed in range(2):
-        one = Potential(header, seed=seed)
-        draw = torch.Generator().manual_seed(seed)
-        for weight in (one.readout.last.weight, one.readout.energies.weight):
-            torch.nn.init.normal_(weight, std=0.3, generator=draw)
-        members.append(one.stored())
-    return Committee(tuple(members))
-
-
-@pytest.fixture(scope="module")
-def fitted(ligand, low_data) -> Fitted:
+def fitted(ligand, low_data, vqc) -> Fitted:
     spec = FitSpec(
-        members=1, steps=120, features=16, batch=10, readout="vqc", readout_settings=VQC, precision="float32"
+        members=1, steps=60, features=12, batch=6, readout="vqc", readout_settings=vqc, precision="float32"
     )
     return train_member(low_data, spec, 0, ligand.force_field)
 
 
 def test_it_learns(fitted, low_data, ligand):
     curve = fitted.curve
-    assert curve.force[-1] < 0.6 * curve.force[0]
+    assert curve.force[-1] < 0.8 * curve.force[0]
     names = {name for name in fitted.stored.weights if name.startswith("readout.energies.")}
     assert names == {
         f"readout.energies.{name}" for name in ("angles.weight", "angles.bias", "rotations", "weight", "bias")
@@ -55,7 +41,7 @@ def test_it_learns(fitted, low_data, ligand):
 
 def test_it_transfers(fitted, low_data, labels, ligand):
     high = Dataset.from_labels(labels[:10], which="high")
-    spec = TransferSpec(steps=40, learning_rate=1e-3, rank=2, max_force_drift=0.01)
+    spec = TransferSpec(steps=15, learning_rate=1e-3, batch=4, rank=2, max_force_drift=0.01)
     moved = transfer_member(fitted.potential, high, low_data, spec)
     assert moved.stored.header.readout == "vqc"
     assert moved.curve.energy[-1] < moved.curve.energy[0]
@@ -63,23 +49,21 @@ def test_it_transfers(fitted, low_data, labels, ligand):
     assert (moved.stored.weights[name] != fitted.stored.weights[name]).any()
 
 
-def test_a_file_keeps_it(committee, scene, tmp_path):
+def test_a_file_keeps_it(committee, vqc, scene, tmp_path):
     committee.save(tmp_path / "hybrid.drupe")
     again = load(tmp_path / "hybrid.drupe")
-    assert again.header.readout_settings == VQC
+    assert again.header.readout_settings == vqc
     assert np.array_equal(again.predict(*scene).forces_mm, committee.predict(*scene).forces_mm)
     assert "with a vqc readout" in repr(again)
 
 
-def test_a_header_of_version_5_has_the_classical_readout(random_members):
-    stored = random_members[0].stored()
-    fields = {f.name: getattr(stored.header, f.name) for f in dataclasses.fields(stored.header)}
-    old = pack(stored).replace(b'\\"version\\": 6', b'\\"version\\": 5')
-    assert old != pack(stored)
-    again = unpack(old)
-    assert isinstance(again, StoredPotential)
-    assert again.header.readout == fields["readout"] == "classical"
-    assert again.header.readout_settings is None
+def test_a_committee_without_a_choice_of_readouts_is_read_and_predicts_the_same():
+    """Written before readouts could be chosen: header version 5."""
+    old = load(Path(__file__).parents[1] / "data" / "committee-v5.drupe")
+    assert (old.header.readout, old.header.readout_settings) == ("classical", None)
+    qm = np.array([[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]])
+    made = old.predict(qm, np.array([[4.0, 1, 0], [0, 0, 5.0]]), np.array([0.5, -0.5]))
+    assert made.energy == pytest.approx(-75.98957174276026, abs=1e-13)  # what that version printed
 
 
 def test_the_frozen_graph_gives_the_same_bits(committee, frames, scene, monkeypatch):
@@ -150,7 +134,9 @@ def test_it_runs_in_openmm_with_forces_that_are_differences(ligand, committee):
         system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
     )
     mm.setPositions(places / nanometer)
-    full = mm.getState(getEnergy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * kj_per_mol
+    full = (
+        mm.getState(getEnergy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * kj_per_mol
+    )
     own = float(committee.stack.baseline(torch.tensor(qm[None])))
     learned = committee.evaluate(qm, outside, np.array([0.6, -0.6]), fixed_coulomb=False).energies.mean()
     # 1e-6 hartree: OpenMM's Coulomb constant in nine digits.

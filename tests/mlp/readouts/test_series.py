@@ -70,13 +70,15 @@ def test_an_energy_is_a_truncated_fourier_series_of_its_angles(entangler):
     values = run(corners, theta[0]).detach() @ w[0].detach()
     basis = torch.stack([torch.ones(3, dtype=torch.float64), grid.cos(), grid.sin()], 1)
     cube = values.reshape(3, 3, 3)
-    for axis in range(3):
+    for _ in range(3):
         cube = torch.tensordot(cube, torch.linalg.inv(basis).T, dims=([0], [0]))
     other = torch.tensor([0.3, -2.1, 1.7], dtype=torch.float64)
     series = cube
     for angle in other:
         series = torch.tensordot(torch.stack([torch.ones(()), angle.cos(), angle.sin()]).double(), series, 1)
-    assert float(series) == pytest.approx(float(run(other[None], theta[0]).detach() @ w[0].detach()), abs=1e-12)
+    assert float(series) == pytest.approx(
+        float(run(other[None], theta[0]).detach() @ w[0].detach()), abs=1e-12
+    )
 
 
 def test_the_series_is_short():
