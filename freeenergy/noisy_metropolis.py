@@ -105,7 +105,9 @@ def sample_noisy(
         new = _checked(measure(there, rng))
         difference = new.energy - old.energy
         spread = new.variance + old.variance
-        penalty = {"penalty": spread, "stored": new.variance - old.variance, "plain": 0.0}[spec.rule]
+        penalty = spread if spec.rule == "penalty" else np.zeros(len(here))
+        if spec.rule == "stored":
+            penalty = new.variance - old.variance
         taken = np.log(rng.random(len(here))) < -difference - penalty / 2
         here = np.where(taken.reshape(shape), there, here)
         kept = Measured(*(np.where(taken, one, other) for one, other in zip(new, old, strict=True)))

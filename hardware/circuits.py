@@ -1,4 +1,4 @@
-"""Circuits of quantum readouts: angles in, expectations of Pauli Z out (radians, no unit); defined in PennyLane.
+"""Circuits of quantum readouts, defined in PennyLane: angles in, expectations of Pauli Z out (radians).
 
 Angles x enter once, as RY(x_k) on qubit k; then come layers of RX on each qubit with gates between them
 (arXiv 2508.04098). PennyLane is imported when a circuit is run, not when one is described.
@@ -132,7 +132,6 @@ def expectations(
 
     wires = circuit.qubits + len(circuit.ancillas)
 
-    @qml.qnode(qml.device("default.qubit", wires=wires), interface="torch", diff_method=diff_method)  # type: ignore[untyped-decorator]
     def run(angles: "Tensor", rotations: "Tensor") -> list[object]:
         for k in range(circuit.qubits):
             qml.RY(angles[..., k], wires=k)
@@ -145,8 +144,11 @@ def expectations(
                 getattr(qml, gate.name)(wires=gate.wires)
         return [qml.expval(qml.PauliZ(k)) for k in range(circuit.qubits)]
 
+    device = qml.device("default.qubit", wires=wires)
+    node = qml.QNode(run, device, interface="torch", diff_method=diff_method)
+
     def expect(angles: "Tensor", rotations: "Tensor") -> "Tensor":
-        return torch.stack(list(run(angles, rotations)), dim=-1)
+        return torch.stack(list(node(angles, rotations)), dim=-1)
 
     return expect
 
@@ -166,13 +168,13 @@ def check_diff_method(name: str, *, forces: bool) -> None:
         )
     if name == "adjoint" and forces:
         raise InputError(
-            "diff_method = 'adjoint' with forces: adjoint derivatives cannot be differentiated again, and the "
-            "force term would silently drop out of the gradient of the loss",
+            "diff_method = 'adjoint' with forces: adjoint derivatives cannot be differentiated again, and "
+            "the force term would silently drop out of the gradient of the loss",
             remedy="use 'backprop', or the observable that training takes by default",
         )
     if name == "parameter-shift" and forces:
         raise InputError(
             "diff_method = 'parameter-shift' with forces: PennyLane does not differentiate it twice for many "
-            "atoms at once",
+            "rows at once",
             remedy="use 'backprop', or the observable that training takes by default",
         )

@@ -19,10 +19,10 @@ Codes = NDArray[np.int64]  # a string is a number with two bits for each qubit
 I, Z, X, Y = range(4)  # noqa: E741  # Pauli matrices in the order of these bits
 
 _PAULI: Final = np.array([[[1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]]])
-GATES: Final = {
-    "CNOT": np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]),
-    "CZ": np.diag([1, 1, 1, -1]),
-    "PauliZ": np.diag([1, -1]),
+GATES: Final[dict[str, NDArray[np.complex128]]] = {
+    "CNOT": np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]], np.complex128),
+    "CZ": np.diag([1, 1, 1, -1]).astype(np.complex128),
+    "PauliZ": np.diag([1, -1]).astype(np.complex128),
 }
 
 
@@ -91,7 +91,7 @@ def _through(gates: tuple[Gate, ...], codes: Codes) -> tuple[Codes, NDArray[np.f
     return codes, sign
 
 
-def _relabel(matrix: NDArray[np.generic]) -> tuple[Codes, NDArray[np.float64]]:
+def _relabel(matrix: NDArray[np.complex128]) -> tuple[Codes, NDArray[np.float64]]:
     """Number and sign of U' P U for each string P on the wires of a gate that maps strings to strings."""
     strings = _PAULI if len(matrix) == 2 else np.array([np.kron(a, b) for a in _PAULI for b in _PAULI])
     turned = matrix.conj().T @ strings @ matrix

@@ -6,6 +6,7 @@ each angle (Schuld, Sweke, Meyer, Phys. Rev. A 103, 032430, 2021). O(theta) = U'
 once for all atoms, in the Heisenberg picture. Everything can be differentiated any number of times.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from drupe.hardware.circuits import Circuit
-from drupe.mlp.readouts.pauli_paths import PauliPaths, Y, Z, paths_of
+from drupe.mlp.readouts.pauli_paths import I, PauliPaths, X, Y, Z, paths_of
 
 __all__ = ["FourierSeries"]
 
@@ -27,9 +28,6 @@ class FourierSeries(nn.Module):
     circuit
         What U is.
     """
-
-    left: Tensor
-    right: Tensor
 
     def __init__(self, circuit: Circuit) -> None:
         super().__init__()
@@ -47,7 +45,7 @@ class FourierSeries(nn.Module):
             where_left.reshape(-1) * len(right) + where_right.reshape(-1),
             np.cumsum([len(one) for one in strings])[:-1],
         )
-        self.left, self.right = _Products(left), _Products(right)
+        self.products = _Products([left, right])
         self.ways = nn.ModuleList(
             _Way(path, place, 1 / len(paths)) for path, place in zip(paths, places, strict=True)
         )
@@ -73,19 +71,18 @@ class FourierSeries(nn.Module):
         return flat.reshape(-1, *self.shape)
 
     def forward(self, coefficients: Tensor, angles: Tensor) -> Tensor:
-        """Sum of the series at angles ``(members, rows, qubits)``: shape ``(members, rows)``."""
-        along = angles.transpose(1, 2)
-        cosine, sine = torch.cos(along), torch.sin(along)
-        half = self.left.sites
-        left = self.left(cosine[:, :half], sine[:, :half])
-        if half == self.circuit.qubits:
-            return torch.bmm(coefficients.transpose(1, 2), left)[:, 0]
-        right = self.right(cosine[:, half:], sine[:, half:])
-        return (torch.bmm(coefficients.transpose(1, 2), left) * right).sum(1)
+        """Sum of the series at angles ``(members, qubits, rows)``: shape ``(members, rows)``."""
+        left, right = self.products(angles)
+        made: Tensor = (torch.bmm(coefficients.transpose(1, 2), left) * right).sum(1)
+        return made
 
 
 class _Way(nn.Module):
     """One branch of a circuit: adds its share to the coefficients."""
+
+    digits: Tensor
+    sign: Tensor
+    place: Tensor
 
     def __init__(self, path: PauliPaths, place: NDArray[np.int64], share: float) -> None:
         super().__init__()
@@ -123,27 +120,48 @@ class _Way(nn.Module):
 
 
 class _Products(nn.Module):
-    """Products of 1, cos and sin over neighbouring sites, for the strings that are needed."""
+    """Products of 1, cos and sin over the sites of the strings that are needed, pair by pair.
 
-    def __init__(self, strings: NDArray[np.int64]) -> None:
+    All products of a step are made at once: many small operations cost more than the arithmetic.
+    """
+
+    half0: Tensor
+    half1: Tensor
+
+    def __init__(self, halves: Sequence[NDArray[np.int64]]) -> None:
         super().__init__()
-        self.sites = strings.shape[1]
-        if self.sites > 1:
-            half = (self.sites + 1) // 2
-            left, where_left = np.unique(strings[:, :half], axis=0, return_inverse=True)
-            right, where_right = np.unique(strings[:, half:], axis=0, return_inverse=True)
-            self.left, self.right = _Products(left), _Products(right)
-            self.register_buffer("in_left", torch.tensor(where_left.reshape(-1)), persistent=False)
-            self.register_buffer("in_right", torch.tensor(where_right.reshape(-1)), persistent=False)
-        else:
-            self.register_buffer("digits", torch.tensor(strings.reshape(-1)), persistent=False)
+        sites = sum(half.shape[1] for half in halves)
+        # Row 0 of the first table is 1; site k has its cosine in row 1 + k, its sine in row 1 + sites + k.
+        columns, first = [], 0
+        for half in halves:
+            site = first + np.arange(half.shape[1])
+            columns.append(np.where(half == I, 0, 1 + site + np.where(half == X, sites, 0)))
+            first += half.shape[1]
+        self.steps = 0
+        # One qubit has no second half: its product is 1.
+        columns = [np.pad(rows, ((0, 0), (0, not rows.shape[1]))) for rows in columns]
+        while max(rows.shape[1] for rows in columns) > 1:
+            padded = [np.pad(rows, ((0, 0), (0, -rows.shape[1] % 2))) for rows in columns]
+            pairs = np.concatenate([rows.reshape(-1, 2) for rows in padded])
+            known, where = np.unique(pairs, axis=0, return_inverse=True)
+            # The product of ones is the first row again, as padding needs it.
+            if known[0].any():
+                known, where = np.concatenate([np.zeros((1, 2), np.int64), known]), where + 1
+            self.register_buffer(f"one{self.steps}", torch.tensor(known[:, 0]), persistent=False)
+            self.register_buffer(f"other{self.steps}", torch.tensor(known[:, 1]), persistent=False)
+            ends = np.cumsum([rows.size // 2 for rows in padded])[:-1]
+            columns = [
+                found.reshape(len(rows), -1)
+                for found, rows in zip(np.split(where.reshape(-1), ends), padded, strict=True)
+            ]
+            self.steps += 1
+        for number, rows in enumerate(columns):
+            self.register_buffer(f"half{number}", torch.tensor(rows[:, 0]), persistent=False)
 
-    def forward(self, cosine: Tensor, sine: Tensor) -> Tensor:
-        """From ``(members, sites, rows)`` twice to ``(members, strings, rows)``."""
-        if self.sites < 2:
-            table = torch.cat([torch.ones_like(cosine), cosine, sine], dim=1)
-            return table.index_select(1, self.digits)
-        half = self.left.sites
-        left = self.left(cosine[:, :half], sine[:, :half])
-        right = self.right(cosine[:, half:], sine[:, half:])
-        return left.index_select(1, self.in_left) * right.index_select(1, self.in_right)
+    def forward(self, angles: Tensor) -> tuple[Tensor, Tensor]:
+        """From ``(members, sites, rows)`` to the products of both halves, ``(members, strings, rows)``."""
+        values = torch.cat([torch.ones_like(angles[:, :1]), torch.cos(angles), torch.sin(angles)], dim=1)
+        for step in range(self.steps):
+            one, other = getattr(self, f"one{step}"), getattr(self, f"other{step}")
+            values = values.index_select(1, one) * values.index_select(1, other)
+        return values.index_select(1, self.half0), values.index_select(1, self.half1)

@@ -119,9 +119,9 @@ def measurement(readouts: Sequence[Vqc], features: Sequence[Tensor], rest: float
     for readout, rows in zip(readouts, features, strict=True):
         circuit, members = readout.settings.circuit, len(rows)
         with torch.no_grad():
-            angles = readout.angles(rows).double().numpy()
-            rotations = readout.rotations.double().numpy()
-            weights, constants = (part.double().numpy() for part in readout.observable())
+            angles = readout.angles(rows).double().cpu().numpy()
+            rotations = readout.rotations.double().cpu().numpy()
+            weights, constants = (part.double().cpu().numpy() for part in readout.observable())
         for k in range(members):
             probabilities.append(bit_strings(circuit, angles[k], rotations[k]))
             shown = _signs(circuit.qubits) @ weights[k] / members
@@ -154,7 +154,7 @@ def bit_strings(circuit: Circuit, angles: Array, rotations: Array) -> Array:
     for gates in circuit.branches:
         back = _run(circuit, gates, rotations)
         made += np.abs(start @ back) ** 2 / len(circuit.branches)
-    return made / made.sum(1, keepdims=True)
+    return np.asarray(made / made.sum(1, keepdims=True))
 
 
 def _run(circuit: Circuit, gates: tuple[Gate, ...], rotations: Array) -> NDArray[np.complex128]:
@@ -171,7 +171,7 @@ def _run(circuit: Circuit, gates: tuple[Gate, ...], rotations: Array) -> NDArray
 
 
 def _apply(
-    matrix: NDArray[np.generic], wires: tuple[int, ...], states: NDArray[np.complex128]
+    matrix: NDArray[np.complex128], wires: tuple[int, ...], states: NDArray[np.complex128]
 ) -> NDArray[np.complex128]:
     axes = tuple(wire + 1 for wire in wires)
     first = tuple(range(len(axes)))
@@ -181,6 +181,6 @@ def _apply(
 
 
 def _signs(qubits: int) -> Array:
-    """z of each qubit in each bit string, ``(2 ** qubits, qubits)``."""
+    """Values of Z of each qubit in each bit string, ``(2 ** qubits, qubits)``."""
     bits = np.arange(2**qubits)[:, None] >> np.arange(qubits)[::-1] & 1
     return np.asarray(1.0 - 2.0 * bits)

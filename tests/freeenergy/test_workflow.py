@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from drupe.errors import InputError
 from drupe.freeenergy.config import read_config
 from drupe.freeenergy.workflow import campaign_graph
 
@@ -50,3 +51,16 @@ def test_forward_switches_start_from_other_frames_than_labels(nodes):
     forward = [n.settings.index for n in nodes if n.name.startswith("complex/forward/")]
     assert snapshots.labels == 12
     assert snapshots.switches == len(forward) == len(set(forward))
+
+
+def test_one_line_gives_all_members_another_readout(tmp_path):
+    text = (EXAMPLES / "smoke.toml").read_text()
+    assert text.count("[potential]\n") == 1
+    path = tmp_path / "input.toml"
+    for line, want in (("", "classical"), ('readout = "vqc"\n', "vqc")):
+        path.write_text(text.replace("[potential]\n", f"[potential]\n{line}"))
+        fits = [node for node in campaign_graph(read_config(path)) if node.name.startswith("low/member")]
+        assert {node.settings.spec.readout for node in fits} == {want}
+    path.write_text(text.replace("[potential]\n", '[potential]\nreadout = "vcq"\n'))
+    with pytest.raises(InputError, match="potential.readout"):
+        read_config(path)

@@ -23,16 +23,21 @@ def inputs(circuit, members=1, rows=5):
     return x.requires_grad_(), theta.requires_grad_(), w.requires_grad_()
 
 
-@pytest.mark.parametrize("entangler", ENTANGLERS)
-@pytest.mark.parametrize(("qubits", "layers"), [(8, 3), (3, 2), (5, 1)])
-def test_energy_force_and_double_backward_are_those_of_pennylane(entangler, qubits, layers):
+@pytest.mark.parametrize(
+    ("qubits", "layers", "entangler"),
+    [
+        (1, 2, "none"),
+        *((n, k, name) for n, k in ((8, 3), (3, 2), (5, 1), (2, 4)) for name in ENTANGLERS),
+    ],
+)
+def test_energy_force_and_double_backward_are_those_of_pennylane(qubits, layers, entangler):
     circuit = Circuit(qubits, layers, entangler)
     x, theta, w = inputs(circuit)
     series = FourierSeries(circuit)
     simulate = expectations(circuit)
     found = []
     for energy in (
-        series(series.coefficients(w, theta), x)[0],
+        series(series.coefficients(w, theta), x.mT)[0],
         (simulate(x[0], theta[0]) * w[0]).sum(-1),
     ):
         (force,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
@@ -46,16 +51,18 @@ def test_second_derivatives_are_right_by_differences():
     circuit = Circuit(4, 2, "cx")
     x, theta, w = inputs(circuit, rows=2)
     series = FourierSeries(circuit)
-    assert torch.autograd.gradgradcheck(lambda x, t, w: series(series.coefficients(w, t), x), (x, theta, w))
+    assert torch.autograd.gradgradcheck(
+        lambda x, t, w: series(series.coefficients(w, t), x.mT), (x, theta, w)
+    )
 
 
 def test_members_are_each_their_own():
     circuit = Circuit(4, 3, "qft-cz")
     x, theta, w = inputs(circuit, members=3)
     series = FourierSeries(circuit)
-    together = series(series.coefficients(w, theta), x)
+    together = series(series.coefficients(w, theta), x.mT)
     for k in range(3):
-        alone = series(series.coefficients(w[k : k + 1], theta[k : k + 1]), x[k : k + 1])
+        alone = series(series.coefficients(w[k : k + 1], theta[k : k + 1]), x[k : k + 1].mT)
         assert torch.allclose(together[k], alone[0], rtol=0, atol=1e-13)
 
 

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from drupe.errors import InputError
+from drupe.freeenergy.noisy_metropolis import Measured, MetropolisSpec, sample_noisy
 from drupe.hardware.circuits import ENTANGLERS, Circuit
 from drupe.mlp import Committee
 from drupe.mlp.readouts.registry import ReadoutSize, build_readout
 from drupe.mlp.readouts.settings import VqcSettings
 from drupe.mlp.readouts.shots import bit_strings, measurement
 from drupe.mlp.shot_noise import measurement_of
+from drupe.units import kt
 
 ATOMS = 4
 
@@ -122,3 +124,23 @@ def test_energies_of_a_committee_have_a_measurement(hybrid_committee, random_com
     assert found.variance(1) == pytest.approx((alone.variance(1) + other.variance(1)) / 4, rel=1e-12)
     with pytest.raises(InputError, match="no circuits to measure"):
         measurement_of(random_committee, *scene)
+
+
+def test_a_molecule_is_sampled_with_as_many_shots_as_its_noise_asks_for(hybrid_committee, scene):
+    thermal, wanted, spent = kt(300.0), 0.7, []
+
+    def measure(positions, rng):
+        found = [measurement_of(hybrid_committee, qm, *scene[1:]) for qm in positions]
+        shots = [one.shots_for(wanted * thermal) for one in found]
+        spent.extend(int(one.sum()) for one in shots)
+        pairs = list(zip(found, shots, strict=True))
+        return Measured(
+            np.array([one.sample(n, rng) for one, n in pairs]) / thermal,
+            np.array([one.variance(n) for one, n in pairs]) / thermal**2,
+        )
+
+    chain = sample_noisy(measure, np.array([scene[0]] * 2), MetropolisSpec(steps=5, move=0.05))
+    assert chain.positions.shape == (5, 2, *scene[0].shape)
+    # Rounding up to whole shots makes it a little less.
+    assert 0.9 * 2 * wanted**2 < chain.noise <= 2 * wanted**2
+    assert len(set(spent)) > 1
