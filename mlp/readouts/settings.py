@@ -1,7 +1,9 @@
 """Settings that one readout alone has: plain numbers in, validated records out."""
 
 from dataclasses import dataclass
+from typing import get_type_hints
 
+from drupe.embedding.settings import plain_value
 from drupe.errors import InputError
 from drupe.hardware.circuits import Circuit, check_diff_method
 from drupe.records import register
@@ -23,6 +25,7 @@ class ClassicalSettings:
     width: int = 9
 
     def __post_init__(self) -> None:
+        _plain(self)
         _at_least_one(self, self.width)
 
 
@@ -40,6 +43,7 @@ class CosineSettings:
     width: int = 9
 
     def __post_init__(self) -> None:
+        _plain(self)
         _at_least_one(self, self.width)
 
 
@@ -64,6 +68,7 @@ class VqcSettings:
     diff_method: str = "observable"
 
     def __post_init__(self) -> None:
+        _plain(self)
         _ = self.circuit  # checks the numbers
         if self.diff_method != "observable":
             check_diff_method(self.diff_method, forces=True)
@@ -75,6 +80,13 @@ class VqcSettings:
 
 
 ReadoutSettings = ClassicalSettings | CosineSettings | VqcSettings
+
+
+def _plain(settings: object) -> None:
+    """Every field has its type: a fraction is no number of qubits."""
+    for name, kind in get_type_hints(type(settings)).items():
+        value = plain_value(name, kind, getattr(settings, name), type(settings).__name__)
+        object.__setattr__(settings, name, value)
 
 
 def _at_least_one(settings: object, width: int) -> None:

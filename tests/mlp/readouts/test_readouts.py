@@ -120,6 +120,8 @@ def test_settings_belong_to_their_readout():
         FitSpec(readout="vcq")
     with pytest.raises(InputError, match="width = 0 in CosineSettings"):
         CosineSettings(0)
+    with pytest.raises(InputError, match="VqcSettings has qubits=4.5"):
+        VqcSettings(qubits=4.5)
 
 
 def test_adjoint_is_refused_where_a_fit_is_described():
