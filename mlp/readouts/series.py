@@ -125,9 +125,6 @@ class _Products(nn.Module):
     All products of a step are made at once: many small operations cost more than the arithmetic.
     """
 
-    half0: Tensor
-    half1: Tensor
-
     def __init__(self, halves: Sequence[NDArray[np.int64]]) -> None:
         super().__init__()
         sites = sum(half.shape[1] for half in halves)
@@ -137,31 +134,30 @@ class _Products(nn.Module):
             site = first + np.arange(half.shape[1])
             columns.append(np.where(half == I, 0, 1 + site + np.where(half == X, sites, 0)))
             first += half.shape[1]
-        self.steps = 0
-        # One qubit has no second half: its product is 1.
-        columns = [np.pad(rows, ((0, 0), (0, not rows.shape[1]))) for rows in columns]
-        while max(rows.shape[1] for rows in columns) > 1:
+        self.depth = 0
+        while max(rows.shape[1] for rows in columns) > 2:
             padded = [np.pad(rows, ((0, 0), (0, -rows.shape[1] % 2))) for rows in columns]
-            pairs = np.concatenate([rows.reshape(-1, 2) for rows in padded])
-            known, where = np.unique(pairs, axis=0, return_inverse=True)
-            # The product of ones is the first row again, as padding needs it.
-            if known[0].any():
-                known, where = np.concatenate([np.zeros((1, 2), np.int64), known]), where + 1
-            self.register_buffer(f"one{self.steps}", torch.tensor(known[:, 0]), persistent=False)
-            self.register_buffer(f"other{self.steps}", torch.tensor(known[:, 1]), persistent=False)
             ends = np.cumsum([rows.size // 2 for rows in padded])[:-1]
+            pairs = np.concatenate([rows.reshape(-1, 2) for rows in padded])
+            # The product of ones comes first again, as padding needs it.
+            known, where = np.unique(np.pad(pairs, ((1, 0), (0, 0))), axis=0, return_inverse=True)
+            self._add(known)
             columns = [
                 found.reshape(len(rows), -1)
-                for found, rows in zip(np.split(where.reshape(-1), ends), padded, strict=True)
+                for found, rows in zip(np.split(where.reshape(-1)[1:], ends), padded, strict=True)
             ]
-            self.steps += 1
-        for number, rows in enumerate(columns):
-            self.register_buffer(f"half{number}", torch.tensor(rows[:, 0]), persistent=False)
+        self._add(np.concatenate([np.pad(rows, ((0, 0), (0, 2 - rows.shape[1]))) for rows in columns]))
+        self.lengths = [len(rows) for rows in columns]
 
-    def forward(self, angles: Tensor) -> tuple[Tensor, Tensor]:
+    def _add(self, pairs: NDArray[np.int64]) -> None:
+        """One step: rows to multiply, all first ones and then all second ones."""
+        self.register_buffer(f"pairs{self.depth}", torch.tensor(pairs.T.reshape(-1)), persistent=False)
+        self.depth += 1
+
+    def forward(self, angles: Tensor) -> tuple[Tensor, ...]:
         """From ``(members, sites, rows)`` to the products of both halves, ``(members, strings, rows)``."""
         values = torch.cat([torch.ones_like(angles[:, :1]), torch.cos(angles), torch.sin(angles)], dim=1)
-        for step in range(self.steps):
-            one, other = getattr(self, f"one{step}"), getattr(self, f"other{step}")
-            values = values.index_select(1, one) * values.index_select(1, other)
-        return values.index_select(1, self.half0), values.index_select(1, self.half1)
+        for step in range(self.depth):
+            one, other = values.index_select(1, getattr(self, f"pairs{step}")).chunk(2, dim=1)
+            values = one * other
+        return torch.split(values, self.lengths, dim=1)
