@@ -35,6 +35,7 @@ from drupe.units import angstrom, kcal_per_mol, nanometer
 T4L = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 TEMPERATURE_K = 300.0
 BLOCK_PS = 5.0
+EQUILIBRATION_PS = 5.0  # the minimised structure warms up; only NVT needs it whole
 
 
 def leg_of(leg: str) -> tuple[Structure, list[int]]:
@@ -147,6 +148,7 @@ def nvt(model: Path, leg: str, ps: float, step_fs: float) -> None:
         [(a.index, b.index) for a, b in simulation.topology.bonds() if {a.index, b.index} <= inside]
     )
     masses = np.array([simulation.system.getParticleMass(i).value_in_unit(unit.dalton) for i in ligand])
+    simulation.step(round(1000 * EQUILIBRATION_PS / step_fs))
     begun = time.perf_counter()
     temperatures, stretches, spreads, sure = [], [], [], []
     start = None
