@@ -5,7 +5,7 @@ nonadecanol (60 atoms) in the same charges; one potential and a committee of fou
 thread, after the 300 calls it takes until a potential runs from its frozen graph. What OpenMM adds is
 measured on a system of the same particles with the learned force alone: its step less the network. Steps of
 the whole mixed system and of the MM system are beside it, on the CPU platform with one thread. Every number
-is the median of many calls. Prints one JSON object.
+is the median of many calls, those of the whole systems the smallest of twenty. Prints one JSON object.
 Run: OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python benchmarks/inference.py [--calls 200]
 """
 

@@ -50,7 +50,8 @@ class FitSpec:
     batch
         Frames per step; all of them when there are fewer.
     held_out
-        Largest fraction of the frames a member holds out (whole blocks) to stop early.
+        Largest fraction of the frames a member holds out (whole blocks) to stop early; where no block is so
+        small, one that is a third of the frames or less. 0 holds nothing out.
     plateau
         Instead of the cosine, halve the learning rate after so many steps without a better held-out force
         error; for fits whose length is not known beforehand. None takes the cosine.

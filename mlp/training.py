@@ -269,14 +269,15 @@ def _held_out(dataset: Dataset, spec: FitSpec, member: int) -> NDArray[np.bool_]
     start = member * len(names) // spec.members
     chosen: list[int] = []
     count = 0
-    for name in np.roll(order, -start):
-        size = int((dataset.blocks == name).sum())
-        # Of three blocks or more one is held out, also where it is a third of the frames.
-        share = max(spec.held_out, 0.34 if not chosen and len(names) > 2 and spec.held_out > 0 else 0.0)
-        if count + size <= share * dataset.n_frames:
-            chosen.append(int(name))
+    sizes = {int(name): int((dataset.blocks == name).sum()) for name in np.roll(order, -start)}
+    for name, size in sizes.items():
+        if count + size <= spec.held_out * dataset.n_frames:
+            chosen.append(name)
             count += size
-    if not chosen:
+    if not chosen and spec.held_out > 0:
+        # Three equal runs are usual: a third is better than nothing.
+        chosen = [name for name, size in sizes.items() if 3 * size <= dataset.n_frames][:1]
+    if not chosen and spec.held_out > 0:
         _log.warning(
             "no block of labels is small enough to be held out (%d blocks, at most %.0f %% of %d frames): "
             "the fit cannot stop early and standard errors are not calibrated",
@@ -284,6 +285,7 @@ def _held_out(dataset: Dataset, spec: FitSpec, member: int) -> NDArray[np.bool_]
             100 * spec.held_out,
             dataset.n_frames,
         )
+    if not chosen:
         return np.zeros(dataset.n_frames, bool)
     dataset.split(chosen)  # refuses a geometry on both sides
     return np.asarray(np.isin(dataset.blocks, chosen))

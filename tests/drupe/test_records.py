@@ -116,3 +116,12 @@ def test_two_modules_cannot_register_the_same_name():
     taken = type("Inner", (), {"__module__": "elsewhere"})
     with pytest.raises(TypeError, match="both register a Inner"):
         register(version=1)(taken)
+
+
+@pytest.mark.parametrize(("found", "put"), [(b"values", b"volues"), (b"$array", b"$orray")])
+def test_a_record_whose_fields_were_edited_away_is_refused(found, put):
+    whole = pack(Inner(np.ones(2)))
+    edited = whole.replace(found, put)
+    assert edited != whole
+    with pytest.raises(InputError, match="does not hold what its kind needs"):
+        unpack(edited)

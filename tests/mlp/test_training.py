@@ -137,6 +137,10 @@ def test_of_three_equal_blocks_one_is_held_out_and_of_two_none_aloud(ligand, lab
     two = Dataset.from_labels(labels[:20], which="low", blocks=[i // 10 for i in range(20)])
     assert len(train_member(two, spec, 0, ligand.force_field).held_out) == 0
     assert "no block of labels is small enough to be held out" in caplog.text
+    caplog.clear()
+    nothing = train_member(two, dataclasses.replace(spec, held_out=0.0), 0, ligand.force_field)
+    assert len(nothing.held_out) == 0
+    assert not caplog.text
 
 
 def test_training_says_what_it_read(ligand, low_data, caplog):
