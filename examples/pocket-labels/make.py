@@ -51,10 +51,21 @@ def make(folder: Path, nodes: Sequence[Node], workers: int) -> dict[str, Row]:
     show_default=True,
     help="How many of them are core-corrected.",
 )
+@click.option("--basis", default="def2-SVP", show_default=True, help="6-31G halves the time of a label.")
+@click.option("--spacing", "spacing_ps", default=1.0, show_default=True, help="Picoseconds between frames.")
 @click.option("--workers", default=2, show_default=True, help="Tasks at a time, one thread each.")
-def main(folder: Path, system: tuple[str, ...], stage: str, low: int, high: int, workers: int) -> None:
+def main(
+    folder: Path,
+    system: tuple[str, ...],
+    stage: str,
+    low: int,
+    high: int,
+    basis: str,
+    spacing_ps: float,
+    workers: int,
+) -> None:
     """Make the pocket data set in FOLDER, or go on with it."""
-    plan = Plan(low=low, high=high)
+    plan = Plan(low=low, high=high, basis=basis, spacing_ps=spacing_ps)
     chosen = system or SYSTEMS
     rows: dict[str, Row] = {}
     try:

@@ -23,6 +23,7 @@ class Plan:
     pressure_ps: float = 20.0
     box_nm: float = 2.7
     seed: int = 2026
+    basis: str = "def2-SVP"
 
     @property
     def chunks(self) -> int:
@@ -84,7 +85,7 @@ def _labels(plan: Plan, system: str) -> list[Node]:
             with_core = (done + 1) * plan.high // plan.low > done * plan.high // plan.low
             settings = PocketFrame(
                 system, run, frame, place, "CCSD(T)" if with_core else None,
-                region.n_occupied, region.cluster_bohr,
+                region.n_occupied, region.cluster_bohr, basis=plan.basis,
             )  # fmt: skip
             needs = (f"{system}/start", _chunk(system, run, chunk))
             name = f"{system}/run-{run}/frame-{frame:04d}"
