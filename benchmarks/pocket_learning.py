@@ -26,6 +26,7 @@ from pocket_labels import read_labels  # noqa: E402
 
 from drupe.embedding.structures.structure import locate, read_amber  # noqa: E402
 from drupe.mlp import Committee, Dataset, FitSpec, train  # noqa: E402
+from drupe.mlp.backbones.settings import ChargeMoments  # noqa: E402
 from drupe.mlp.baseline import LigandForceField  # noqa: E402
 from drupe.mlp.coverage import reliability  # noqa: E402
 from drupe.mlp.fit_folder import FitFolder  # noqa: E402
@@ -34,6 +35,7 @@ from drupe.units import angstrom, kcal_per_mol  # noqa: E402
 
 T4L = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 REACH_BOHR = {"xylene-t4l": None, "phenol-water": 17.0}
+MOMENTS = {"xylene-t4l": None, "phenol-water": ChargeMoments()}
 QUANTITIES = ("energy", "force", "mm_force")
 EMBEDDINGS = ("electrostatic", "mechanical")
 
@@ -74,6 +76,7 @@ def errors(committee: Committee, held: Dataset) -> dict[str, float]:
 @click.option("--preset", default="fast", show_default=True)
 @click.option("--members", default=2, show_default=True)
 @click.option("--steps", default=6000, show_default=True)
+@click.option("--moments/--no-moments", default=True, help="Of the charges, for phenol in water.")
 @click.option("--workers", default=2, show_default=True)
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Further changes to the preset.")
 @click.option("--fits", type=click.Path(path_type=Path), help="Go on from here after a kill.")
@@ -85,6 +88,7 @@ def main(
     preset: str,
     members: int,
     steps: int,
+    moments: bool,
     workers: int,
     changes: tuple[str, ...],
     fits: Path | None,
@@ -94,10 +98,13 @@ def main(
     data = data_of(list(read_labels(folder, system)))
     kept, held = data.split(np.unique(data.blocks)[4::5].tolist())
     more = {name: json.loads(value) for name, value in (change.split("=", 1) for change in changes)}
-    spec = FitSpec.preset(preset, members=members, steps=steps, reach=REACH_BOHR[system], **more)
+    reading = MOMENTS[system] if moments else None
+    spec = FitSpec.preset(
+        preset, members=members, steps=steps, reach=REACH_BOHR[system], settings=reading, **more
+    )
     report = {"system": system, "fitted": kept.n_frames, "held_out": held.n_frames, "rows": {}}
     for which in embedding:
-        asked = spec if which == "electrostatic" else replace(spec, reach=0.0)
+        asked = spec if which == "electrostatic" else replace(spec, reach=0.0, settings=None)
         begun = time.perf_counter()
         made = train(
             kept,

@@ -261,7 +261,7 @@ def _responses(
 def _sums_responses(short: Sums, n_mm: int) -> tuple[Tensor, Tensor]:
     """The part of the charge sums in H and in A."""
     n, count = short.value.shape
-    pulls = short.slope[..., None] * short.apart[:, None]
+    pulls = short.on_charges()
     own = short.value.new_zeros(n, count, 3).index_add(0, short.qm, -pulls)
     to_qm = own.new_zeros(n, 3, n, count)
     atoms = torch.arange(n)

@@ -1,7 +1,8 @@
 """PaiNN: scalar and vector features per atom from positions (bohr) and the electric field (hartree/(e bohr)).
 
 Schutt, Unke, Gastegger, Equivariant message passing for the prediction of tensorial properties and
-molecular spectra, ICML 2021. The field enters the vector channel of the first layer.
+molecular spectra, ICML 2021. The field enters the vector channel of the first layer; moments of the MM
+charges, where they are read, the channel of their kind.
 
 Every weight has a leading ``members`` axis; the radial filters are matrices that all members share.
 """
@@ -14,7 +15,9 @@ from torch.nn import functional
 
 from drupe.mlp.backbones.pairs import DensePairs, bounded, spread
 from drupe.mlp.backbones.registry import NetworkSize
+from drupe.mlp.backbones.settings import ChargeMoments
 from drupe.mlp.backbones.stacked import StackedLinear
+from drupe.mlp.charge_sums import charge_sums_of
 
 __all__ = ["PaiNN"]
 
@@ -27,15 +30,15 @@ class PaiNN(nn.Module):
     size
         Elements, width, layers, radial functions, cutoff, members.
     settings
-        There are none.
+        Moments of the MM charges to read beside their field, up to vectors; None for none.
     """
 
-    charge_sums = None
     static = True
     species: Tensor
 
-    def __init__(self, size: NetworkSize, settings: None = None) -> None:
+    def __init__(self, size: NetworkSize, settings: ChargeMoments | None = None) -> None:
         super().__init__()
+        self.charge_sums = charge_sums_of(settings)
         members, features = size.members, size.features
         self.field_scale = size.field_scale
         self.register_buffer("species", size.species, persistent=False)
@@ -43,6 +46,11 @@ class PaiNN(nn.Module):
         kinds = (members, size.n_species, features)
         self.embedding = nn.Parameter(torch.randn(kinds, dtype=torch.float64))
         self.field_gain = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))
+        if self.charge_sums is not None:
+            shape = (members, 1 + self.charge_sums.order, self.charge_sums.count, features)
+            gain = 1 / math.sqrt(self.charge_sums.count)
+            self.charge_gains = nn.Parameter(gain * torch.randn(shape, dtype=torch.float64))
+            self.charge_centre = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))
         self.messages = nn.ModuleList(_Message(members, features, size.radial) for _ in range(size.layers))
         self.updates = nn.ModuleList(_Update(members, features) for _ in range(size.layers))
 
@@ -56,7 +64,7 @@ class PaiNN(nn.Module):
         field
             Electric field at the atoms, same shape, hartree/(e bohr).
         sums
-            Not used.
+            Moments of the charges, shape ``(frames, atoms, k)``, e; not used without settings.
 
         Returns
         -------
@@ -69,6 +77,15 @@ class PaiNN(nn.Module):
         scalar = self.embedding[:, self.species].repeat(1, frames, 1)
         gain = self.field_gain[:, self.species].repeat(1, frames, 1)
         vector = bounded(field, self.field_scale).reshape(1, frames * atoms, 3, 1) * gain[:, :, None]
+        if self.charge_sums is not None:
+            # Row 0 are sums, rows 1 to 3 vectors.
+            moments = sums.reshape(frames * atoms, -1, self.charge_sums.count).transpose(0, 1)
+            centre = self.charge_centre[:, self.species].repeat(1, frames, 1)
+            scalar = scalar + torch.matmul(moments[0], self.charge_gains[:, 0]) * centre
+            if self.charge_sums.order:
+                along = torch.matmul(moments[1:].flatten(0, 1), self.charge_gains[:, 1])
+                along = along.reshape(len(along), 3, frames * atoms, -1).transpose(1, 2)
+                vector = vector + along * centre[:, :, None]
         for message, update in zip(self.messages, self.updates, strict=True):
             scalar, vector = message(scalar, vector, even, odd, frames)
             scalar, vector = update(scalar, vector)

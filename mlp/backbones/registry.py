@@ -1,8 +1,8 @@
 """The backbones by name: settings in, a network from positions to features out (bohr, hartree, e).
 
 A backbone reads the molecule's own positions and what the surroundings make at its atoms: their electric
-field and, if it asks for them, short-ranged sums over their charges. It never sees MM atoms themselves, so
-that derivatives on thousands of them stay closed forms.
+field and, if it asks for them, short-ranged sums and moments of their charges. It never sees MM atoms
+themselves, so that derivatives on thousands of them stay closed forms.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from drupe.errors import InputError
-from drupe.mlp.backbones.settings import AcsfSettings, BackboneSettings, EquivariantSettings
+from drupe.mlp.backbones.settings import AcsfSettings, BackboneSettings, ChargeMoments, EquivariantSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,12 +58,13 @@ class NetworkSize(NamedTuple):
 
 
 # Name: module, class, class of its own settings. Modules are imported when asked for.
-_TABLE: dict[str, tuple[str, str, type[BackboneSettings] | None]] = {
-    "painn": ("painn", "PaiNN", None),
-    "tensornet": ("tensornet", "TensorNet", None),
+_TABLE: dict[str, tuple[str, str, type[BackboneSettings]]] = {
+    "painn": ("painn", "PaiNN", ChargeMoments),
+    "tensornet": ("tensornet", "TensorNet", ChargeMoments),
     "acsf": ("acsf", "Acsf", AcsfSettings),
     "equivariant": ("equivariant", "Equivariant", EquivariantSettings),
 }
+_OPTIONAL = (ChargeMoments,)  # settings without which a backbone works: None stays None
 BACKBONES = tuple(_TABLE)
 _GROUP = 5.0  # bohr
 
@@ -94,23 +95,28 @@ def resolve_settings(
             remedy=(f"did you mean {close[0]!r}? " if close else "") + f"use one of: {', '.join(BACKBONES)}",
         )
     kind = _TABLE[name][2]
-    if settings is None and kind is not None:
-        settings = kind()
-    if settings is None:
+    if settings is None and kind in _OPTIONAL:
         return None
-    if kind is None or not isinstance(settings, kind):
+    settings = kind() if settings is None else settings
+    if not isinstance(settings, kind):
         raise InputError(
             f"{type(settings).__name__} are not settings of the backbone {name!r}",
-            remedy=f"give {kind.__name__}" if kind else f"leave settings out: {name!r} has none of its own",
+            remedy=f"give {kind.__name__}" + (", or leave settings out" if kind in _OPTIONAL else ""),
+        )
+    if isinstance(settings, ChargeMoments) and name == "painn" and settings.charge_order > 1:
+        raise InputError(
+            "the backbone 'painn' has no tensors for charge_order = 2",
+            remedy="give charge_order=1, or take the backbone 'tensornet'",
         )
     if isinstance(settings, AcsfSettings) and settings.angular_cutoff >= cutoff:
         raise InputError(
             f"angular_cutoff = {settings.angular_cutoff} is not below the cutoff = {cutoff} bohr",
             remedy="give a smaller angular_cutoff; two thirds of the cutoff are usual",
         )
-    if isinstance(settings, AcsfSettings) and reach is not None and settings.charge_cutoff > reach - _GROUP:
+    charge_cutoff = getattr(settings, "charge_cutoff", None)
+    if charge_cutoff is not None and reach is not None and charge_cutoff > reach - _GROUP:
         raise InputError(
-            f"charge_cutoff = {settings.charge_cutoff} does not end {_GROUP} bohr, half a residue, before "
+            f"charge_cutoff = {charge_cutoff} does not end {_GROUP} bohr, half a residue, before "
             f"the reach = {reach}",
             remedy="give a smaller charge_cutoff or a larger reach: charges beyond the reach may jump to "
             "another image",

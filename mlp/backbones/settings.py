@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from drupe.errors import InputError
 from drupe.records import register
 
-__all__ = ["AcsfSettings", "BackboneSettings", "EquivariantSettings"]
+__all__ = ["AcsfSettings", "BackboneSettings", "ChargeMoments", "EquivariantSettings"]
 
 
 @register(version=1)
@@ -34,11 +34,7 @@ class AcsfSettings:
 
     def __post_init__(self) -> None:
         _positive(self)
-        if self.charge_cutoff <= 4.0:
-            raise InputError(
-                f"charge_cutoff = {self.charge_cutoff} bohr holds no MM atom",
-                remedy="give a cutoff above 4 bohr; 12 is usual",
-            )
+        _holds_atoms(self.charge_cutoff)
 
 
 @register(version=1)
@@ -66,12 +62,49 @@ class EquivariantSettings:
             raise InputError(f"max_l = {self.max_l}", remedy="give 1, 2 or 3")
 
 
-BackboneSettings = AcsfSettings | EquivariantSettings
+@register(version=1)
+@dataclass(frozen=True)
+class ChargeMoments:
+    """Moments of the MM charges around each atom, as further inputs of `painn` and `tensornet`.
+
+    Parameters
+    ----------
+    charge_radial
+        Number of distances at which they are taken.
+    charge_cutoff
+        Where they fade out, bohr.
+    charge_order
+        Highest l: 0 sums, 1 also vectors, 2 also tensors.
+    """
+
+    charge_radial: int = 4
+    charge_cutoff: float = 8.0
+    charge_order: int = 2
+
+    def __post_init__(self) -> None:
+        if self.charge_order not in (0, 1, 2):
+            raise InputError(f"charge_order = {self.charge_order}", remedy="give 0, 1 or 2")
+        for name in ("charge_radial", "charge_cutoff"):
+            _positive_number(name, getattr(self, name), type(self).__name__)
+        _holds_atoms(self.charge_cutoff)
+
+
+BackboneSettings = AcsfSettings | ChargeMoments | EquivariantSettings
 
 
 def _positive(settings: object) -> None:
     for name, value in vars(settings).items():
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(
-                f"{name} = {value} in {type(settings).__name__}", remedy="give a positive number"
-            )
+        _positive_number(name, value, type(settings).__name__)
+
+
+def _positive_number(name: str, value: float, owner: str) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{name} = {value} in {owner}", remedy="give a positive number")
+
+
+def _holds_atoms(charge_cutoff: float) -> None:
+    if charge_cutoff <= 4.0:
+        raise InputError(
+            f"charge_cutoff = {charge_cutoff} bohr holds no MM atom",
+            remedy="give a cutoff above 4 bohr; 8 to 12 are usual",
+        )

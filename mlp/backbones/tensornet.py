@@ -3,8 +3,8 @@
 Simeon, De Fabritiis, TensorNet: Cartesian tensor representations for efficient learning of molecular
 potentials, NeurIPS 2023. A feature is a 3 x 3 matrix: a scalar, an antisymmetric matrix that stands for a
 vector, and a symmetric traceless one. Matrices of an atom and of its message are multiplied, so bodies above
-pairs enter without spherical harmonics. The field enters the vector part. Written from the paper's equations
-for dense pairs and stacked members.
+pairs enter without spherical harmonics. The field enters the vector part, moments of the MM charges the part
+of their kind. Written from the paper's equations for dense pairs and stacked members.
 """
 
 import math
@@ -15,27 +15,15 @@ from torch.nn import functional
 
 from drupe.mlp.backbones.pairs import DensePairs, Pairs, bounded
 from drupe.mlp.backbones.registry import NetworkSize
+from drupe.mlp.backbones.settings import ChargeMoments
+from drupe.mlp.backbones.shapes import PARTS, basis, count_of
 from drupe.mlp.backbones.stacked import StackedLinear
+from drupe.mlp.charge_sums import charge_sums_of
 
 __all__ = ["TensorNet"]
 
-# The nine orthonormal matrices a feature is made of, in this order: 1 scalar, 3 vectors, 5 tensors.
-_PARTS = [1, 3, 5]
+_PARTS = list(PARTS)
 _KIND = [kind for kind, count in enumerate(_PARTS) for _ in range(count)]
-
-
-def _basis() -> Tensor:
-    """Shape ``(9, 3, 3)``."""
-    made = torch.zeros(9, 3, 3, dtype=torch.float64)
-    half = math.sqrt(0.5)
-    for i in range(3):
-        made[0, i, i] = 1 / math.sqrt(3)
-        made[7, i, i] = (half, -half, 0.0)[i]
-        made[8, i, i] = (-1, -1, 2)[i] / math.sqrt(6)
-    for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
-        made[1 + k, i, j], made[1 + k, j, i] = -half, half
-        made[4 + k, i, j] = made[4 + k, j, i] = half
-    return made
 
 
 class TensorNet(nn.Module):
@@ -46,28 +34,31 @@ class TensorNet(nn.Module):
     size
         Elements, width, layers, radial functions, cutoff, members.
     settings
-        There are none.
+        Moments of the MM charges to read beside their field; None for none.
     """
 
-    charge_sums = None
     static = True
     species: Tensor
     elements: Tensor
     basis: Tensor
 
-    def __init__(self, size: NetworkSize, settings: None = None) -> None:
+    def __init__(self, size: NetworkSize, settings: ChargeMoments | None = None) -> None:
         super().__init__()
+        self.charge_sums = charge_sums_of(settings)
         members, features = size.members, size.features
         self.field_scale = size.field_scale
         self.register_buffer("species", size.species, persistent=False)
         elements = functional.one_hot(size.species, size.n_species).to(torch.float64)
         self.register_buffer("elements", elements, persistent=False)
-        self.register_buffer("basis", _basis(), persistent=False)
+        self.register_buffer("basis", basis(), persistent=False)
         self.pairs = DensePairs(len(size.species), size.radial, size.cutoff)
         kinds = (members, size.n_species, features)
         self.centre = nn.Parameter(1 + 0.5 * torch.randn(kinds, dtype=torch.float64))
         self.field_gain = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))
         self.gains = _gains(members, size.radial * size.n_species, features)
+        if self.charge_sums is not None:
+            self.charge_centre = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))
+            self.charge_gains = _gains(members, self.charge_sums.count, features)
         self.inner = StackedLinear(members, features, 2 * features)
         self.outer = StackedLinear(members, 2 * features, 3 * features)
         self.mix = _Mix(members, features)
@@ -86,7 +77,7 @@ class TensorNet(nn.Module):
         field
             Electric field at the atoms, same shape, hartree/(e bohr).
         sums
-            Not used.
+            Moments of the charges, shape ``(frames, atoms, k)``, e; not used without settings.
 
         Returns
         -------
@@ -100,6 +91,8 @@ class TensorNet(nn.Module):
         gain = self.field_gain[:, self.species].repeat(1, frames, 1)
         along = bounded(field, self.field_scale).reshape(1, frames * atoms, 3, 1).transpose(1, 2)
         x = torch.cat([x[:, :1], x[:, 1:4] + along * gain[:, None], x[:, 4:]], dim=1)
+        if self.charge_sums is not None:
+            x = x + self._charges(sums, self.charge_sums.order)
         gates = self.outer(functional.silu(self.inner(_flat_norm((x * x).sum(1)))))
         x = self.mix(x) * _per_part(gates)
         for layer in self.layers:
@@ -122,6 +115,20 @@ class TensorNet(nn.Module):
         ]
         here = self.centre[:, self.species].repeat(1, frames, 1)
         return torch.cat(parts, dim=1) * here[:, None]
+
+    def _charges(self, sums: Tensor, order: int) -> Tensor:
+        """Matrices of the moments of the charges."""
+        members, _, _, width = self.charge_gains.shape
+        frames, atoms, _ = sums.shape
+        moments = sums.reshape(frames * atoms, count_of(order), -1).transpose(0, 1)
+        parts = [
+            torch.matmul(some.flatten(0, 1), self.charge_gains[:, :, kind]).reshape(
+                members, len(some), -1, width
+            )
+            for kind, some in enumerate(torch.split(moments, _PARTS[: order + 1]))
+        ]
+        made = torch.cat(parts, dim=1) * self.charge_centre[:, self.species].repeat(1, frames, 1)[:, None]
+        return functional.pad(made, (0, 0, 0, 0, 0, 9 - made.shape[1]))
 
 
 class _Mix(nn.Module):

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from drupe.errors import InputError
 from drupe.mlp import Committee, Dataset, FitSpec
 from drupe.mlp.backbones.registry import BACKBONES
-from drupe.mlp.backbones.settings import AcsfSettings, EquivariantSettings
+from drupe.mlp.backbones.settings import AcsfSettings, ChargeMoments, EquivariantSettings
 from drupe.mlp.evaluation import evaluate
 from drupe.mlp.loss import LossWeights, loss_of, predict_frames, scales_of
 from drupe.mlp.potential import Potential
@@ -33,6 +33,11 @@ WITHOUT_E3NN = pytest.mark.skipif(
 ALL = [
     pytest.param(name, marks=[WITHOUT_E3NN] if name == "equivariant" else [], id=name) for name in BACKBONES
 ]
+MOMENTS = {
+    "painn, charge moments": {"backbone": "painn", "settings": ChargeMoments(3, 9.0, charge_order=1)},
+    "tensornet, charge vectors": {"backbone": "tensornet", "settings": ChargeMoments(2, 9.0, charge_order=1)},
+    "tensornet, charge moments": {"backbone": "tensornet", "settings": ChargeMoments(3, 9.0)},
+}
 # One backbone is enough for the readouts: they see its features only.
 READ = {
     "painn, classical control": {"readout": "classical", "readout_settings": ClassicalSettings(9)},
@@ -52,11 +57,11 @@ def member(header, seed=0):
     return made
 
 
-@pytest.fixture(scope="module", params=[*ALL, *READ])
+@pytest.fixture(scope="module", params=[*ALL, *MOMENTS, *READ])
 def header(request, random_members):
     plain = random_members[0].header
-    if request.param in READ:
-        return dataclasses.replace(plain, features=8, radial=6, **READ[request.param])
+    if request.param in MOMENTS | READ:
+        return dataclasses.replace(plain, features=8, radial=6, **(MOMENTS | READ)[request.param])
     return dataclasses.replace(
         plain, backbone=request.param, settings=SMALL.get(request.param), features=8, radial=6
     )
@@ -90,7 +95,7 @@ def for_two_elements(header):
 def gas_energy(potential, positions):
     """Learned energies of the atoms of one molecule in no field."""
     place = torch.tensor(positions[None])
-    sums = getattr(potential.backbone.charge_sums, "count", 0)
+    sums = getattr(potential.backbone.charge_sums, "width", 0)
     terms = potential.atom_terms(place, torch.zeros_like(place), torch.zeros(*place.shape[:2], sums).double())
     return terms.energy[0, 0].detach().numpy()
 
@@ -287,8 +292,15 @@ def test_settings_belong_to_their_backbone():
         FitSpec(backbone="acsf", cutoff=6.0)
     with pytest.raises(InputError, match="charge_radial = 0"):
         AcsfSettings(charge_radial=0)
-    with pytest.raises(InputError, match="holds no MM atom"):
-        AcsfSettings(charge_cutoff=3.0)
+    for kind in (AcsfSettings, ChargeMoments):
+        with pytest.raises(InputError, match="holds no MM atom"):
+            kind(charge_cutoff=3.0)
+    with pytest.raises(InputError, match="charge_order = 3"):
+        ChargeMoments(charge_order=3)
+    with pytest.raises(InputError, match="'painn' has no tensors"):
+        FitSpec(settings=ChargeMoments())
+    with pytest.raises(InputError, match="half a residue, before the reach = 12"):
+        FitSpec(backbone="tensornet", settings=ChargeMoments(), reach=12.0)
 
 
 def test_without_e3nn_the_error_says_what_to_install(monkeypatch, random_members):

@@ -1,13 +1,16 @@
-"""Charge-weighted sums against finite differences and their limits."""
+"""Charge-weighted sums and moments against finite differences, turned scenes and their limits."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
+from drupe.mlp.backbones.shapes import basis
 from drupe.mlp.charge_sums import ChargeSums, pull_back_sums, sums_at
 
 ORIGIN = torch.zeros(1, 3).double()
 WANTED = ChargeSums(count=6, cutoff=8.0)
+MOMENTS = ChargeSums(count=4, cutoff=8.0, order=2)
 
 
 @pytest.fixture
@@ -17,18 +20,23 @@ def scene():
     return torch.tensor(qm), torch.tensor(mm), torch.tensor(rng.normal(size=30))
 
 
-def test_closed_form_gradient_is_autograd_and_finite_difference(scene):
+@pytest.mark.parametrize("wanted", [WANTED, MOMENTS], ids=["sums", "moments"])
+def test_closed_form_gradient_is_autograd_and_finite_difference(scene, wanted):
     qm, mm, charges = scene
-    weights = torch.tensor(np.random.default_rng(4).normal(size=(4, WANTED.count)))
+    weights = torch.tensor(np.random.default_rng(4).normal(size=(4, wanted.width)))
 
     def value(a, b):
-        return (sums_at(a, b, charges, WANTED).value * weights).sum()
+        return (sums_at(a, b, charges, wanted).value * weights).sum()
 
     a, b = qm.clone().requires_grad_(), mm.clone().requires_grad_()
     want = torch.autograd.grad(value(a, b), (a, b))
-    found = pull_back_sums(sums_at(qm, mm, charges, WANTED), weights, len(mm))
+    made = sums_at(qm, mm, charges, wanted)
+    found = pull_back_sums(made, weights, len(mm))
     for one, two in zip(found, want, strict=True):
-        assert one.numpy() == pytest.approx(two.numpy(), abs=1e-13)
+        assert one.numpy() == pytest.approx(two.numpy(), abs=1e-12)
+    pairs = torch.einsum("pk,pkx->px", weights[made.qm], made.on_charges())
+    whole = torch.zeros_like(mm).index_add(0, made.mm, pairs)
+    assert whole.numpy() == pytest.approx(want[1].numpy(), abs=1e-12)
     step = 1e-4
     atom = int(found[1].abs().sum(1).argmax())
     for axis in range(3):
@@ -52,6 +60,37 @@ def total_at(distance):
     """All sums together of one unit charge at a distance."""
     made = sums_at(ORIGIN, torch.tensor([[distance, 0.0, 0.0]]).double(), torch.ones(1).double(), WANTED)
     return float(made.value.sum())
+
+
+def test_moments_turn_with_the_charges(scene):
+    qm, mm, charges = scene
+    turn = torch.tensor(Rotation.random(random_state=5).as_matrix())
+    here = sums_at(qm, mm, charges, MOMENTS).value.reshape(4, 9, -1)
+    there = sums_at(qm @ turn.T, mm @ turn.T, charges, MOMENTS).value.reshape(4, 9, -1)
+    assert there[:, 0].numpy() == pytest.approx(here[:, 0].numpy(), abs=1e-12)
+    vectors = torch.einsum("xy,iyk->ixk", turn, here[:, 1:4])
+    assert there[:, 1:4].numpy() == pytest.approx(vectors.numpy(), abs=1e-12)
+    shapes = basis()[4:]
+    tensors = torch.einsum("iak,axy->ikxy", here[:, 4:], shapes)
+    turned = torch.einsum("xy,ikyz,wz->ikxw", turn, tensors, turn)
+    assert there[:, 4:].numpy() == pytest.approx(
+        torch.einsum("ikxy,axy->iak", turned, shapes).numpy(), abs=1e-12
+    )
+
+
+def test_moments_of_the_lowest_order_are_the_sums(scene):
+    plain = ChargeSums(count=4, cutoff=8.0)
+    found = sums_at(*scene, MOMENTS).value[:, :4]
+    assert found.numpy() == pytest.approx(sums_at(*scene, plain).value.numpy(), abs=1e-14)
+
+
+def test_opposite_charges_around_an_atom_leave_its_tensor_only():
+    """Equal charges on both sides: vectors cancel, the tensor along their line does not."""
+    mm = torch.tensor([[0.0, 0.0, 3.0], [0.0, 0.0, -3.0]]).double()
+    value = sums_at(ORIGIN, mm, torch.ones(2).double(), MOMENTS).value.reshape(9, -1)
+    assert value[1:4].numpy() == pytest.approx(np.zeros((3, 4)), abs=1e-14)
+    assert value[8].numpy() == pytest.approx(value[0].numpy() * 2 / np.sqrt(6), abs=1e-14)
+    assert not value[4:8].any()
 
 
 def test_functions_cover_all_distances_evenly():
