@@ -41,6 +41,7 @@ def read(path: Path, points: int) -> tuple[Dataset, Dataset]:
             level="PBE/def2-SVP (rMD17)",
             energies=data["energy_kcal_per_mol"][chosen] * kcal_per_mol,
             forces=data["forces_kcal_per_mol_angstrom"][chosen] * force,
+            total_charge=0,
         )
 
     stop = frames(VALIDATION)
