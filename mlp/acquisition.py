@@ -90,7 +90,8 @@ def score(
     Raises
     ------
     InputError
-        If there is one member only, or ``base`` has another number of them.
+        If there is one member only, ``base`` has another number of them, or energies are to be compared
+        that no label had.
     """
     if len(committee.members) < 2:
         raise InputError(
@@ -100,6 +101,11 @@ def score(
         raise InputError(
             f"{len(committee.members)} members were carried from {len(base.members)}",
             remedy="give the committee whose members were transferred, in their order",
+        )
+    if quantity == "energy" and committee.header.energies == "none":
+        raise InputError(
+            "members that learned from forces only have energies of arbitrary zeros that cannot be compared",
+            remedy='compare them in forces: quantity="force"',
         )
     made = [_predict(stored, frames, quantity) for stored in committee.members]
     if base is not None:

@@ -1,5 +1,6 @@
 """Several potentials as one: mean, spread, calibration and the model file (hartree, bohr, e)."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -15,14 +16,20 @@ from drupe.mlp.calibration import Calibration, Scale, Uncertainty, calibrate
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.evaluation import Evaluation, evaluate
+from drupe.mlp.fingerprints import PRINTS, known_frames
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import held_out_misses, unseen_misses
 from drupe.mlp.novelty import Novelty, refer
 from drupe.mlp.passes import Passes
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
+from drupe.mlp.seal import check_seal, seal
 from drupe.records import frozen, pack, record_key, register, unpack
 
 __all__ = ["Committee", "Prediction", "load"]
+
+_log = logging.getLogger(__name__)
+
+_SEALED = 4  # version from which on model files carry a hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +41,9 @@ class Prediction:
     ``energy`` and their parts, hartree (nan for a single member); ``forces_qm_error``, ``forces_mm_error``
     the same of a component of the force on each atom, hartree/bohr, where they were asked for; ``novelty``
     distance from the training set, above 1 outside of it (`drupe.mlp.novelty`; nan if the model has no record
-    of it).
+    of it); ``energies`` what the energies are, as in `PotentialHeader`: ``"total"``, ``"relative"``, or
+    ``"none"`` where no label had an energy: only differences between frames mean something then, and
+    ``energy_error`` is nan.
     """
 
     energy: float
@@ -45,6 +54,7 @@ class Prediction:
     forces_qm_error: Uncertainty | None = None
     forces_mm_error: Uncertainty | None = None
     novelty: float = float("nan")
+    energies: str = "total"
 
     @property
     def energy_sigma(self) -> float:
@@ -63,22 +73,31 @@ def _without_novelty(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "novelty": None}
 
 
-@register(version=3, upgrades={1: _one_factor, 2: _without_novelty})
+def _without_prints(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 could not tell which frames its members had seen."""
+    return {**fields, "seen": np.zeros((0, PRINTS))}
+
+
+@register(version=4, upgrades={1: _one_factor, 2: _without_novelty, 3: _without_prints})
 @dataclass(frozen=True, eq=False)
 class Committee:
     """Potentials with one header, evaluated as one.
 
     ``members`` the stored potentials; ``calibration`` what makes standard errors of the spread of the members
     and of the features of atoms; without calibration labels the spread alone is shown;
-    ``novelty`` what tells how far a frame is from the training set, None where nothing was kept of it.
+    ``novelty`` what tells how far a frame is from the training set, None where nothing was kept of it;
+    ``seen`` fingerprints of all frames the members were fitted to or held out, ``(frames, 6)``
+    (`drupe.mlp.fingerprints`), empty where they were not kept.
     """
 
     members: tuple[StoredPotential, ...]
     calibration: Calibration = field(default_factory=Calibration)
     novelty: Novelty | None = None
+    seen: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, PRINTS)))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
+        object.__setattr__(self, "seen", frozen(self.seen, np.float64))
         if not self.members or len({member.header.key for member in self.members}) != 1:
             raise InputError(
                 f"{len(self.members)} potentials do not make one committee: their headers differ",
@@ -118,7 +137,13 @@ class Committee:
         held_out
             Frames that each member did not see, one array of indices per member; empty for none.
         """
-        return replace(self, novelty=refer(self.stack, dataset, held_out))
+        return replace(self.having_seen(dataset), novelty=refer(self.stack, dataset, held_out))
+
+    def having_seen(self, dataset: Dataset) -> "Committee":
+        """Remember that these frames were part of a fit: `calibrated` refuses them from now on."""
+        prints = dataset.prints
+        new = np.delete(prints, known_frames(prints, self.seen), axis=0)
+        return replace(self, seen=np.concatenate([self.seen, new]))
 
     def calibrated(self, dataset: Dataset) -> "Committee":
         """Calibrate on labels that no member saw; intervals then hold for further labels of that kind.
@@ -131,7 +156,8 @@ class Committee:
         Raises
         ------
         InputError
-            If there is one member only, or no noise was fitted because no member held anything out.
+            If there is one member only, no noise was fitted because no member held anything out, or some of
+            the labels are of frames that were part of a fit, also turned, moved or rounded.
         """
         noise = self.calibration.noise
         if len(self.members) < 2 or noise is None:
@@ -139,6 +165,16 @@ class Committee:
                 f"a committee of {len(self.members)} without held-out labels has no noise to scale",
                 remedy="train two members or more, best four, on labels in three blocks or more: each member "
                 "holds one out",
+            )
+        if not len(self.seen):
+            _log.warning(
+                "the model does not know its training set: that the labels are unseen is not checked"
+            )
+        elif len(known := known_frames(dataset.prints, self.seen)):
+            raise InputError(
+                f"{len(known)} of {dataset.n_frames} labels are of frames that were part of a fit, the first "
+                f"is label {known[0]}",
+                remedy="calibrate on labels that no member saw: keep blocks out of training (Dataset.split)",
             )
         return replace(self, calibration=calibrate(unseen_misses(self.stack, dataset), noise))
 
@@ -180,7 +216,7 @@ class Committee:
         return (
             f"<Committee of {len(self.members)} for {atoms}, {name}; training set {known}; "
             f"{told if self.calibration_frames else 'spread not calibrated'}; "
-            f"{self.header.electrostatics}{self.header.dispersion_told}>"
+            f"{self.header.electrostatics}{self.header.dispersion_told}{self.header.energies_told}>"
         )
 
     @cached_property
@@ -206,7 +242,9 @@ class Committee:
         return evaluate(self._passes, qm, mm, charges, groups, border_atoms, fixed_coulomb=fixed_coulomb)
 
     def energy_error(self, made: Evaluation) -> Uncertainty:
-        """Standard errors of the mean energy of an evaluation, hartree."""
+        """Standard errors of the mean energy of an evaluation, hartree; nan where energies mean nothing."""
+        if self.header.energies == "none":
+            return Uncertainty(*(np.array(np.nan) for _ in range(3)))
         noise = self.calibration.noise
         return self.calibration.energy.of(
             _variance(made.energies),
@@ -274,6 +312,7 @@ class Committee:
             forces_qm_error=on_qm,
             forces_mm_error=on_mm,
             novelty=self.novelty_of(made),
+            energies=self.header.energies,
         )
 
     def predict_all(self, dataset: Dataset, *, force_errors: bool = False) -> tuple[Prediction, ...]:
@@ -289,8 +328,8 @@ class Committee:
         return tuple(self.predict(*frame, force_errors=force_errors) for frame in frames)
 
     def to_bytes(self) -> bytes:
-        """Write to bytes: safetensors with a JSON header, the same bytes for the same committee."""
-        return pack(self)
+        """Write to bytes: safetensors with JSON header and hash, the same bytes for the same committee."""
+        return seal(pack(self))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Committee":
@@ -299,8 +338,9 @@ class Committee:
         Raises
         ------
         InputError
-            If the bytes are damaged, are something else, or are of a newer version or other units.
+            If the bytes are damaged, edited, something else, or of a newer version or other units.
         """
+        check_seal(data, "Committee", since=_SEALED)
         found = unpack(data)
         if not isinstance(found, Committee):
             raise InputError(
@@ -323,7 +363,7 @@ def load(path: str | Path) -> Committee:
     Raises
     ------
     InputError
-        If the file is missing or damaged, or is of a newer version or other units.
+        If the file is missing, damaged or edited, or is of a newer version or other units.
     """
     target = Path(path)
     if not target.is_file():

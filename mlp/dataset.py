@@ -17,11 +17,13 @@ from drupe.mlp.border import Border, common_border
 from drupe.mlp.dataset_versions import UPGRADES
 from drupe.mlp.dispersion import UNKNOWN, dispersion_of
 from drupe.mlp.duplicates import twins
+from drupe.mlp.fingerprints import prints_of
+from drupe.mlp.offsets import ENERGIES, check_offsets
 from drupe.mlp.reading import (
     ACCEPTED,
     LabelLike,
     check_labels,
-    check_offsets,
+    core_potentials_of,
     force_kind,
     known_energies,
     level_of,
@@ -51,7 +53,7 @@ class FrameArrays(NamedTuple):
     border_atoms: NDArray[np.int64] | None
 
 
-@register(version=6, upgrades=UPGRADES)
+@register(version=7, upgrades=UPGRADES)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames of one molecule in surroundings of point charges.
@@ -86,6 +88,8 @@ class Dataset:
     border_atoms     ``(frames, b)``         --             rows of its border atoms among the MM atoms
     dispersion       string                  --             in the energies: ``"PBE-d3bj"``, ``"none"`` or
                                                             ``"unknown"``
+    energies         string                  --             ``"total"``, or ``"relative"`` where they
+                                                            have a zero of their own
     ===============  ======================  =============  =======================================
     """
 
@@ -114,13 +118,14 @@ class Dataset:
     border: Border | None
     border_atoms: NDArray[np.int64]
     dispersion: str = UNKNOWN
+    energies: str = ENERGIES[0]
 
     def __post_init__(self) -> None:
         kinds: dict[str, type] = dict.fromkeys(_WHOLE_NUMBERS, np.int64)
         kinds |= dict.fromkeys(_MASKS, np.bool_)
         object.__setattr__(self, "forces_of", tuple(self.forces_of))
         for name in self.__dataclass_fields__:
-            if name not in ("level", "forces_of", "border", "dispersion"):
+            if name not in ("level", "forces_of", "border", "dispersion", "energies"):
                 object.__setattr__(self, name, frozen(getattr(self, name), kinds.get(name, np.float64)))
         frames, qm, mm = len(self.energy), len(self.numbers), self.mm_charges.shape[1]
         slopes = self.slopes.shape[1]
@@ -156,6 +161,7 @@ class Dataset:
         blocks: Sequence[int] | None = None,
         accept_forces: Collection[str] = ("energy",),
         groups: Sequence[NDArray[np.int64]] | None = None,
+        energies: str = ENERGIES[0],
     ) -> "Dataset":
         """Collect labels.
 
@@ -176,13 +182,17 @@ class Dataset:
         groups
             Residue of each MM atom, ``(mm,)`` for each label, any whole numbers from 0 on: for labels that do
             not know theirs. A potential with a reach needs them.
+        energies
+            ``"total"`` energies are compared with those of free atoms (`drupe.mlp.offsets`); ``"relative"``
+            ones, such as those without core electrons or counted from free atoms, with each other only. A
+            model keeps the word.
 
         Raises
         ------
         InputError
             If there are fewer than two labels, levels or atoms differ, a number is not finite, an energy
-            is more than 20 eV per atom away from the others, a geometry comes twice, or ``accept_forces``
-            names something else.
+            is more than 20 eV per atom away from the others or from free atoms, a geometry comes twice, or
+            ``accept_forces`` or ``energies`` names something else.
         """
         items = list(labels)
         if len(items) < 2:
@@ -225,7 +235,6 @@ class Dataset:
         energy_low = known_energies([label.energy_low for label in items])
         chosen = energy_low if which == "low" else known_energies([label.energy for label in items])
         has_energy = ~np.isnan(chosen)
-        check_offsets(chosen[has_energy], np.flatnonzero(has_energy), qm)
         read = np.array([kind != "nothing" for kind in kinds])
         made = cls(
             numbers=items[0].qm_numbers,
@@ -240,12 +249,16 @@ class Dataset:
             blocks=np.zeros(frames, np.int64) if blocks is None else np.array(blocks),
             level=level,
             dispersion=dispersion_of(items),
+            energies=energies,
             forces_of=kinds,
             border=border,
             border_atoms=border_atoms,
             **padded_slopes(items, which),
             **data,
         )
+        for values in (chosen, energy_low):
+            there = np.flatnonzero(~np.isnan(values))
+            check_offsets(values[there], there, made.network_numbers, energies, core_potentials_of(items))
         made._check_values()
         if not any(getattr(made, name).any() for name in _COUNTED):
             raise InputError(
@@ -298,7 +311,7 @@ class Dataset:
     def take(self, frames: Sequence[int] | NDArray[np.int64]) -> "Dataset":
         """Keep the frames ``frames``, in that order."""
         chosen = np.asarray(frames, dtype=np.int64)
-        whole = {"numbers", "fixed_charges", "level", "border", "dispersion"}
+        whole = {"numbers", "fixed_charges", "level", "border", "dispersion", "energies"}
         fields = {
             name: getattr(self, name) if name in whole else getattr(self, name)[chosen]
             for name in self.__dataclass_fields__
@@ -330,12 +343,26 @@ class Dataset:
             )
         return self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
 
+    @property
+    def n_geometries(self) -> int:
+        """Number of different geometries; copies that were turned, moved or rounded count once."""
+        return self.n_frames - len({later for _, later in self._twins})
+
+    @property
+    def prints(self) -> NDArray[np.float64]:
+        """Fingerprints of the frames, see `drupe.mlp.fingerprints`."""
+        return prints_of(*self._around)
+
     @cached_property
     def _twins(self) -> list[tuple[int, int]]:
+        return twins(*self._around)
+
+    @property
+    def _around(self) -> tuple[NDArray[np.float64], list[NDArray[np.float64]], list[NDArray[np.float64]]]:
         counts = self.mm_counts.tolist()
         mm = [place[:n] for place, n in zip(self.mm_positions, counts, strict=True)]
         charges = [values[:n] for values, n in zip(self.mm_charges, counts, strict=True)]
-        return twins(self.positions, mm, charges)
+        return self.positions, mm, charges
 
     def _check_values(self) -> None:
         for name in (

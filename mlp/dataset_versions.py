@@ -47,6 +47,11 @@ def _without_dispersion(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "dispersion": UNKNOWN}
 
 
+def _total_energies(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 6 had no word for energies with a zero of their own."""
+    return {**fields, "energies": "total"}
+
+
 #: ``UPGRADES[n]`` takes version n to n + 1.
 UPGRADES = {
     1: _own_forces_only,
@@ -54,4 +59,5 @@ UPGRADES = {
     3: _without_groups,
     4: _without_border,
     5: _without_dispersion,
+    6: _total_energies,
 }

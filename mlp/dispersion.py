@@ -5,8 +5,10 @@ learned; the network learns what is left of labels that hold it too. So it is in
 labels have it from their level, or `with_dispersion` puts it into them first.
 """
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +20,12 @@ from drupe.errors import InputError
 if TYPE_CHECKING:
     from drupe.mlp.dataset import Dataset
 
-__all__ = ["NONE", "UNKNOWN", "check_dispersion_of", "dispersion_of", "with_dispersion"]
+__all__ = ["NONE", "UNKNOWN", "check_dispersion_of", "check_name", "dispersion_of", "with_dispersion"]
 
 #: What a data set says of labels without dispersion, and of labels that only have a name for their level.
 NONE, UNKNOWN = "none", "unknown"
 _MODEL = "d3bj"
+_MODELS = (_MODEL, "d4")
 
 
 def dispersion_of(labels: Sequence[Any]) -> str:
@@ -40,6 +43,62 @@ def dispersion_of(labels: Sequence[Any]) -> str:
             remedy="use labels of one level",
         )
     return found.pop()
+
+
+@lru_cache
+def check_name(name: str | None) -> None:
+    """Refuse a name of a dispersion that says nothing: no functional, or no model of it.
+
+    Parameters
+    ----------
+    name
+        A functional by PySCF's name and ``"d3bj"`` or ``"d4"``, in any case of letters: ``"PBE-d3bj"``; or
+        ``"none"``, or ``"unknown"`` or None.
+
+    Raises
+    ------
+    InputError
+        With the nearest name that means something.
+    """
+    if name in (None, NONE, UNKNOWN):
+        return
+    functional, _, model = name.rpartition("-")
+    if model.lower() in _MODELS and _is_functional(functional):
+        return
+    raise InputError(
+        f"dispersion={name!r} names no functional with a dispersion model",
+        remedy=_nearest(name)
+        + f'give it as "PBE-{_MODEL}" or "PBE-d4", "{NONE}" for none, or leave it out where it is another or '
+        "not known",
+    )
+
+
+def _nearest(name: str) -> str:
+    """Suggest the name that was probably meant; empty if nothing is near."""
+    from pyscf.dft import libxc
+
+    functional, _, model = name.rpartition("-")
+    if not functional or (model.lower()[:2] not in ("d3", "d4") and _is_functional(name)):
+        functional, model = name, ""
+    found = functional if _is_functional(functional) else None
+    if found is None:
+        plain = {one.upper(): one for one in (NONE, *libxc.XC_ALIAS, *libxc.XC_CODES)}
+        close = difflib.get_close_matches(functional.upper(), plain, n=1)
+        found = plain[close[0]] if close else None
+    if found is None:
+        return ""
+    if found == NONE:
+        return f"did you mean {NONE!r}? "
+    return f"did you mean {found + '-' + ('d4' if model.lower().startswith('d4') else _MODEL)!r}? "
+
+
+def _is_functional(name: str) -> bool:
+    from pyscf.dft import libxc
+
+    try:
+        return (bool(name) and any(libxc.parse_xc(name)[1])) or name.upper() == "HF"
+    except (KeyError, ValueError):
+        return False
 
 
 def with_dispersion(dataset: "Dataset", functional: str) -> "Dataset":

@@ -153,7 +153,7 @@ class Monitor:
 
         if self._force is None:
             self._force = _only_force(simulation.system)
-            self._check_novelty(self._force[0])
+            self._check_limits(self._force[0])
         force, particles = self._force
         asked = _asked(force, particles, state)
         spread = self.last = _spread_of(force, asked)
@@ -189,7 +189,13 @@ class Monitor:
                 remedy=f"label the frames in {self.folder} and train again, or go back to an earlier frame",
             )
 
-    def _check_novelty(self, force: Memory) -> None:
+    def _check_limits(self, force: Memory) -> None:
+        limits = (self.spec.collect_energy, self.spec.stop_energy)
+        if limits != (None, None) and force.committee.header.energies == "none":
+            raise InputError(
+                "the monitor has limits for energies, and no label of the model had one",
+                remedy="leave these limits out: forces and novelty can be watched",
+            )
         asked = (self.spec.collect_novelty, self.spec.stop_novelty) != (None, None)
         known = force.committee.novelty
         if asked and (known is None or not np.isfinite(known.edge)):

@@ -63,14 +63,20 @@ def _without_readout(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "readout": "classical", "readout_settings": None}
 
 
+def _without_energies(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 6 did not say what its energies are; labels without any left a zero of exactly 0."""
+    return {**fields, "energies": "total" if fields["energy_zero"] else "none"}
+
+
 @register(
-    version=6,
+    version=7,
     upgrades={
         1: _without_reach,
         2: _without_settings,
         3: _without_border,
         4: _without_dispersion,
         5: _without_readout,
+        6: _without_energies,
     },
 )
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,9 @@ class PotentialHeader:
     the learned electrostatics to feel it, None for all, 0 for none (mechanical embedding); ``border`` link
     atoms and moved charges of a molecule that is cut out of a larger one, None for a whole one;
     ``dispersion`` functional whose D3(BJ) among these atoms is a term of the energy, None for no such term;
-    ``readout`` what makes energies of features, with ``readout_settings`` of its own.
+    ``readout`` what makes energies of features, with ``readout_settings`` of its own; ``energies`` says what
+    they are: ``"total"``, ``"relative"`` to a zero that the labels have, or ``"none"`` where the labels had
+    forces only and the zero is arbitrary, for each potential another.
     """
 
     numbers: NDArray[np.int64]
@@ -114,6 +122,7 @@ class PotentialHeader:
     dispersion: str | None = None
     readout: str = "classical"
     readout_settings: ReadoutSettings | None = None
+    energies: str = "total"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
@@ -180,6 +189,15 @@ class PotentialHeader:
     def dispersion_told(self) -> str:
         """Which dispersion is a term of the energy, in words; empty for none."""
         return f"; D3(BJ) of {self.dispersion} among its atoms is in the energy" if self.dispersion else ""
+
+    @property
+    def energies_told(self) -> str:
+        """What the energies are, in words; empty for total ones."""
+        told = {
+            "relative": "; energies are relative, with the zero of the labels",
+            "none": "; energies are relative, with an arbitrary zero: no label had one",
+        }
+        return told.get(self.energies, "")
 
     @property
     def electrostatics(self) -> str:

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from drupe.embedding.level import Level
 from drupe.errors import InputError
-from drupe.units import ev
 
 __all__ = [
     "ACCEPTED",
     "LabelLike",
     "check_labels",
-    "check_offsets",
+    "core_potentials_of",
     "force_kind",
     "known_energies",
     "level_of",
@@ -25,8 +24,6 @@ __all__ = [
 
 #: Forces that can stand beside core-corrected energies.
 ACCEPTED = ("energy", "MP2")
-
-_ABSURD = 20 * ev  # hartree per atom
 
 
 class LabelLike(Protocol):
@@ -198,32 +195,9 @@ def known_energies(energies: Sequence[float | None]) -> NDArray[np.float64]:
     return np.array([np.nan if energy is None else energy for energy in energies], dtype=np.float64)
 
 
-def check_offsets(energies: NDArray[np.float64], labels: NDArray[np.int64], atoms: int) -> None:
-    """Refuse energies of another zero or unit: one molecule has one composition, so one element baseline.
-
-    Parameters
-    ----------
-    energies
-        Those that are there, hartree.
-    labels
-        The number of the label of each.
-    atoms
-        Number of atoms.
-
-    Raises
-    ------
-    InputError
-        If one is more than 20 eV per atom away from the others.
-    """
-    if not len(energies):
-        return
-    off = np.abs(energies - np.median(energies)) / atoms
-    worst = int(np.argmax(off))
-    if off[worst] > _ABSURD:
-        raise InputError(
-            f"energy of label {labels[worst]} is {off[worst] / ev:.0f} eV per atom away from the others",
-            remedy="look at its units and level: all energies of a data set share one zero, in hartree",
-        )
+def core_potentials_of(items: Sequence[LabelLike]) -> bool:
+    """Whether the labels' level takes core electrons away; a level that is only a name does not say so."""
+    return any(isinstance(label.level, Level) and label.level.ecp is not None for label in items)
 
 
 def _level_name(level: object, which: str) -> str:

@@ -4,6 +4,7 @@ A frame has the fields of a label that `Dataset.from_labels` reads. What a sourc
 is masked, never zero.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
-from drupe.mlp.dispersion import NONE
+from drupe.mlp.dispersion import NONE, check_name
 from drupe.records import frozen, register
 from drupe.units import angstrom, ev
 
@@ -22,6 +23,8 @@ __all__ = ["Frame", "frames_of_arrays", "frames_of_extxyz"]
 Matrix = NDArray[np.float64]
 
 _FORCE = ev / angstrom
+
+_log = logging.getLogger(__name__)
 
 
 def _without_dispersion(fields: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +120,7 @@ def frames_of_arrays(
     mm_forces: Sequence[Matrix | None] | None = None,
     mm_groups: Sequence[NDArray[np.int64]] | None = None,
     dispersion: str | None = None,
+    total_charge: int | None = None,
 ) -> list[Frame]:
     """Frames of one molecule from arrays in atomic units.
 
@@ -134,12 +138,17 @@ def frames_of_arrays(
         One entry per frame: ``(mm, 3)`` bohr, ``(mm,)`` e, ``(mm, 3)`` hartree/bohr, ``(mm,)`` the residue.
     dispersion
         What the energies hold of it: ``"PBE-d3bj"``, ``"PBE-d4"``, ``"none"``; None if not known.
+    total_charge
+        Of the molecule, e. It has to be what the fixed charges add to; without fixed charges each atom gets
+        an equal part of it. None takes what they add to, and 0 without them, which the log says.
 
     Raises
     ------
     InputError
-        If the numbers of frames differ, or charges surround a molecule without fixed charges.
+        If the numbers of frames differ, charges surround a molecule without fixed charges, the fixed charges
+        do not add to the total charge, or the dispersion has no such name.
     """
+    check_name(dispersion)
     count = len(positions)
     given = {
         "energies": energies,
@@ -159,7 +168,7 @@ def frames_of_arrays(
             "surroundings need positions, charges and the fixed charges of the molecule; some are missing",
             remedy="give mm_positions, mm_charges and fixed_charges together",
         )
-    own = np.zeros(len(numbers)) if fixed_charges is None else fixed_charges
+    own = _own_charges(fixed_charges, len(numbers), total_charge)
 
     def of(values: Any, i: int, otherwise: Any = None) -> Any:
         return otherwise if values is None else values[i]
@@ -191,6 +200,7 @@ def frames_of_extxyz(
     forces: str = "REF_forces",
     fixed_charges: str = "q_mm",
     surroundings: str | Path | None = None,
+    total_charge: int | None = None,
 ) -> list[Frame]:
     """Frames of an extended xyz file in eV and angstrom, such as ``drupe label`` writes.
 
@@ -206,12 +216,15 @@ def frames_of_extxyz(
     surroundings
         The ``.npz`` beside it with positions, charges, forces and residues of the MM atoms, if any; its
         entries are found by the ``frame`` of the header.
+    total_charge
+        As in `frames_of_arrays`.
 
     Raises
     ------
     InputError
-        If a file cannot be read, neither energy nor forces are found in any frame, the level is not known, or
-        surroundings are missing for a frame.
+        If a file cannot be read, neither energy nor forces are found in any frame, the level is not known,
+        surroundings are missing for a frame, the fixed charges do not add to the total charge, or a header
+        names a dispersion that does not exist.
     """
     from ase.io import read
 
@@ -223,7 +236,10 @@ def frames_of_extxyz(
         ) from error
     outside = None if surroundings is None else _surroundings(Path(surroundings))
     names = _Names(energy, energy_low, forces, fixed_charges)
-    frames = [_frame_of(atoms, level, names, outside) for atoms in found]
+    if not any(fixed_charges in atoms.arrays for atoms in found) and total_charge is None:
+        total_charge = 0
+        _log.warning(_NEUTRAL)
+    frames = [_frame_of(atoms, level, names, outside, total_charge) for atoms in found]
     if all(one.energy is None and one.forces_qm is None for one in frames):
         raise InputError(
             f"none of the {len(frames)} frames of {path} has {energy} or {forces}",
@@ -239,7 +255,31 @@ class _Names(NamedTuple):
     fixed_charges: str
 
 
-def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str, Matrix] | None) -> Frame:
+_NEUTRAL = "no fixed charges are given: the molecule is taken as neutral; give total_charge= if it is not"
+
+
+def _own_charges(given: Matrix | None, atoms: int, total: int | None) -> Matrix:
+    """Fixed charges of the molecule, ``(atoms,)`` e; see `frames_of_arrays`."""
+    if given is None:
+        if total is None:
+            _log.warning(_NEUTRAL)
+        # Without charges around it only their sum counts.
+        return np.full(atoms, (total or 0) / atoms)
+    if total is not None and round(float(np.sum(given))) != total:
+        raise InputError(
+            f"the fixed charges add to {np.sum(given):.5f} e, and total_charge is {total}",
+            remedy="correct one of the two; where bonds are cut, take labels that know their link atoms",
+        )
+    return given
+
+
+def _frame_of(
+    atoms: Any,
+    level: str | None,
+    names: _Names,
+    outside: Mapping[str, Matrix] | None,
+    total_charge: int | None,
+) -> Frame:
     from ase.calculators.calculator import PropertyNotImplementedError
 
     info, columns = dict(atoms.info), dict(atoms.arrays)
@@ -265,7 +305,8 @@ def _frame_of(atoms: Any, level: str | None, names: _Names, outside: Mapping[str
                 remedy="give the level's name",
             )
         name = "/".join(str(part) for part in parts)
-    own = columns.get(names.fixed_charges, np.zeros(len(atoms)))
+    check_name(held)
+    own = _own_charges(columns.get(names.fixed_charges), len(atoms), total_charge)
     points, charges, on_mm, groups = np.zeros((0, 3)), np.zeros(0), None, None
     if outside is not None:
         frame = str(info.get("frame"))

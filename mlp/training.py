@@ -73,13 +73,18 @@ def train(
     Raises
     ------
     InputError
-        If the labels have neither forces nor slopes, or do not fit the baseline.
+        If the labels have neither forces nor slopes, are of one geometry, or do not fit the baseline.
     ConvergenceError
         If the loss stops being a number.
     MachineError
         If a worker is killed.
     """
+    _check(dataset)
     _log.info("%s", dataset.summary)
+    if not dataset.has_energy.any():
+        _log.warning(
+            "no label has an energy: the potential's forces are learned, its energies have an arbitrary zero"
+        )
     fits: list[Fitted] = []
     if workers > 1:
 
@@ -112,12 +117,7 @@ def train_member(
     on_progress: Callable[[FitProgress], None] = lambda progress: None,
 ) -> Fitted:
     """Fit member number ``member`` of the committee; see `train`."""
-    if not dataset.has_forces_qm.any() and not dataset.has_slopes.any():
-        raise InputError(
-            f"none of the labels has forces on QM atoms or slopes of its energy ({dataset.summary})",
-            remedy="energies alone do not make a stable potential: label with forces of the energy that is "
-            'learned (Level(forces="exact"), or "low" with which="low"), or transfer from a low level',
-        )
+    _check(dataset)
     if not 0 <= member < spec.members:
         raise InputError(
             f"member {member} of a committee of {spec.members}", remedy="count members from 0 to members - 1"
@@ -166,6 +166,7 @@ def train_member(
         dispersion=spec.dispersion,
         readout=spec.readout,
         readout_settings=spec.readout_settings,
+        energies=dataset.energies if bool(present.any()) else "none",
     )
     fit = _Fit(dataset, spec, member, data, scales, header)
     found = descend(
@@ -183,6 +184,21 @@ def train_member(
     if folder is not None:
         folder.finish(key, made)
     return made
+
+
+def _check(dataset: Dataset) -> None:
+    """Refuse before anything is fitted what cannot become a potential."""
+    if dataset.n_geometries < 2:
+        raise InputError(
+            f"{dataset.n_frames} label(s) of {dataset.n_geometries} geometry cannot be trained on",
+            remedy="label at least two different snapshots; about twenty are a useful start",
+        )
+    if not dataset.has_forces_qm.any() and not dataset.has_slopes.any():
+        raise InputError(
+            f"none of the labels has forces on QM atoms or slopes of its energy ({dataset.summary})",
+            remedy="energies alone do not make a stable potential: label with forces of the energy that is "
+            'learned (Level(forces="exact"), or "low" with which="low"), or transfer from a low level',
+        )
 
 
 class _Fit:

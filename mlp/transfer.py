@@ -92,7 +92,7 @@ def transfer(
         fits.append(transfer_member(start, high, low, spec, number, folder=folder, on_progress=on_progress))
         on_member(number + 1)
     members = tuple(fit.stored for fit in fits)
-    made = Committee(members, committee.calibration)
+    made = Committee(members, committee.calibration, seen=committee.seen).having_seen(low).having_seen(high)
     return made if committee.novelty is None else made.referred_to(low)
 
 
@@ -320,6 +320,18 @@ def _check(potential: Potential, high: Dataset, low: Dataset) -> None:
                 f"the {name}-level labels have {told[0]}, the potential {told[1]}",
                 remedy="transfer with labels of the partition and the boundary scheme of the potential",
             )
+    for name, data in (("high", high), ("low", low)):
+        if data.energies != potential.header.energies:
+            raise InputError(
+                f"the {name}-level labels have {data.energies} energies, the potential learned from labels "
+                f"with {potential.header.energies}",
+                remedy="train the potential on labels with energies, and use one kind of energies for both",
+            )
+    if low.n_geometries < 2:
+        raise InputError(
+            f"{low.n_frames} rehearsal label(s) of {low.n_geometries} geometry are too few",
+            remedy="pass the labels the potential was trained on as low",
+        )
     if low.level != potential.header.level:
         raise InputError(
             f"the rehearsal labels are of the level {low.level}, the potential of {potential.header.level}",

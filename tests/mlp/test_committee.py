@@ -7,6 +7,7 @@ import pytest
 
 from drupe.errors import InputError
 from drupe.mlp import Committee, load
+from drupe.mlp.seal import seal
 from drupe.records import pack
 
 
@@ -47,11 +48,11 @@ def test_predictions_on_a_data_set_match_frame_by_frame(random_committee, low_da
 
 
 def edited(data, old, new):
-    """The same file with the JSON header changed."""
+    """The same file with the JSON header changed, and without its hash."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     assert old in header["__metadata__"]["drupe"]
-    header["__metadata__"]["drupe"] = header["__metadata__"]["drupe"].replace(old, new)
+    header["__metadata__"] = {"drupe": header["__metadata__"]["drupe"].replace(old, new)}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
@@ -63,9 +64,9 @@ def test_a_file_of_version_1_keeps_its_factor(random_committee, scene):
     header = json.loads(data[8 : 8 + size])
     tree = json.loads(header["__metadata__"]["drupe"])
     tree["version"] = 1
-    del tree["fields"]["calibration"]
+    del tree["fields"]["calibration"], tree["fields"]["seen"]
     tree["fields"] |= {"sigma_factor": 2.5, "calibration_frames": 7}
-    header["__metadata__"]["drupe"] = json.dumps(tree)
+    header["__metadata__"] = {"drupe": json.dumps(tree)}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     old = Committee.from_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
@@ -77,10 +78,11 @@ def test_a_file_of_version_1_keeps_its_factor(random_committee, scene):
 def test_refuses_damaged_newer_and_foreign_files(random_committee, low_data, tmp_path):
     data = random_committee.to_bytes()
     cases = {
-        "cut": (data[: len(data) // 2], "not a stored record"),
+        "cut": (data[: len(data) // 2], "hash does not fit"),
+        "cut in the header": (data[:500], "not a stored record"),
         "empty": (b"", "not a stored record"),
-        "units": (edited(data, "hartree, bohr, e", "eV, angstrom, e"), "computes in"),
-        "version": (edited(data, '"version": 3', '"version": 9'), "schema 9"),
+        "units": (seal(edited(data, "hartree, bohr, e", "eV, angstrom, e")), "computes in"),
+        "version": (seal(edited(data, '"version": 4', '"version": 9')), "schema 9"),
         "other": (pack(low_data), "Dataset"),
     }
     for name, (content, message) in cases.items():
@@ -91,6 +93,45 @@ def test_refuses_damaged_newer_and_foreign_files(random_committee, low_data, tmp
         load(tmp_path / "absent.drupe")
     with pytest.raises(InputError, match="no folder"):
         random_committee.save(tmp_path / "nowhere" / "m.drupe")
+
+
+def reweighted(data):
+    """The same file with one weight another, header and sizes as they were."""
+    at = len(data) - 8
+    return data[:at] + np.float64(0.123).tobytes()
+
+
+def test_a_file_whose_content_was_changed_consistently_is_refused(random_committee, tmp_path):
+    data = random_committee.to_bytes()
+    level = edited(data, '"level": "toy"', '"level": "CCSD(T)"')
+    Committee.from_bytes(seal(level))  # nothing but the hash is wrong with it
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    metadata = header["__metadata__"]
+    metadata["drupe"] = metadata["drupe"].replace('"level": "toy"', '"level": "CCSD(T)"')
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    kept = len(text).to_bytes(8, "little") + text + data[8 + size :]
+    for name, content, message in (
+        ("header", kept, "hash does not fit"),
+        ("weights", reweighted(data), "hash does not fit"),
+        ("no hash", level, "hash is missing"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["committee-v1.drupe", "committee-v5.drupe"])
+def test_files_of_versions_without_a_hash_are_read_and_the_log_says_so(name, caplog):
+    with caplog.at_level("INFO", logger="drupe.mlp.seal"):
+        old = load(Path(__file__).parent / "data" / name)
+    assert "has no hash" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", logger="drupe.mlp.seal"):
+        again = Committee.from_bytes(old.to_bytes())
+    assert not caplog.text
+    assert again.key == old.key
 
 
 def test_refuses_members_that_do_not_belong_together(random_members):

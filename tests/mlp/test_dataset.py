@@ -195,11 +195,18 @@ def test_refuses_forces_that_fit_no_energy_and_directions_without_norm(labels, s
 
 def test_data_sets_and_headers_of_older_versions_lack_what_came_later(low_data, low_fits):
     _, version, upgrades = records._classes["Dataset"]
-    added = ("mm_groups", "border", "border_atoms", "dispersion")
+    added = ("mm_groups", "border", "border_atoms", "dispersion", "energies")
     old = {name: getattr(low_data, name) for name in low_data.__dataclass_fields__ if name not in added}
-    assert (version, Dataset(**upgrades[5](upgrades[4](upgrades[3](old)))).key) == (6, low_data.key)
+    for step in range(3, 7):
+        old = upgrades[step](old)
+    assert (version, Dataset(**old).key) == (7, low_data.key)
     header = low_fits[0].stored.header
     _, _, upgrades = records._classes["PotentialHeader"]
-    later = ("reach", "border", "dispersion")
+    later = ("reach", "border", "dispersion", "energies")
     fields = {name: getattr(header, name) for name in header.__dataclass_fields__ if name not in later}
-    assert type(header)(**upgrades[4](upgrades[3](upgrades[1](fields)))).key == header.key
+    for step in (1, 3, 4, 6):
+        fields = upgrades[step](fields)
+    assert type(header)(**fields).key == header.key
+    # Labels without energies left a zero of exactly 0.
+    del fields["energies"]
+    assert upgrades[6]({**fields, "energy_zero": 0.0})["energies"] == "none"

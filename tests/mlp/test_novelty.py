@@ -14,6 +14,7 @@ from openmmml import MLPotential
 from drupe.errors import InputError
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, load, train
 from drupe.mlp.calculator import DrupeCalculator
+from drupe.mlp.fingerprints import known_frames
 from drupe.mlp.monitor import Monitor, MonitorSpec, read_candidates, uncertainty
 from drupe.mlp.novelty import alike, shrunk_covariance
 from drupe.mlp.potential import Potential
@@ -59,7 +60,7 @@ def bare(ligand, places):
         energies=np.zeros(len(places)),
         fixed_charges=ligand.force_field.charges,
     )
-    return Dataset.from_labels(frames)
+    return Dataset.from_labels(frames, energies="relative")
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +242,14 @@ def test_the_monitor_asks_for_a_record(fitted, ligand, cold, tmp_path):
         simulation.reporters.append(Monitor(tmp_path, spec))
         with pytest.raises(InputError, match=found):
             simulation.step(5)
+    headless = tuple(
+        dataclasses.replace(one, header=dataclasses.replace(one.header, energies="none"))
+        for one in fitted.members
+    )
+    simulation = simulation_of(ligand, Committee(headless), cold[0], 300)
+    simulation.reporters.append(Monitor(tmp_path, MonitorSpec(1.0, 2.0, collect_energy=0.1, every=5)))
+    with pytest.raises(InputError, match="limits for energies, and no label of the model had one"):
+        simulation.step(5)
     with pytest.raises(InputError, match="limits to collect and to stop"):
         MonitorSpec(collect_force=1.0, stop_force=2.0, collect_novelty=2.0, stop_novelty=1.0)
 
@@ -255,6 +264,9 @@ def test_in_ase(fitted, ligand, cold):
 def test_a_transferred_potential_is_compared_with_the_labels_of_its_forces(fitted, labels, low_data, cold):
     high = Dataset.from_labels(labels[:4], which="high")
     made = transfer(fitted, high, low_data, TransferSpec(steps=2, max_force_drift=1.0))
+    # Forty frames of the start, twenty of the low level that are among them, four of the high level too.
+    assert len(known_frames(low_data.prints, made.seen)) == 20
+    assert len(known_frames(high.prints, made.seen)) == 4
     assert made.novelty.frames == low_data.n_frames
     want = fitted.referred_to(low_data)  # two steps hardly move the features
     assert novelties(made, cold[:3]) == pytest.approx(novelties(want, cold[:3]), rel=0.02)

@@ -38,7 +38,7 @@ PLACES = np.random.default_rng(3).normal(size=(4, 3, 3))
 def test_what_an_array_lacks_is_masked():
     forces = [None, *np.ones((3, 3, 3))]
     frames = frames_of_arrays(
-        NUMBERS, PLACES, level="known", energies=[-1.0, None, -1.1, -1.2], forces=forces
+        NUMBERS, PLACES, level="known", energies=[-76.0, None, -76.1, -76.2], forces=forces
     )
     data = Dataset.from_labels(frames)
     assert data.has_energy.tolist() == [True, False, True, True]
@@ -123,7 +123,58 @@ def test_groups_of_arrays_are_kept_and_unknown_ones_stay_unknown():
         "mm_charges": [np.array([0.2, -0.1, -0.1])] * 4,
     }
     groups = [np.array([7, 7, 9])] * 4
-    given = {"level": "known", "energies": [-1.0, -1.1, -1.2, -1.3], **around}
+    given = {"level": "known", "energies": [-76.0, -76.1, -76.2, -76.3], **around}
     known = Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, mm_groups=groups, **given))
     assert known.frame(2)[3].tolist() == [7, 7, 9]
     assert Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, **given)).frame(2)[3] is None
+
+
+@pytest.mark.parametrize("name", ["PBE-d3bj", "pbe-D4", "B3LYP-d3bj", "HF-d3bj", "none", "unknown", None])
+def test_dispersion_with_a_meaning_is_read(name):
+    (one, *_) = frames_of_arrays(NUMBERS, PLACES, level="known", dispersion=name)
+    assert one.dispersion == name
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("foo", None),
+        ("foo-d3bj", None),
+        ("", None),
+        ("PEB-d3bj", "PBE-d3bj"),
+        ("B3LPY-d4", "B3LYP-d4"),
+        ("PBE", "PBE-d3bj"),
+        ("PBE-d3", "PBE-d3bj"),
+        ("None", "none"),
+    ],
+)
+def test_dispersion_that_names_nothing_is_refused_with_what_was_meant(name, meant):
+    with pytest.raises(InputError, match="names no functional with a dispersion model") as raised:
+        frames_of_arrays(NUMBERS, PLACES, level="known", dispersion=name)
+    assert ("did you mean" in raised.value.remedy) == (meant is not None)
+    assert meant is None or f"did you mean {meant!r}?" in raised.value.remedy
+
+
+def test_a_total_charge_can_be_given_and_a_neutral_one_is_not_taken_silently(caplog):
+    given = {"level": "known", "energies": [-76.0, -76.1, -76.2, -76.3]}
+    assert Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, **given)).total_charge == 0
+    assert "no fixed charges are given: the molecule is taken as neutral" in caplog.text
+    caplog.clear()
+    ion = Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, total_charge=-1, **given))
+    assert ion.total_charge == -1
+    assert ion.fixed_charges == pytest.approx(np.full(3, -1 / 3))
+    own = np.array([-0.8, 0.4, 0.4])
+    frames_of_arrays(NUMBERS, PLACES, fixed_charges=own, total_charge=0, **given)
+    assert not caplog.text
+    with pytest.raises(InputError, match="add to 0.00000 e, and total_charge is 1"):
+        frames_of_arrays(NUMBERS, PLACES, fixed_charges=own, total_charge=1, **given)
+
+
+def test_a_total_charge_can_be_given_for_files_too(tmp_path, caplog):
+    path = tmp_path / "ion.extxyz"
+    path.write_text("2\nProperties=species:S:1:pos:R:3 REF_energy=-2000.0\nO 0 0 0\nH 0 0 0.97\n")
+    (one,) = frames_of_extxyz(path, level="known", total_charge=-1)
+    assert one.qm_fixed_charges.sum() == pytest.approx(-1)
+    assert not caplog.text
+    assert not frames_of_extxyz(path, level="known")[0].qm_fixed_charges.any()
+    assert caplog.text.count("taken as neutral") == 1

@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from drupe.errors import InputError
-from drupe.mlp import Dataset, FitSpec, TransferSpec, train
+from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, train
+from drupe.mlp.acquisition import score
 from drupe.mlp.evaluation import evaluate
 from drupe.mlp.loss import measure, predict_frames, scales_of
+from drupe.mlp.potential import Potential
 from drupe.mlp.training import train_member
 from drupe.mlp.training_set import prepare
+from drupe.mlp.transfer import transfer_member
 from drupe.records import pack, unpack
 
 TINY = FitSpec(members=2, seed=3, steps=12, features=6, layers=1, radial=4)
@@ -147,3 +150,38 @@ def test_training_says_what_it_read(ligand, low_data, caplog):
     with caplog.at_level("INFO", logger="drupe.mlp.training"):
         train(low_data, FitSpec(members=1, steps=2, features=8, layers=1, radial=4), ligand.force_field)
     assert low_data.summary in caplog.text
+
+
+@pytest.mark.parametrize("chosen", [[3], [3, 3, 3]])
+def test_one_geometry_is_refused_before_anything_is_fitted(low_data, ligand, chosen, monkeypatch):
+    monkeypatch.setattr("drupe.mlp.training.descend", lambda *a, **k: pytest.fail("a fit was begun"))
+    with pytest.raises(InputError, match=f"{len(chosen)} label.* of 1 geometry cannot be trained on"):
+        train(low_data.take(chosen), TINY, ligand.force_field)
+    with pytest.raises(InputError, match="cannot be trained on"):
+        train(low_data.take(chosen), TINY, ligand.force_field, workers=2)
+
+
+def test_a_potential_of_forces_only_says_that_its_energies_have_an_arbitrary_zero(labels, ligand, caplog):
+    bare = [dataclasses.replace(label, energy=None, energy_low=None) for label in labels[:8]]
+    data = Dataset.from_labels(bare, which="low", blocks=[i // 2 for i in range(8)])
+    made = train(data, TINY, ligand.force_field)
+    assert "no label has an energy" in caplog.text
+    again = Committee.from_bytes(made.to_bytes())
+    found = again.predict(*data.frame(0), force_errors=True)
+    assert found.energies == again.header.energies == "none"
+    assert np.isnan(found.energy_sigma)
+    assert np.isfinite(found.forces_qm_error.sigma).all()
+    assert "an arbitrary zero: no label had one" in repr(again)
+    with pytest.raises(InputError, match="arbitrary zeros"):
+        score(again, [], quantity="energy")
+    low = Dataset.from_labels(labels[:8], which="low")
+    with pytest.raises(InputError, match="high-level labels have total energies, the potential .* none"):
+        transfer_member(Potential.from_stored(made.members[0]), low, low, TransferSpec(steps=2))
+
+
+def test_a_model_of_relative_energies_says_so(labels, ligand):
+    shifted = [dataclasses.replace(one, energy=None, energy_low=one.energy_low + 300) for one in labels[:8]]
+    data = Dataset.from_labels(shifted, which="low", energies="relative")
+    made = train(data, TINY, ligand.force_field)
+    assert made.predict(*data.frame(0)).energies == "relative"
+    assert "relative, with the zero of the labels" in repr(made)
