@@ -1,4 +1,4 @@
-"""Export of a campaign: its folder in, Parquet files with the reduced potentials of each leg and repeat out."""
+"""Export of a campaign: its folder in, Parquet files with the reduced potentials of each leg out."""
 
 import re
 from collections import defaultdict

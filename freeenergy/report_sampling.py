@@ -31,8 +31,8 @@ def sampling_section(book: Book, result: CampaignResult) -> str:
     cards = []
     for leg in legs:
         caption = (
-            f"ΔG of the {leg.leg} leg from a growing part of the frames; whiskers are standard errors, the band "
-            "is the whole."
+            f"ΔG of the {leg.leg} leg from a growing part of the frames; whiskers are standard errors, "
+            "the band is the whole."
         )
         figure = convergence_figure(leg, result.temperature_k)
         title = f"Convergence in time, {leg.leg}"
@@ -115,8 +115,8 @@ def _mixing_cards(book: Book, leg: MmLeg, number: int, found: Mixing) -> list[st
         f"{found.second:.4f}: the walk forgets its start in {slow}.{which}"
     )
     walk = (
-        f"{found.round_trips} round trips of {len(found.transitions)} replicas in {found.iterations} iterations. "
-        "Replicas that stay among a few states carry nothing from one end to the other."
+        f"{found.round_trips} round trips of {len(found.transitions)} replicas in {found.iterations} "
+        "iterations. Replicas that stay among a few states carry nothing from one end to the other."
     )
     hover = "from state %{y} to %{x}: %{z:.3f}"
     return [
@@ -144,7 +144,8 @@ def _table(legs: list[MmLeg], temperature_k: float) -> str:
             value, error = (_kcal(x, temperature_k) for x in (drift.drift, drift.drift_error))
             shift = "–" if value is None or error is None else f"{signed(value)} ± {signed(error)}"
             body.append(
-                f'<tr><th scope="row">{escape(name)}<span class="parts">{_mixing_words(one.mixing)}</span></th>'
+                f'<tr><th scope="row">{escape(name)}'
+                f'<span class="parts">{_mixing_words(one.mixing)}</span></th>'
                 f'<td class="num" data-name="independent frames">{frames}</td>'
                 f'<td class="num" data-name="discarded at most">{int(kept.discarded.max())}</td>'
                 f'<td class="num" data-name="second half − first">{shift}</td>'

@@ -1,4 +1,4 @@
-"""A leg as alchemlyb's ``u_nk``: one repeat of a leg in, a pandas DataFrame of reduced potentials (kT) out."""
+"""A leg as alchemlyb's ``u_nk``: one repeat of a leg in, a DataFrame of reduced potentials (kT) out."""
 
 from typing import TYPE_CHECKING
 

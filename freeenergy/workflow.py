@@ -14,10 +14,7 @@ import psutil
 
 from drupe.embedding.labeling import Level
 from drupe.errors import MachineError
-from drupe.freeenergy.alchemy import Schedule
-from drupe.freeenergy.config import Config, EngineTable, LegWindows
-from drupe.freeenergy.exchange import Method
-from drupe.freeenergy.exchange_stages import ExchangeStage
+from drupe.freeenergy.config import Config, EngineTable
 from drupe.freeenergy.fitting import CompareStage, FitStage, GatherStage, TransferStage
 from drupe.freeenergy.preparation import high_level
 from drupe.freeenergy.runner import Node
@@ -29,9 +26,9 @@ from drupe.freeenergy.stages import (
     SampleStage,
     SnapshotStage,
     SwitchStage,
-    WindowStage,
 )
 from drupe.freeenergy.switching import SwitchSpec
+from drupe.freeenergy.window_nodes import window_nodes
 from drupe.hardware.engine import Engine, LocalEngine
 from drupe.mlp.specs import FitSpec, TransferSpec
 from drupe.store import Store
@@ -41,7 +38,6 @@ __all__ = ["campaign_graph", "engine_for", "slots_for"]
 LEGS = ("complex", "solvent")
 _STAGES = "drupe.freeenergy.stages"
 _FITTING = "drupe.freeenergy.fitting"
-_EXCHANGE = "drupe.freeenergy.exchange_stages"
 
 
 class _Placed(Protocol):
@@ -110,12 +106,12 @@ class _Maker:
         for leg in LEGS:
             table = getattr(self.config.sampling, leg)
             for run in range(table.runs):
-                spec = self._dynamics(
+                spec = self.dynamics(
                     self.config.dynamics.step,
                     table.equilibration,
                     table.spacing,
                     table.frames,
-                    seed=self._seed("sample", leg, run),
+                    seed=self.seed("sample", leg, run),
                     minimise=50,
                 )
                 yield Node(
@@ -167,11 +163,11 @@ class _Maker:
         spec = FitSpec(
             backbone=table.backbone,
             members=table.members,
-            seed=self._seed("fit"),
+            seed=self.seed("fit"),
             steps=table.steps,
             readout=table.readout,
         )
-        transfer = TransferSpec(seed=self._seed("transfer"), steps=table.transfer_steps)
+        transfer = TransferSpec(seed=self.seed("transfer"), steps=table.transfer_steps)
         labels = tuple(
             f"{leg}/label/{k}" for leg in LEGS for k in range(getattr(self.config.labels.total, leg))
         )
@@ -219,12 +215,12 @@ class _Maker:
             for leg in LEGS:
                 table = getattr(self.config.switching, leg)
                 for run in range(table.runs):
-                    spec = self._dynamics(
+                    spec = self.dynamics(
                         self.config.dynamics.ml_step,
                         table.equilibration,
                         table.spacing,
                         table.frames,
-                        seed=self._seed(f"mixed-{level}", leg, run),
+                        seed=self.seed(f"mixed-{level}", leg, run),
                         minimise=0,
                     )
                     yield Node(
@@ -276,7 +272,7 @@ class _Maker:
                         f"{leg}/{direction}/{index}",
                         f"switches {direction}",
                         f"{_STAGES}:switch_{direction}",
-                        SwitchStage(leg, index, spec, self._seed(direction, leg, index), self.place),
+                        SwitchStage(leg, index, spec, self.seed(direction, leg, index), self.place),
                         needs=("prepared", *sources),
                         guess_s=n_steps * (0.14 if leg == "complex" else 0.01) + 8,
                     )
@@ -293,89 +289,8 @@ class _Maker:
         )
 
     def windows(self) -> Iterator[Node]:
-        """Alchemical windows of both legs, all of one repeat before the next."""
-        for repeat in range(self.config.abfe.repeats):
-            for leg in LEGS:
-                yield from self._exchanging(leg, repeat) if self._exchanges else self._alone(leg, repeat)
-
-    @property
-    def _exchanges(self) -> bool:
-        return self.config.abfe.exchange != "none"
-
-    def _alone(self, leg: str, repeat: int) -> Iterator[Node]:
-        """Windows of one repeat, each by itself."""
-        table, schedule = self._leg_windows(leg)
-        count = len(schedule)
-        needs = ("prepared", f"{leg}/snapshots", *self._restraint_of(leg))
-        for index in range(count):
-            spec = self._window_dynamics(leg, frames=self._window_frames(table), first=True)
-            spec = replace(spec, seed=self._seed("window", leg, repeat, index))
-            yield Node(
-                f"{leg}/window/{repeat}/{index}",
-                "alchemical windows",
-                f"{_STAGES}:run_alchemical_window",
-                WindowStage(leg, schedule, index, spec, self.place, start=repeat * count + index),
-                needs=needs,
-                guess_s=spec.n_steps * (0.16 if leg == "complex" else 0.002) + 10,
-            )
-
-    def _exchanging(self, leg: str, repeat: int) -> Iterator[Node]:
-        """Stretches of one repeat, each from where the one before ended."""
-        table, schedule = self._leg_windows(leg)
-        left, count = self._window_frames(table), len(schedule)
-        span = self.config.abfe.stretch
-        most = max(1, -(-left // 10) if span is None else round(span / table.spacing))
-        stretch = 0
-        while left > 0:
-            spec = self._window_dynamics(leg, frames=min(most, left), first=stretch == 0)
-            spec = replace(spec, seed=self._seed("exchange", leg, repeat, stretch))
-            before = f"{leg}/snapshots" if stretch == 0 else f"{leg}/exchange/{repeat}/{stretch - 1}"
-            yield Node(
-                f"{leg}/exchange/{repeat}/{stretch}",
-                "alchemical windows",
-                f"{_EXCHANGE}:{'begin_exchange' if stretch == 0 else 'continue_exchange'}",
-                ExchangeStage(
-                    leg,
-                    schedule,
-                    spec,
-                    self._method(),
-                    self.place,
-                    start=repeat * count if not stretch else 0,
-                ),
-                needs=("prepared", before, *self._restraint_of(leg)),
-                guess_s=count * spec.n_steps * (0.16 if leg == "complex" else 0.002) + 10,
-            )
-            left -= spec.n_frames
-            stretch += 1
-
-    def _leg_windows(self, leg: str) -> tuple[LegWindows, Schedule]:
-        table: LegWindows = getattr(self.config.abfe, leg)
-        restraint = table.restraints or [0.0] * len(table.sterics)
-        return table, Schedule(tuple(restraint), tuple(table.electrostatics), tuple(table.sterics))
-
-    def _window_frames(self, table: LegWindows) -> int:
-        return max(1, round(table.length / table.spacing))
-
-    def _window_dynamics(self, leg: str, *, frames: int, first: bool) -> SampleSpec:
-        """Dynamics of a window; only its first piece is minimised and equilibrated."""
-        table, _ = self._leg_windows(leg)
-        return self._dynamics(
-            self.config.dynamics.step,
-            table.equilibration if first else 0.0,
-            table.spacing,
-            frames,
-            seed=0,
-            minimise=20 if first else 0,
-        )
-
-    def _restraint_of(self, leg: str) -> tuple[str, ...]:
-        """The restraint is one for all repeats."""
-        return ("complex/restraint",) if leg == "complex" else ()
-
-    def _method(self) -> Method:
-        method = self.config.abfe.exchange
-        assert method != "none"
-        return method
+        """Alchemical windows of both legs."""
+        yield from window_nodes(self.config.abfe, self.config.dynamics.step, self)
 
     def _with_core(self) -> Iterator[str]:
         for leg in LEGS:
@@ -398,7 +313,7 @@ class _Maker:
         high = high_level(self.config)
         return high, replace(high, core=None, virtual_shells=1)
 
-    def _dynamics(
+    def dynamics(
         self, step: float, equilibration: float, spacing: float, frames: int, *, seed: int, minimise: int
     ) -> SampleSpec:
         """Times in ps (the step in fs) to whole steps."""
@@ -416,7 +331,7 @@ class _Maker:
     def _runs(self, leg: str, kind: str, count: int) -> tuple[str, ...]:
         return tuple(f"{leg}/{kind}/{run}" for run in range(count))
 
-    def _seed(self, *names: object) -> int:
+    def seed(self, *names: object) -> int:
         """A seed of its own for everything that draws random numbers, the same on any machine."""
         text = "/".join(str(name) for name in (self.config.seed, *names))
         return zlib.crc32(text.encode()) % (2**31 - 1) + 1
