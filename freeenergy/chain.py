@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import ConvergenceError, InputError
+from drupe.freeenergy.bennett import acceptance_root
 from drupe.freeenergy.diagnostics import Verdict, chain_verdict
 from drupe.freeenergy.results import FreeEnergy
 from drupe.records import frozen, register
@@ -156,7 +157,8 @@ def _solved(
     # An offset common to all states of one sample drops out of the equations exactly.
     u = u - u.min(axis=0)
     try:
-        solver = MBAR(u, counts, solver_protocol="robust", initialize="BAR" if len(counts) > 1 else "zeros")
+        # pymbar's own start from BAR fails where it has a handful of frames.
+        solver = MBAR(u, counts, solver_protocol="robust", initial_f_k=_along_the_chain(u, counts))
         got = solver.compute_free_energy_differences()
     except (ParameterError, np.linalg.LinAlgError, FloatingPointError) as error:
         raise ConvergenceError(
@@ -170,6 +172,17 @@ def _solved(
             remedy="add windows between states that do not overlap, or sample each window longer",
         )
     return solver, values, errors
+
+
+def _along_the_chain(u: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """First guess: BAR between neighbouring states, added up."""
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    steps = [0.0]
+    for k in range(len(counts) - 1):
+        rise = u[k + 1] - u[k]
+        here, there = rise[ends[k] : ends[k + 1]], rise[ends[k + 1] : ends[k + 2]]
+        steps.append(acceptance_root(here, -there))
+    return np.cumsum(steps)
 
 
 def _checked(u_kn: ArrayLike, n_k: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

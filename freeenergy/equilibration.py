@@ -105,7 +105,9 @@ def start_of_equilibrium(series: ArrayLike, *, most_starts: int = 50) -> int:
     os.environ.setdefault("PYMBAR_DISABLE_JAX", "1")
     from pymbar import timeseries
 
-    found = timeseries.detect_equilibration(values - values.mean(), nskip=max(1, len(values) // most_starts))
+    found = timeseries.detect_equilibration(
+        values - values.mean(), fast=False, nskip=max(1, len(values) // most_starts)
+    )
     return int(found[0])
 
 
