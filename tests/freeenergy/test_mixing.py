@@ -68,7 +68,7 @@ def test_groups_without_a_way_between_them_fail_and_are_named():
 def test_a_run_of_few_relaxation_times_is_not_believed(iterations, level, word):
     # 8 states, 1 - second = 2 * 0.9 / 7 * (1 - cos(pi / 8)) = 0.0196: a relaxation takes 51 iterations.
     walks = walks_of_swaps(8, 4000, 0.9, 4)
-    parts = [walks[n : n + iterations] for n in range(0, 4000 - iterations)]
+    parts = [walks[n : n + iterations] for n in range(4000 - iterations)]
     connected = next(one for one in parts if (np.diag(transition_matrix(one), 1) > 0).all())
     found = mixing(tables_of(connected))
     assert found.verdict.level == level
