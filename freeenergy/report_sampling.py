@@ -151,8 +151,9 @@ def _table(legs: list[MmLeg], temperature_k: float) -> str:
                 f'<td class="num" data-name="second half − first">{shift}</td>'
                 f"<td>{badge(one.verdict)}{reasons(one.verdict)}</td></tr>"
             )
-    heads = ("leg", "independent frames per window", "discarded at most", "second half − first / kcal mol⁻¹")
-    top = "".join(f'<th scope="col">{head}</th>' for head in (*heads, "verdict"))
+    numeric = ("independent frames per window", "discarded at most", "second half − first / kcal mol⁻¹")
+    top = "".join(f'<th scope="col" class="num">{head}</th>' for head in numeric)
+    top = f'<th scope="col">leg</th>{top}<th scope="col">verdict</th>'
     return f'<table class="stack"><thead><tr>{top}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
