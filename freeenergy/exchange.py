@@ -52,7 +52,7 @@ def exchange(
     count = len(states)
     holder = np.argsort(states).tolist()  # replica of each state
     pairs = _random_pairs(count, rng) if method == "gibbs" else _neighbours(count, rng)
-    draws = np.log(rng.random(len(pairs))).tolist()
+    draws = np.log1p(-rng.random(len(pairs))).tolist()  # of a number within (0, 1]
     energies = table.tolist()
     for (i, j), draw in zip(pairs, draws, strict=True):
         r, s = holder[i], holder[j]

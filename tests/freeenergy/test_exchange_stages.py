@@ -216,7 +216,7 @@ from test_exchange_stages import nodes, run
 run(Path({str(tmp_path / "killed")!r}), nodes())
 """
     driver = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
-    folder, end = tmp_path / "killed", time.monotonic() + 240
+    folder, end = tmp_path / "killed", time.monotonic() + 600
     while time.monotonic() < end and driver.poll() is None and exchange_rows(folder) < 1:
         time.sleep(0.02)
     os.kill(driver.pid, signal.SIGKILL)
