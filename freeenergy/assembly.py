@@ -26,8 +26,9 @@ from drupe.freeenergy.campaign import (
     SwitchingResult,
     Trace,
 )
-from drupe.freeenergy.chain import MbarResult, mbar, uncorrelated
 from drupe.freeenergy.config import Config
+from drupe.freeenergy.leg_estimate import estimate
+from drupe.freeenergy.leg_run import LegRun, leg_run
 from drupe.freeenergy.preparation import Prepared
 from drupe.freeenergy.restraints import release_free_energy
 from drupe.freeenergy.runner import Node, read_result
@@ -81,7 +82,7 @@ def assemble(
         temperature_k=config.dynamics.temperature,
         seed=config.seed,
         regions=_regions(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
-        mm_legs=tuple(MmLeg(leg, (_mbar(results, leg),)) for leg in _LEGS),
+        mm_legs=tuple(_mm_leg(results, leg, config.abfe.repeats) for leg in _LEGS),
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
         switching=tuple(_switching(results, config)),
         cores=_cores(results, prepared),
@@ -173,17 +174,18 @@ def _tell(failure: Failure) -> str:
     return f"\n   {failure.task}: {failure.found} ({failure.remedy})"
 
 
-def _mbar(results: _Results, leg: str) -> MbarResult:
-    windows = sorted(results.matching(rf"{leg}/window/\d+"), key=lambda w: w.index)
-    schedule = windows[0].schedule
-    names = [
-        f"r{schedule.restraint[k]:g} q{schedule.electrostatics[k]:g} s{schedule.sterics[k]:g}"
-        for k in range(len(schedule))
-    ]
-    if leg == "solvent":
-        names = [name.split(" ", 1)[1] for name in names]
-    kept = [w.u[:, uncorrelated(w.u, w.index)] for w in windows]
-    return mbar(np.hstack(kept), [u.shape[1] for u in kept], names=names)
+def _mm_leg(results: _Results, leg: str, repeats: int) -> MmLeg:
+    runs = [_run(results, leg, repeat) for repeat in range(repeats)]
+    found = [estimate(run.tables, run.names) for run in runs]
+    return MmLeg(leg, tuple(one for one, _ in found), tuple(checks for _, checks in found))
+
+
+def _run(results: _Results, leg: str, repeat: int) -> LegRun:
+    return leg_run(
+        leg,
+        windows=results.matching(rf"{leg}/window/{repeat}/\d+"),
+        stretches=results.matching(rf"{leg}/exchange/{repeat}/\d+"),
+    )
 
 
 def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
@@ -335,6 +337,12 @@ def _settings(config: Config, store: Store) -> dict[str, str]:
         "time step": f"{config.dynamics.step:g} fs MM, {config.dynamics.ml_step:g} fs ML/MM, flexible bonds",
         "hydrogen mass": f"{config.system.hydrogen_mass:g} amu",
         "seed": str(config.seed),
+        "alchemical legs": f"{config.abfe.repeats} repeat{'s' if config.abfe.repeats > 1 else ''}, "
+        + {
+            "none": "windows by themselves",
+            "gibbs": "replica exchange, Gibbs sampling of all states",
+            "neighbours": "replica exchange between neighbours",
+        }[config.abfe.exchange],
     }
     for name, unit, text in (
         ("wall_s", 1.0, "wall time, all runs together"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.freeenergy.chain import MbarResult
+from drupe.freeenergy.leg_estimate import LegChecks
 from drupe.records import frozen, register
 
 __all__ = [
@@ -87,13 +88,24 @@ class RegionGeometry:
             )
 
 
-@register(version=1)
+@register(version=2, upgrades={1: lambda fields: {**fields, "checks": ()}})
 @dataclass(frozen=True, eq=False)
 class MmLeg:
-    """One leg of the MM-level alchemical calculation: one MBAR result per repeat."""
+    """One leg of the MM-level alchemical calculation: one MBAR result per repeat, and what was checked of it.
+
+    ``checks`` has one entry per repeat, or none at all for a result that was not checked.
+    """
 
     leg: str  # "complex" or "solvent"
     repeats: tuple[MbarResult, ...]
+    checks: tuple[LegChecks, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.repeats or len(self.checks) not in (0, len(self.repeats)):
+            raise InputError(
+                f"the {self.leg} leg has {len(self.repeats)} repeats and {len(self.checks)} checks",
+                remedy="give at least one repeat, and one record of checks per repeat or none",
+            )
 
 
 @register(version=1)

@@ -6,16 +6,18 @@ Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008), solved by pymbar.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import ConvergenceError, InputError
+from drupe.freeenergy.bennett import acceptance_root
 from drupe.freeenergy.diagnostics import Verdict, chain_verdict
 from drupe.freeenergy.results import FreeEnergy
 from drupe.records import frozen, register
 
-__all__ = ["MbarResult", "mbar", "uncorrelated"]
+__all__ = ["MbarResult", "differences", "least_neighbour_overlap", "mbar", "uncorrelated"]
 
 
 @register(version=1)
@@ -95,28 +97,24 @@ def mbar(u_kn: ArrayLike, n_k: ArrayLike, *, names: Sequence[str] = ()) -> MbarR
     """
     u, counts = _checked(u_kn, n_k)
     called = tuple(str(name) for name in names) or tuple(str(k) for k in range(len(counts)))
-    os.environ.setdefault("PYMBAR_DISABLE_JAX", "1")
-    from pymbar import MBAR
-    from pymbar.utils import ParameterError
+    solver, values, errors = _solved(u, counts)
+    shared = np.asarray(solver.compute_overlap()["matrix"])
+    return MbarResult(values, errors, shared, counts, called, chain_verdict(u, counts, called))
 
-    # An offset common to all states of one sample drops out of the equations exactly.
-    u = u - u.min(axis=0)
-    try:
-        solver = MBAR(u, counts, solver_protocol="robust", initialize="BAR" if len(counts) > 1 else "zeros")
-        got = solver.compute_free_energy_differences()
-        shared = solver.compute_overlap()["matrix"]
-    except (ParameterError, np.linalg.LinAlgError, FloatingPointError) as error:
-        raise ConvergenceError(
-            f"MBAR has no solution for {len(counts)} states and {int(counts.sum())} samples ({error})",
-            remedy="add windows between states that do not overlap, or sample each window longer",
-        ) from error
-    values, errors = np.asarray(got["Delta_f"])[0], np.asarray(got["dDelta_f"])[0]
-    if not (np.isfinite(values).all() and np.isfinite(errors).all()):
-        raise ConvergenceError(
-            f"MBAR is not finite for states {np.flatnonzero(~np.isfinite(values + errors)).tolist()}",
-            remedy="add windows between states that do not overlap, or sample each window longer",
-        )
-    return MbarResult(values, errors, np.asarray(shared), counts, called, chain_verdict(u, counts, called))
+
+def least_neighbour_overlap(result: MbarResult) -> float:
+    """Smallest element of the overlap matrix beside its diagonal; 1 for a single state."""
+    beside = np.concatenate([np.diag(result.overlap, 1), np.diag(result.overlap, -1)])
+    return float(beside.min()) if len(beside) else 1.0
+
+
+def differences(u_kn: ArrayLike, n_k: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """G_k - G_0 of all states and their standard errors, kT, without overlap and verdict.
+
+    Parameters and errors are those of `mbar`.
+    """
+    _, values, errors = _solved(*_checked(u_kn, n_k))
+    return values, errors
 
 
 def uncorrelated(u: ArrayLike, index: int) -> NDArray[np.int64]:
@@ -147,6 +145,44 @@ def uncorrelated(u: ArrayLike, index: int) -> NDArray[np.int64]:
     moving = [one for one in series if frames > 3 and np.ptp(one) > 1e-9 * (1.0 + np.abs(one).max())]
     slowest = max((float(timeseries.statistical_inefficiency(one)) for one in moving), default=1.0)
     return np.asarray(timeseries.subsample_correlated_data(np.arange(frames), g=slowest), np.int64)
+
+
+def _solved(
+    u: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+    os.environ.setdefault("PYMBAR_DISABLE_JAX", "1")
+    from pymbar import MBAR
+    from pymbar.utils import ParameterError
+
+    # An offset common to all states of one sample drops out of the equations exactly.
+    u = u - u.min(axis=0)
+    try:
+        # pymbar's own start from BAR fails where it has a handful of frames.
+        solver = MBAR(u, counts, solver_protocol="robust", initial_f_k=_along_the_chain(u, counts))
+        got = solver.compute_free_energy_differences()
+    except (ParameterError, np.linalg.LinAlgError, FloatingPointError) as error:
+        raise ConvergenceError(
+            f"MBAR has no solution for {len(counts)} states and {int(counts.sum())} samples ({error})",
+            remedy="add windows between states that do not overlap, or sample each window longer",
+        ) from error
+    values, errors = np.asarray(got["Delta_f"])[0], np.asarray(got["dDelta_f"])[0]
+    if not (np.isfinite(values).all() and np.isfinite(errors).all()):
+        raise ConvergenceError(
+            f"MBAR is not finite for states {np.flatnonzero(~np.isfinite(values + errors)).tolist()}",
+            remedy="add windows between states that do not overlap, or sample each window longer",
+        )
+    return solver, values, errors
+
+
+def _along_the_chain(u: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """First guess: BAR between neighbouring states, added up."""
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    steps = [0.0]
+    for k in range(len(counts) - 1):
+        rise = u[k + 1] - u[k]
+        here, there = rise[ends[k] : ends[k + 1]], rise[ends[k + 1] : ends[k + 2]]
+        steps.append(acceptance_root(here, -there))
+    return np.cumsum(steps)
 
 
 def _checked(u_kn: ArrayLike, n_k: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -134,6 +134,29 @@ def status(folder: Path, as_json: bool) -> None:
         click.echo(f"failed: {name}: {error['found']}\n  -> {error['remedy']}")
 
 
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--u-nk",
+    "u_nk",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Write the reduced potentials of each leg and repeat there, as alchemlyb reads them.",
+)
+@_speaks_plainly
+def export(folder: Path, u_nk: Path) -> None:
+    """Write results of the campaign in FOLDER to files for other programs.
+
+    Each Parquet file is a leg of one repeat, every frame in every state, in kT:
+    alchemlyb.parsing.parquet.extract_u_nk(file, T=...) reads it.
+    """
+    from drupe.freeenergy.export_command import export_u_nk
+
+    for path in export_u_nk(folder, u_nk):
+        click.echo(path)
+
+
 def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
     from drupe.freeenergy.preparation import prepare
 
@@ -161,6 +184,7 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
                 nodes, {"prepared": prepared}, store, engine, progress, timeout_s=config.engine.timeout
             )
         progress.keep(store)
+        store.keep_fact("rows", {name: row.key for name, row in rows.items()})
         result = assemble(config, prepared, nodes, rows, store)
         write_report(result, folder / "report.html", folder / "report.json")
     _print_summary(console, result, folder)

@@ -144,10 +144,27 @@ class PotentialTable(_Table):
 
 
 class AbfeTable(_Table):
-    """Alchemical windows of both legs."""
+    """Alchemical windows of both legs: independent repeats of each, and whether windows exchange states.
 
+    With ``exchange`` the windows of a leg make ``spacing`` of dynamics between exchanges, and one task
+    carries all of them through a ``stretch`` (a tenth of their length unless it is given).
+    """
+
+    repeats: Count = 3
+    exchange: Literal["none", "gibbs", "neighbours"] = "none"
+    stretch: Span | None = None
     complex: LegWindows
     solvent: LegWindows
+
+    @model_validator(mode="after")
+    def _stretches_hold_an_exchange(self) -> "AbfeTable":
+        if self.stretch is not None:
+            if self.exchange == "none":
+                raise ValueError('stretch is for windows that exchange states: set exchange = "gibbs"')
+            longest = max(self.complex.spacing, self.solvent.spacing)
+            if self.stretch < longest * (1 - 1e-9):
+                raise ValueError(f"stretch is {self.stretch:g} ps, shorter than a spacing of {longest:g} ps")
+        return self
 
     @model_validator(mode="after")
     def _restrained_in_the_complex_only(self) -> "AbfeTable":

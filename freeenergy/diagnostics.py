@@ -18,9 +18,11 @@ from drupe.records import register
 from drupe.units import kcal_per_mol, kt
 
 __all__ = [
+    "Level",
     "Verdict",
     "chain_verdict",
     "checked_works",
+    "collect",
     "repeats_verdict",
     "standard_state_verdict",
     "verdict",
@@ -88,7 +90,7 @@ def verdict(w_f: ArrayLike, w_r: ArrayLike) -> Verdict:
         If a work is not finite or the works are not one-dimensional.
     """
     found = _judge(checked_works(w_f, "forward"), checked_works(w_r, "reverse"))
-    return _collect([(level, text) for level, _, text in found])
+    return collect([(level, text) for level, _, text in found])
 
 
 def chain_verdict(u_kn: NDArray[np.float64], n_k: NDArray[np.int64], names: Sequence[str] = ()) -> Verdict:
@@ -120,7 +122,7 @@ def chain_verdict(u_kn: NDArray[np.float64], n_k: NDArray[np.int64], names: Sequ
         if len(cases) < pairs:
             where = f"{len(cases)} of {pairs} neighbouring pairs ({_shortlist([name for name, _ in cases])})"
         found.append((level, f"{where}: {cases[0][1]}"))
-    return _collect(found)
+    return collect(found)
 
 
 def repeats_verdict(values: Sequence[float], errors: Sequence[float]) -> Verdict:
@@ -171,7 +173,14 @@ def worst(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
         lead = f"{name}: " if name else ""
         found += [(one.level, f"{lead}{reason}") for reason in one.reasons]
         found += [("WARN", f"{lead}{reason}") for reason in one.also]
-    return _collect(found)
+    return collect(found)
+
+
+def collect(found: Sequence[tuple[Level, str]]) -> Verdict:
+    """Make one verdict of all that was found: the worst level with its reasons, the rest beside it."""
+    level = max((level for level, _ in found), key=_order.index, default=_order[0])
+    decisive = tuple(dict.fromkeys(text for one, text in found if one == level))
+    return Verdict(level, decisive, tuple(dict.fromkeys(text for one, text in found if one != level)))
 
 
 def checked_works(works: ArrayLike, direction: str) -> NDArray[np.float64]:
@@ -270,12 +279,6 @@ def _judge_sides(f: NDArray[np.float64], r: NDArray[np.float64]) -> list[tuple[L
             )
         )
     return found
-
-
-def _collect(found: Sequence[tuple[Level, str]]) -> Verdict:
-    level = max((level for level, _ in found), key=_order.index, default=_order[0])
-    decisive = tuple(dict.fromkeys(text for one, text in found if one == level))
-    return Verdict(level, decisive, tuple(dict.fromkeys(text for one, text in found if one != level)))
 
 
 def _shortlist(names: Sequence[str], most: int = 3) -> str:

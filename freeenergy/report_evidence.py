@@ -1,6 +1,7 @@
 """Sections of the report that carry the evidence: a campaign and its summary go in, HTML comes out."""
 
 from drupe.freeenergy.campaign import CampaignResult, Parity
+from drupe.freeenergy.chain import least_neighbour_overlap
 from drupe.freeenergy.report_book import Book, card, grid
 from drupe.freeenergy.report_figures import estimators, mbar_overlap, mbar_profile, work_distribution
 from drupe.freeenergy.report_learning import (
@@ -64,12 +65,14 @@ def mm_section(book: Book, result: CampaignResult, summary: Summary) -> str:
     caption = "Free energy of every state from MBAR, with its error."
     cards = [book.figure("profile", mbar_profile(result), "Along the alchemical path", caption)]
     for leg in ("complex", "solvent"):
-        first = result.mm_leg(leg).repeats[0]
+        repeats = result.mm_leg(leg).repeats
+        number, shown = min(enumerate(repeats, 1), key=lambda pair: least_neighbour_overlap(pair[1]))
+        which = f" Repeat {number} of {len(repeats)}, the one with the least." if len(repeats) > 1 else ""
         caption = (
-            f"{len(first.n_k)} states, {int(first.n_k.sum())} decorrelated samples. Cells beside the "
-            "diagonal must not be empty."
+            f"{len(shown.n_k)} states, {int(shown.n_k.sum())} decorrelated samples. Cells beside the "
+            f"diagonal must not be empty: the smallest is {least_neighbour_overlap(shown):.3f}.{which}"
         )
-        cards.append(book.figure(f"overlap-{leg}", mbar_overlap(first), f"Overlap, {leg}", caption))
+        cards.append(book.figure(f"overlap-{leg}", mbar_overlap(shown), f"Overlap, {leg}", caption))
     cards.append(f"<h3>Restraint</h3>{restraint(result)}")
     legs = [("complex", summary.mm_complex), ("solvent", summary.mm_solvent)]
     return (

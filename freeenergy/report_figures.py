@@ -16,7 +16,16 @@ from drupe.freeenergy.report_text import in_unit, signed
 from drupe.freeenergy.results import FreeEnergy
 from drupe.freeenergy.summary import Summary
 
-__all__ = ["axis", "cascade", "estimators", "frame", "mbar_overlap", "mbar_profile", "work_distribution"]
+__all__ = [
+    "axis",
+    "cascade",
+    "estimators",
+    "frame",
+    "mbar_overlap",
+    "mbar_profile",
+    "state_matrix",
+    "work_distribution",
+]
 
 Figure = dict[str, Any]
 
@@ -226,13 +235,17 @@ def estimators(summary: Summary) -> Figure:
 
 def mbar_overlap(mbar: MbarResult) -> Figure:
     """Overlap matrix; numbers in the cells where they fit."""
-    shared = mbar.overlap
-    few = len(shared) <= 10
+    return state_matrix(mbar.overlap, "state %{y} seen from %{x}: %{z:.3f}")
+
+
+def state_matrix(matrix: NDArray[np.float64], hover: str) -> Figure:
+    """States against states, rows that sum to 1; numbers in the cells where they fit."""
+    few = len(matrix) <= 10
     heat = {
         "type": "heatmap",
-        "z": shared.round(4).tolist(),
-        "x": list(range(len(shared))),
-        "y": list(range(len(shared))),
+        "z": matrix.round(4).tolist(),
+        "x": list(range(len(matrix))),
+        "y": list(range(len(matrix))),
         "zmin": 0,
         "zmax": 0.5,
         "colorscale": [[0, "@heat0"], [0.06, "@heat1"], [0.35, "@heat2"], [1, "@heat3"]],
@@ -240,8 +253,7 @@ def mbar_overlap(mbar: MbarResult) -> Figure:
         "ygap": 2,
         "showscale": not few,
         "colorbar": {"thickness": 10, "outlinewidth": 0},
-        "customdata": [list(mbar.names)] * len(shared),
-        "hovertemplate": "state %{y} seen from %{x}: %{z:.3f}<extra></extra>",
+        "hovertemplate": f"{hover}<extra></extra>",
     }
     notes = (
         [
@@ -251,7 +263,7 @@ def mbar_overlap(mbar: MbarResult) -> Figure:
                 f"{v:.2f}".removeprefix("0") if v >= 0.005 else "·",
                 font={"color": "@heat-ink" if v > 0.16 else "@ink", "size": 11},
             )
-            for i, row in enumerate(shared)
+            for i, row in enumerate(matrix)
             for j, v in enumerate(row)
         ]
         if few

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.freeenergy.campaign import CampaignResult
+from drupe.freeenergy.leg_estimate import LegChecks
 from drupe.freeenergy.report_learning import parity_errors
 from drupe.freeenergy.report_sections import headline_rows
 from drupe.freeenergy.report_text import in_unit
@@ -57,6 +58,7 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
             ]
             for leg in result.mm_legs
         },
+        "sampling": {leg.leg: [_checks(one) for one in leg.checks] for leg in result.mm_legs},
         "restraint": {
             "release_numerical_kt": result.restraint.release_numerical,
             "release_analytic_kt": result.restraint.release_analytic,
@@ -92,6 +94,34 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
         "approximations": dict(result.approximations),
         "failures": [{"task": f.task, "found": f.found, "remedy": f.remedy} for f in result.failures],
         "versions": dict(result.versions),
+    }
+
+
+def _checks(checks: LegChecks) -> Tree:
+    kept, drift, mixed = checks.equilibration, checks.convergence, checks.mixing
+    return {
+        "verdict": {"level": checks.verdict.level, "reasons": list(checks.verdict.reasons)},
+        "frames": kept.frames,
+        "discarded": kept.discarded.tolist(),
+        "kept": kept.kept.tolist(),
+        "convergence": {
+            "fractions": drift.fractions.tolist(),
+            "forward_kt": _list(drift.forward),
+            "forward_errors_kt": _list(drift.forward_errors),
+            "backward_kt": _list(drift.backward),
+            "backward_errors_kt": _list(drift.backward_errors),
+            "drift_kt": _number(drift.drift),
+            "drift_error_kt": _number(drift.drift_error),
+        },
+        "exchange": None
+        if mixed is None
+        else {
+            "iterations": mixed.iterations,
+            "second_eigenvalue": mixed.second,
+            "round_trips": mixed.round_trips,
+            "acceptance": mixed.acceptance.tolist(),
+            "transitions": mixed.transitions.tolist(),
+        },
     }
 
 

@@ -14,6 +14,7 @@ from drupe.freeenergy.report_evidence import (
 )
 from drupe.freeenergy.report_figures import cascade
 from drupe.freeenergy.report_regions import region_figure
+from drupe.freeenergy.report_sampling import sampling_section
 from drupe.freeenergy.report_script import SCRIPT
 from drupe.freeenergy.report_sections import headline_table, named_list
 from drupe.freeenergy.report_style import STYLE
@@ -57,6 +58,7 @@ def page(result: CampaignResult, summary: Summary) -> str:
         ("regions", "Regions", _regions(book, result)),
         ("corrections", "Corrections", correction_section(book, result, summary)),
         ("mm", "MM level", mm_section(book, result, summary)),
+        ("sampling", "Sampling", sampling_section(book, result)),
         ("potential", "Potential", potential_section(book, result)),
         ("cores", "Quantum cores", core_section(book, result)),
         ("run", "Run", run_section(book, result)),

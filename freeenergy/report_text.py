@@ -15,7 +15,7 @@ _signs = {"PASS": "✓", "WARN": "!", "FAIL": "✕"}
 def in_unit(value: float, temperature_k: float, unit: str) -> float:
     """``value`` kT in ``"kcal/mol"``, ``"kJ/mol"`` or ``"kT"``."""
     factor = {"kcal/mol": kcal_per_mol, "kJ/mol": kj_per_mol, "kT": kt(temperature_k)}[unit]
-    return value * kt(temperature_k) / factor
+    return value * (kt(temperature_k) / factor)  # exact for kT
 
 
 def signed(value: float, decimals: int = 2) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from drupe.freeenergy.campaign import CampaignResult
+from drupe.freeenergy.campaign import CampaignResult, MmLeg
 from drupe.freeenergy.corrections import (
     EndStateCorrection,
     binding_free_energy,
@@ -17,6 +17,7 @@ from drupe.freeenergy.corrections import (
     over_repeats,
 )
 from drupe.freeenergy.diagnostics import Verdict, worst
+from drupe.freeenergy.leg_estimate import judged_total
 from drupe.freeenergy.results import FreeEnergy
 from drupe.records import register
 from drupe.units import kcal_per_mol, kt
@@ -67,9 +68,7 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     n_resamples
         Bootstrap resamples of every BAR.
     """
-    legs = {
-        leg: over_repeats([one.total for one in result.mm_leg(leg).repeats]) for leg in ("complex", "solvent")
-    }
+    legs = {leg: _over_repeats(result.mm_leg(leg)) for leg in ("complex", "solvent")}
     mm = binding_free_energy(
         legs["complex"],
         legs["solvent"],
@@ -125,6 +124,11 @@ def transfer_verdict(result: CampaignResult) -> Verdict:
             f"by {shift:.2f} with a constant shift: no more than the shift was learned",
         ),
     )
+
+
+def _over_repeats(leg: MmLeg) -> FreeEnergy:
+    checks = leg.checks or (None,) * len(leg.repeats)
+    return over_repeats([judged_total(*pair) for pair in zip(leg.repeats, checks, strict=True)])
 
 
 def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndStateCorrection | None:

@@ -14,8 +14,7 @@ import psutil
 
 from drupe.embedding.labeling import Level
 from drupe.errors import MachineError
-from drupe.freeenergy.alchemy import Schedule
-from drupe.freeenergy.config import Config, EngineTable, LegWindows
+from drupe.freeenergy.config import Config, EngineTable
 from drupe.freeenergy.fitting import CompareStage, FitStage, GatherStage, TransferStage
 from drupe.freeenergy.preparation import high_level
 from drupe.freeenergy.runner import Node
@@ -27,9 +26,9 @@ from drupe.freeenergy.stages import (
     SampleStage,
     SnapshotStage,
     SwitchStage,
-    WindowStage,
 )
 from drupe.freeenergy.switching import SwitchSpec
+from drupe.freeenergy.window_nodes import window_nodes
 from drupe.hardware.engine import Engine, LocalEngine
 from drupe.mlp.specs import FitSpec, TransferSpec
 from drupe.store import Store
@@ -107,12 +106,12 @@ class _Maker:
         for leg in LEGS:
             table = getattr(self.config.sampling, leg)
             for run in range(table.runs):
-                spec = self._dynamics(
+                spec = self.dynamics(
                     self.config.dynamics.step,
                     table.equilibration,
                     table.spacing,
                     table.frames,
-                    seed=self._seed("sample", leg, run),
+                    seed=self.seed("sample", leg, run),
                     minimise=50,
                 )
                 yield Node(
@@ -164,11 +163,11 @@ class _Maker:
         spec = FitSpec(
             backbone=table.backbone,
             members=table.members,
-            seed=self._seed("fit"),
+            seed=self.seed("fit"),
             steps=table.steps,
             readout=table.readout,
         )
-        transfer = TransferSpec(seed=self._seed("transfer"), steps=table.transfer_steps)
+        transfer = TransferSpec(seed=self.seed("transfer"), steps=table.transfer_steps)
         labels = tuple(
             f"{leg}/label/{k}" for leg in LEGS for k in range(getattr(self.config.labels.total, leg))
         )
@@ -216,12 +215,12 @@ class _Maker:
             for leg in LEGS:
                 table = getattr(self.config.switching, leg)
                 for run in range(table.runs):
-                    spec = self._dynamics(
+                    spec = self.dynamics(
                         self.config.dynamics.ml_step,
                         table.equilibration,
                         table.spacing,
                         table.frames,
-                        seed=self._seed(f"mixed-{level}", leg, run),
+                        seed=self.seed(f"mixed-{level}", leg, run),
                         minimise=0,
                     )
                     yield Node(
@@ -273,7 +272,7 @@ class _Maker:
                         f"{leg}/{direction}/{index}",
                         f"switches {direction}",
                         f"{_STAGES}:switch_{direction}",
-                        SwitchStage(leg, index, spec, self._seed(direction, leg, index), self.place),
+                        SwitchStage(leg, index, spec, self.seed(direction, leg, index), self.place),
                         needs=("prepared", *sources),
                         guess_s=n_steps * (0.14 if leg == "complex" else 0.01) + 8,
                     )
@@ -291,29 +290,7 @@ class _Maker:
 
     def windows(self) -> Iterator[Node]:
         """Alchemical windows of both legs."""
-        for leg in LEGS:
-            table: LegWindows = getattr(self.config.abfe, leg)
-            count = len(table.sterics)
-            restraint = table.restraints or [0.0] * count
-            schedule = Schedule(tuple(restraint), tuple(table.electrostatics), tuple(table.sterics))
-            needs = ("prepared", f"{leg}/snapshots", *(("complex/restraint",) if leg == "complex" else ()))
-            for index in range(count):
-                spec = self._dynamics(
-                    self.config.dynamics.step,
-                    table.equilibration,
-                    table.spacing,
-                    max(1, round(table.length / table.spacing)),
-                    seed=self._seed("window", leg, index),
-                    minimise=20,
-                )
-                yield Node(
-                    f"{leg}/window/{index}",
-                    "alchemical windows",
-                    f"{_STAGES}:run_alchemical_window",
-                    WindowStage(leg, schedule, index, spec, self.place, start=index),
-                    needs=needs,
-                    guess_s=spec.n_steps * (0.16 if leg == "complex" else 0.002) + 10,
-                )
+        yield from window_nodes(self.config.abfe, self.config.dynamics.step, self)
 
     def _with_core(self) -> Iterator[str]:
         for leg in LEGS:
@@ -336,7 +313,7 @@ class _Maker:
         high = high_level(self.config)
         return high, replace(high, core=None, virtual_shells=1)
 
-    def _dynamics(
+    def dynamics(
         self, step: float, equilibration: float, spacing: float, frames: int, *, seed: int, minimise: int
     ) -> SampleSpec:
         """Times in ps (the step in fs) to whole steps."""
@@ -354,7 +331,7 @@ class _Maker:
     def _runs(self, leg: str, kind: str, count: int) -> tuple[str, ...]:
         return tuple(f"{leg}/{kind}/{run}" for run in range(count))
 
-    def _seed(self, *names: object) -> int:
+    def seed(self, *names: object) -> int:
         """A seed of its own for everything that draws random numbers, the same on any machine."""
         text = "/".join(str(name) for name in (self.config.seed, *names))
         return zlib.crc32(text.encode()) % (2**31 - 1) + 1

@@ -3,6 +3,7 @@
 `campaign` gives what short settings give; keyword arguments replace fields of the record.
 """
 
+import functools
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from drupe.freeenergy.campaign import (
     Trace,
 )
 from drupe.freeenergy.chain import mbar
+from drupe.freeenergy.exchange import exchange
+from drupe.freeenergy.leg_estimate import estimate
+from drupe.freeenergy.leg_tables import Tables
 from drupe.units import angstrom, kcal_per_mol
 
 
@@ -43,6 +47,23 @@ def harmonic_chain(n_states, n_samples, seed, spacing=1.1, rise=1.4):
     )
     names = [f"λ {k}" for k in range(n_states)]
     return mbar(u, np.full(n_states, n_samples), names=names)
+
+
+@functools.cache
+def checked_chain(n_states, n_samples, seed, drift=0.0):
+    """MBAR and checks of a harmonic chain with exchanges; its ends drift apart by ``drift`` kT in time."""
+    rng = np.random.default_rng(seed)
+    centres = 1.1 * np.arange(n_states)
+    tilt = drift * np.subtract.outer(-np.arange(n_states), -np.arange(n_states)) / max(n_states - 1, 1)
+    state_of, tables, walks = np.arange(n_states), [], []
+    for n in range(n_samples):
+        x = rng.normal(centres, 1.0)  # of the frame sampled in each state
+        u = 0.5 * (x[:, None] - centres) ** 2 + tilt * n / n_samples
+        tables.append(u)
+        walks.append(state_of)
+        state_of = exchange(u.T[:, state_of], state_of, "neighbours", rng)
+    names = [f"λ {k}" for k in range(n_states)]
+    return estimate(Tables(np.array(tables).transpose(1, 2, 0), np.array(walks)), names)
 
 
 def t4l_regions():
@@ -235,3 +256,8 @@ def make_campaign():
 @pytest.fixture(scope="session")
 def make_chain():
     return harmonic_chain
+
+
+@pytest.fixture(scope="session")
+def make_checked_chain():
+    return checked_chain

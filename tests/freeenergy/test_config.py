@@ -84,6 +84,18 @@ def test_the_quickstart_keeps_its_promised_counts():
             'spacing = "0.1 fs"',
             r"abfe.complex.spacing is 0.1 fs, shorter than a step of 2 fs",
         ),
+        ("repeats = 1 ", "repeats = 0 ", r"abfe.repeats: .*greater than or equal to 1"),
+        ("repeats = 1 ", 'exchange = "gibs" ', r"abfe.exchange: .*'gibbs'"),
+        (
+            "repeats = 1 ",
+            'stretch = "1 ps" ',
+            r'abfe: stretch is for windows that exchange.*exchange = "gibbs"',
+        ),
+        (
+            "repeats = 1 ",
+            'exchange = "gibbs"\nstretch = "0.01 ps" ',
+            r"abfe: stretch is 0.01 ps, shorter than a spacing of 0.04 ps",
+        ),
         ("value_kcal = -4.63", "value_kcal = nan", r"experiment.value_kcal: .*finite"),
     ],
 )

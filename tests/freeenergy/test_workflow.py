@@ -64,3 +64,72 @@ def test_one_line_gives_all_members_another_readout(tmp_path):
     path.write_text(text.replace("[potential]\n", '[potential]\nreadout = "vcq"\n'))
     with pytest.raises(InputError, match="potential.readout"):
         read_config(path)
+
+
+def changed(tmp_path, **lines):
+    """Nodes of the quickstart with other lines in its table [abfe]."""
+    text = (EXAMPLES / "quickstart.toml").read_text()
+    start = text.index("repeats = 1")
+    line = text[start : text.index("\n", start)]
+    path = tmp_path / "input.toml"
+    path.write_text(text.replace(line, "\n".join(f"{name} = {value}" for name, value in lines.items())))
+    return campaign_graph(read_config(path))
+
+
+def counted(nodes):
+    return Counter("/".join(part for part in node.name.split("/") if not part.isdigit()) for node in nodes)
+
+
+def check_order_and_seeds(nodes):
+    seen, seeds = {"prepared"}, []
+    for node in nodes:
+        assert node.name not in seen
+        assert seen >= {*node.needs, *node.wants}
+        seen.add(node.name)
+        if hasattr(node.settings, "spec") and "/fit" not in node.stage:
+            seeds += [node.settings.spec.seed] if "window" in node.name or "exchange" in node.name else []
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_repeats_have_other_seeds_and_starts_and_one_restraint(tmp_path):
+    nodes = changed(tmp_path, repeats=3)
+    kinds = counted(nodes)
+    assert (kinds["complex/window"], kinds["solvent/window"], kinds["complex/restraint"]) == (24, 15, 1)
+    check_order_and_seeds(nodes)
+    windows = [node for node in nodes if node.name.startswith("complex/window")]
+    assert all(node.needs[-1] == "complex/restraint" for node in windows)
+    starts = [node.settings.start for node in windows]
+    assert len(set(starts)) == 24
+    names = [node.name for node in nodes if "/window/" in node.name]
+    repeat = [int(name.split("/")[2]) for name in names]
+    assert repeat == sorted(repeat)  # a whole repeat is there before the next begins
+
+
+def test_three_repeats_unless_the_input_says_otherwise(tmp_path):
+    assert counted(changed(tmp_path))["complex/window"] == 24
+
+
+def test_windows_that_exchange_are_a_chain_of_stretches(tmp_path):
+    nodes = changed(tmp_path, repeats=2, exchange='"gibbs"', stretch='"0.4 ps"')
+    kinds = counted(nodes)
+    assert kinds["complex/window"] == kinds["solvent/window"] == 0
+    # 1 ps of frames every 40 fs is 25 frames: 10, 10 and 5 in stretches of 0.4 ps.
+    chain = [node for node in nodes if node.name.startswith("complex/exchange/1/")]
+    assert [node.settings.spec.n_frames for node in chain] == [10, 10, 5]
+    assert [node.settings.spec.n_equilibration > 0 for node in chain] == [True, False, False]
+    assert [node.needs[1] for node in chain] == [
+        "complex/snapshots",
+        "complex/exchange/1/0",
+        "complex/exchange/1/1",
+    ]
+    assert [node.call.split(":")[1] for node in chain] == ["begin_exchange"] + ["continue_exchange"] * 2
+    assert all(node.needs[-1] == "complex/restraint" for node in chain)
+    check_order_and_seeds(nodes)
+
+
+def test_a_run_of_exchange_is_cut_into_ten_unless_the_input_says_otherwise(tmp_path):
+    nodes = changed(tmp_path, repeats=1, exchange='"neighbours"')
+    frames = [node.settings.spec.n_frames for node in nodes if node.name.startswith("solvent/exchange")]
+    assert sum(frames) == 25
+    assert len(frames) == 9  # 25 frames in stretches of 3
+    assert {node.settings.method for node in nodes if "/exchange/" in node.name} == {"neighbours"}
