@@ -77,9 +77,9 @@ def verdict(w_f: ArrayLike, w_r: ArrayLike) -> Verdict:
     """Judge the works of a switching experiment, or of two ensembles with instantaneous works.
 
     FAIL: a direction is missing; the second law is broken (the works do not belong together);
-    the two directions do not obey one fluctuation theorem, nor Crooks'; overlap below 0.1; min(n) x overlap below
-    10. WARN: fewer than 10 effective works carry a
-    one-sided estimate, or the two one-sided estimates are more than 2 kT apart.
+    the two directions do not obey one fluctuation theorem, nor Crooks'; overlap below 0.1; min(n) x
+    overlap below 10. WARN: fewer than 10 effective works carry a one-sided estimate, or the two
+    one-sided estimates are more than 2 kT apart.
 
     Parameters
     ----------
@@ -238,8 +238,8 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
                 "FAIL",
                 "Crooks",
                 "the works do not obey Crooks' theorem: log P_F(W)/P_R(-W) has slope "
-                f"{misfit.slope:.2f} in W instead of 1 (chance below {least_chance:g}); a wrong unit, a wrong "
-                "sign, or works of other states",
+                f"{misfit.slope:.2f} in W instead of 1 (chance below {least_chance:g}); a wrong unit, a "
+                "wrong sign, or works of other states",
             )
         )
     smallest = min(_distinct(f), _distinct(r))

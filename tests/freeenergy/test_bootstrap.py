@@ -36,13 +36,13 @@ def test_the_error_of_a_mean_is_its_scatter_over_repeats(n_runs, per_run, spread
 def test_runs_that_differ_make_the_error_of_bar_larger_and_right():
     spread = 1.0
     found, plain = [], []
-    for seed in range(60):
+    for seed in range(40):
         f, r, runs = works_of_runs(5, 20, spread, seed)
-        found.append(bar(f, r, seed=seed, n_resamples=40, runs=runs))
+        found.append(bar(f, r, seed=seed, n_resamples=20, runs=runs))
         plain.append(bar(f, r, seed=seed, n_resamples=2))
     scattered = np.std([one.value for one in found])
-    # 30 %: three standard errors of a scatter from 60 repeats.
-    assert np.sqrt(np.mean([one.error**2 for one in found])) == pytest.approx(scattered, rel=0.3)
+    # 35 %: three standard errors of a scatter from 40 repeats.
+    assert np.sqrt(np.mean([one.error**2 for one in found])) == pytest.approx(scattered, rel=0.35)
     assert np.mean([one.error for one in plain]) < 0.5 * scattered
 
 
