@@ -70,7 +70,8 @@ def _groups(side: Works, runs: ArrayLike | None) -> list[Works]:
             f"{len(side)} works come with runs of shape {numbers.shape}",
             remedy="pass the number of the run of each work, or None",
         )
-    return [side[numbers == number] for number in np.unique(numbers)]
+    order = np.argsort(numbers, kind="stable")
+    return np.split(side[order], np.flatnonzero(np.diff(numbers[order])) + 1)
 
 
 def _drawn(groups: list[Works], rng: np.random.Generator) -> Works:

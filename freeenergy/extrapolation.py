@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtrc
 
 from drupe.freeenergy.diagnostics import Level, Verdict, worst
 from drupe.records import frozen, register
@@ -21,8 +22,8 @@ share_warn, share_fail = 0.2, 0.5
 far: Final = 2.0
 #: Largest root-mean-square standard error of energies, kT.
 largest_sigma: Final = 2.0
-#: Frames that the binomial margin is counted for.
-margin_sigmas: Final = 2.0
+#: Of so many frames outside, by a binomial, where the true share is the bound.
+chance: Final = 0.02
 
 
 @register(version=1)
@@ -66,7 +67,8 @@ def outside(novelty: NDArray[np.float64]) -> Verdict:
     reason = f"{count} of {len(known)} frames lie outside the training set (farthest {known.max():.1f})"
     bounds: tuple[tuple[Level, float], ...] = (("FAIL", share_fail), ("WARN", share_warn))
     for level, bound in bounds:
-        if share > bound + margin_sigmas * np.sqrt(bound * (1.0 - bound) / len(known)):
+        # More than the bound, and a share of exactly the bound would give so many too rarely.
+        if share > bound and bdtrc(count - 1, len(known), bound) < chance:
             told.append(("", Verdict(level, (f"{reason}: label more of them",))))
             break
     if not told and known.max() > far:

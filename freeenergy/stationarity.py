@@ -21,6 +21,8 @@ __all__ = ["drift_of_works", "settled"]
 
 #: Frames below which nothing can be said of a run.
 least_frames: Final = 10
+#: Frames below which the end of equilibration is guesswork: one in ten of white noise looks unsettled.
+least_for_equilibration: Final = 50
 #: Chance of a drift that large in a run that does not drift, over all runs that are judged together.
 chance: Final = 0.01
 #: Halves of works that differ by more standard errors than this drift, if by more kT than the second number;
@@ -39,7 +41,8 @@ class _Line:
 def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
     """Judge one quantity, such as the potential energy, along runs of one kind.
 
-    WARN: fewer than 10 frames in a run; equilibration takes more than half of a run; a run drifts.
+    WARN: fewer than 10 frames in a run; a run drifts; equilibration takes more than half of a run of 50
+    frames or more.
 
     Parameters
     ----------
@@ -59,6 +62,8 @@ def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
         line = _line(series)
         if line.chance < chance / len(long):
             told.append((name, Verdict("WARN", (f"drifts by {line.rise:+.1f} kT over the run",))))
+        if len(series) < least_for_equilibration:
+            continue
         start = _equilibrated(series)
         if start > len(series) // 2:
             reason = f"settles only after {start} of its {len(series)} frames"
