@@ -117,7 +117,10 @@ class Counts(_Table):
 
 
 class Checks(_Table):
-    """How many frames of each ML/MM end state are labelled to check the potential; 0 checks nothing."""
+    """How many frames of each ML/MM end state are labelled to check the potential; 0 checks nothing.
+
+    What is not said is eight, or as many frames as the end state keeps.
+    """
 
     complex: Annotated[int, Field(ge=0, le=1_000_000)] = 8
     solvent: Annotated[int, Field(ge=0, le=1_000_000)] = 8
@@ -246,7 +249,8 @@ class Config(_Table):
                     f"switching.{leg} keeps {have} ML/MM frames for {switching.switches} reverse switches: "
                     "raise frames or runs"
                 )
-            if have < (need := getattr(self.labels.check, leg)):
+            need = getattr(self.labels.check, leg)
+            if have < need and leg in self.labels.check.model_fields_set:
                 raise ValueError(
                     f"switching.{leg} keeps {have} ML/MM frames, {need} are to be labelled to check the "
                     f"potential: raise frames or runs, or lower labels.check.{leg}"

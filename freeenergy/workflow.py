@@ -286,10 +286,11 @@ class _Maker:
         """Fresh labels of frames of every ML/MM end state, and what they say of the potential."""
         for level, labelled in zip(("core", "low"), self._levels(), strict=True):
             for leg in LEGS:
-                count = getattr(self.config.labels.check, leg)
+                table = getattr(self.config.switching, leg)
+                count = min(getattr(self.config.labels.check, leg), table.runs * table.frames)
                 if not count:
                     continue
-                runs = self._runs(leg, f"ml-{level}", getattr(self.config.switching, leg).runs)
+                runs = self._runs(leg, f"ml-{level}", table.runs)
                 yield Node(
                     f"{leg}/fresh-{level}",
                     "label check",

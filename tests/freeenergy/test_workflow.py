@@ -84,6 +84,11 @@ def test_fresh_labels_are_of_the_level_of_their_end_state_and_none_is_asked_for_
         text.replace("check = { complex = 2, solvent = 2 }", "check = { complex = 0, solvent = 0 }")
     )
     assert not [n for n in campaign_graph(read_config(path)) if n.stage == "label check"]
+    path.write_text(text.replace("check = { complex = 2, solvent = 2 }", ""))
+    unsaid = Counter(
+        n.name.rpartition("/")[0] for n in campaign_graph(read_config(path)) if n.stage == "label check"
+    )
+    assert (unsaid["complex/fresh-low"], unsaid["solvent/fresh-low"]) == (6, 8)  # 3 runs keep 2 frames each
     path.write_text(text.replace("check = { complex = 2", "check = { complex = 7"))
     with pytest.raises(InputError, match=r"labels\.check\.complex"):
         read_config(path)
