@@ -1,5 +1,6 @@
 """The error of a binding free energy by its causes: a summary goes in, rows in kT come out."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,4 +57,4 @@ def _labels(summary: "Summary") -> list[BudgetRow]:
 
 
 def _known(total: FreeEnergy) -> float | None:
-    return total.error if total.error == total.error else None
+    return total.error if math.isfinite(total.error) else None

@@ -79,7 +79,9 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
         ],
         "label_check": {name: _check(one, kelvin) for name, one in summary.checks.items()},
         "label_differences_kt": {
-            f"{one.level} {one.leg}": _list(one.difference - one.difference.mean()) for one in result.checks
+            f"{one.level} {one.leg}": _list(one.difference - one.difference.mean())
+            for one in result.checks
+            if len(one.difference)
         },
         "diagnoses": [
             {"subject": one.subject, "test": one.test, "verdict": _verdict(one.verdict)}

@@ -24,7 +24,7 @@ def trust_section(book: Book, result: CampaignResult, summary: Summary) -> str:
         "One standard error each. A cause without a bar is not known, and not in the total.",
     )
     cards = [card(drawn), card(f"<h3>Error budget</h3>{_budget_table(summary)}")]
-    if result.checks:
+    if any(len(one.difference) for one in result.checks):
         caption = (
             "Every point is one fresh label less the potential, from the mean of its level. Where the two "
             "legs differ, the potential owes the binding free energy something."

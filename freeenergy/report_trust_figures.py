@@ -52,9 +52,9 @@ def label_figure(result: CampaignResult) -> Figure:
     """Fresh labels less the potential, kcal/mol from the mean of each level, by level and leg."""
     traces = []
     for k, one in enumerate(result.checks):
-        every = np.concatenate([other.difference for other in result.checks if other.level == one.level])
         if not len(one.difference):
             continue
+        every = np.concatenate([other.difference for other in result.checks if other.level == one.level])
         middle = float(every.mean())
         colour = _colours[k % len(_colours)]
         traces.append(

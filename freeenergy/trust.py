@@ -57,16 +57,9 @@ def _works(result: CampaignResult) -> list[Diagnosis]:
 
 def _restraint(result: CampaignResult) -> list[Diagnosis]:
     restraint = result.boresch
-    if restraint is None or not result.restraint_traces:
-        return [
-            Diagnosis(
-                "restraint",
-                "health",
-                Verdict(
-                    "WARN", ("no trace of the restrained coordinates was kept: nobody saw what it held",)
-                ),
-            )
-        ]
+    if restraint is None or not any(trace.held for trace in result.restraint_traces):
+        reason = "no window with the restraint on kept its coordinates: nobody saw whether it held"
+        return [Diagnosis("restraint", "coordinates with the restraint on", Verdict("WARN", (reason,)))]
     made: dict[tuple[str, str], list[tuple[str, Verdict]]] = defaultdict(list)
     for trace in result.restraint_traces:
         judge = restrained_health if trace.held else free_health

@@ -170,3 +170,15 @@ def test_page_and_json_carry_the_budget_the_check_and_every_diagnosis(campaign, 
     assert len(figures["restraint-free"]["data"]) == 12  # two runs
     for one in got.diagnoses:
         assert one.subject in page
+
+
+def test_a_campaign_whose_fresh_labels_all_failed_still_has_a_report(campaign, tmp_path):
+    none = tuple(
+        LabelDifferences(leg, level, 4, *[np.zeros(0)] * 3, np.zeros(0, int))
+        for level in ("low", "core")
+        for leg in ("complex", "solvent")
+    )
+    got = write_report(replace(campaign, checks=none), tmp_path / "r.html", tmp_path / "r.json")
+    assert "of 8 fresh labels asked for, 0 (complex) and 0 (solvent) succeeded" in text(got.verdict)
+    numbers = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert numbers["label_check"]["core"]["residual_kcal_per_mol"] is None
