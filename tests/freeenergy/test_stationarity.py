@@ -66,5 +66,7 @@ def test_works_whose_free_energy_stays_pass_and_those_that_drift_do_not():
         assert "late starts" in got.reasons[0]
 
 
-def test_few_works_are_left_to_the_rules_for_few_works():
-    assert drift_of_works(*works(0.0, 8, 1), list(range(8)), list(range(8))).level == "PASS"
+def test_of_few_works_it_is_said_that_no_drift_can_be_seen():
+    got = drift_of_works(*works(0.0, 8, 1), list(range(8)), list(range(8)))
+    assert got.level == "WARN"
+    assert "holds 4 starts, fewer than 10" in got.reasons[0]
