@@ -7,6 +7,7 @@ with lambda_sterics through a soft core (alpha 0.5), lambda_restraint = 1 is the
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openmm
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drupe.embedding.structures.structure import Structure
 from drupe.errors import ConvergenceError, InputError
+from drupe.freeenergy.anchors import boresch_coordinates
 from drupe.freeenergy.decoupling import alchemical_system, reduced_potentials
 from drupe.freeenergy.dynamics import advance, engine_versions, langevin_context, read_positions
 from drupe.freeenergy.restraints import BoreschRestraint
@@ -67,7 +69,12 @@ class Schedule:
         return {name: float(row[index]) for name, row in zip(_NAMES, rows, strict=True)}
 
 
-@register(version=1)
+def _without_restraint(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not keep what the restraint holds."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_restraint})
 @dataclass(frozen=True, eq=False)
 class WindowSamples:
     """Kept frames of one window, evaluated in every state.
@@ -81,6 +88,8 @@ class WindowSamples:
     schedule        --                    --
     spec            --                    --     of the dynamics, seed included
     versions        --                    --
+    restrained      ``(frames, 6)``       bohr,  distance, angles and dihedrals that the restraint
+                                          rad    holds; None without a restraint
     ==============  ====================  =====  =================================================
     """
 
@@ -90,9 +99,12 @@ class WindowSamples:
     schedule: Schedule
     spec: SampleSpec
     versions: Mapping[str, str]
+    restrained: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "u", frozen(self.u, np.float64))
+        if self.restrained is not None:
+            object.__setattr__(self, "restrained", frozen(self.restrained, np.float64))
         object.__setattr__(self, "last_positions", frozen(self.last_positions, np.float64))
         if self.u.ndim != 2 or len(self.u) != len(self.schedule) or not 0 <= self.index < len(self.schedule):
             raise InputError(
@@ -170,11 +182,19 @@ def run_window(
     advance(context, spec.n_equilibration, spec.temperature_k)
     on_done(spec.n_equilibration)
     states = [schedule.state(n) for n in range(len(schedule))]
-    rows = []
+    rows, held = [], []
     for frame in range(1, spec.n_frames + 1):
         advance(context, spec.stride, spec.temperature_k)
         rows.append(reduced_potentials(context, window, states, spec.temperature_k))
+        if restraint is not None:
+            held.append(boresch_coordinates(read_positions(context)[list(restraint.anchors)]))
         on_done(spec.n_equilibration + frame * spec.stride)
     return WindowSamples(
-        index, np.array(rows).T, read_positions(context), schedule, spec, engine_versions(context)
+        index,
+        np.array(rows).T,
+        read_positions(context),
+        schedule,
+        spec,
+        engine_versions(context),
+        np.array(held) if held else None,
     )

@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from drupe.errors import ConvergenceError
-from drupe.freeenergy.approximations import approximations
+from drupe.freeenergy.approximations import approximations, unscreened_field_kcal
+from drupe.freeenergy.assembled_trust import doubts, restraint_traces, starts_of
 from drupe.freeenergy.campaign import (
     CampaignResult,
     CoreTable,
@@ -85,6 +86,10 @@ def assemble(
         mm_legs=tuple(_mm_leg(results, leg, config.abfe.repeats) for leg in _LEGS),
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
         switching=tuple(_switching(results, config)),
+        boresch=restraint,
+        restraint_traces=tuple(restraint_traces(results, restraint)),
+        doubts=tuple(doubts(results)),
+        checks=tuple(results.matching(r"\w+/check-\w+")),
         cores=_cores(results, prepared),
         parity=(
             *(p for level in ("low", "core") for p in results.attribute(f"{level}/committee", "parity")),
@@ -109,6 +114,7 @@ def assemble(
         ),
         versions=_versions(),
         failures=tuple(results.failures()),
+        label_error_kcal=unscreened_field_kcal if config.system.implicit_solvent else None,
         experiment_kcal=None if config.experiment is None else config.experiment.value_kcal,
         experiment_source="" if config.experiment is None else config.experiment.source,
     )
@@ -199,6 +205,8 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
             for direction in ("forward", "reverse")
         }
         table = getattr(config.switching, leg)
+        forward = starts_of(results, leg, "forward", "sample")
+        reverse = starts_of(results, leg, "reverse", "ml-low")
         made.append(
             SwitchingResult(
                 leg,
@@ -207,6 +215,10 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
                 works["reverse"],
                 f"{table.switches} switches of {table.length:g} ps in each direction",
                 levels.members_low,
+                run_f=forward.runs,
+                run_r=reverse.runs,
+                time_f=forward.times,
+                time_r=reverse.times,
             )
         )
         made.append(
@@ -217,6 +229,8 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
                 levels.reverse,
                 f"instantaneous, {len(levels.forward)} and {len(levels.reverse)} frames",
                 levels.members_core,
+                run_f=levels.run_forward,
+                run_r=levels.run_reverse,
             )
         )
     return made
@@ -240,6 +254,7 @@ def _cores(results: _Results, prepared: Prepared) -> CoreTable:
             [np.nan if core.dft_in_dft_error is None else core.dft_in_dft_error for _, _, core, _ in found]
         ),
         seconds=np.array([seconds for _, _, _, seconds in found]),
+        truncation=np.array([core.mp2_truncation for _, _, core, _ in found]),
     )
 
 

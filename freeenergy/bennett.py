@@ -5,13 +5,14 @@ measured, so that mean(w_f) + mean(w_r) >= 0. Bennett, J. Comput. Phys. 22, 245 
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, log_expit, logsumexp
+from scipy.optimize import brentq, minimize
+from scipy.special import chdtrc, expit, log_expit, logsumexp
 
-__all__ = ["acceptance_root", "consistency", "one_sided", "overlap"]
+__all__ = ["Misfit", "acceptance_root", "consistency", "fluctuation_misfit", "one_sided", "overlap"]
 
 Works = NDArray[np.float64]
 
@@ -96,6 +97,54 @@ def consistency(w_f: Works, w_r: Works, df: float) -> tuple[float, float]:
     if abs(difference) <= 1e-9 * first:
         return 0.0, 0.0
     return -difference / first, -difference / error if error > 0.0 else math.copysign(math.inf, -difference)
+
+
+class Misfit(NamedTuple):
+    """How two sets of works deviate from Crooks' theorem.
+
+    ``slope`` of log P_F(W) / P_R(-W) against W, 1 for works that belong together; ``per_work`` the
+    log-likelihood gained per work by giving that theorem up, times two; ``chance`` of a gain that large
+    among works that obey it.
+    """
+
+    slope: float
+    per_work: float
+    chance: float
+
+
+def fluctuation_misfit(w_f: Works, w_r: Works, df: float) -> Misfit:
+    """Test log P_F(W) / P_R(-W) = W - dF, in kT, against a parabola in W.
+
+    Which direction a work came from is a logistic regression in W with slope 1 and no curvature, and
+    Bennett's dF is its maximum of likelihood (Shirts et al., Phys. Rev. Lett. 91, 140601 (2003)); with slope
+    and curvature free, twice the gain in log-likelihood is chi^2 with two degrees of freedom for
+    independent works (Shirts, J. Chem. Theory Comput. 9, 909 (2013), for slopes of ensembles). A wrong unit,
+    a wrong sign or works of other states change the slope.
+
+    Parameters
+    ----------
+    w_f, w_r
+        Works, shapes ``(n_f,)`` and ``(n_r,)``, each at least two long, kT.
+    df
+        The Bennett estimate for the same works, kT.
+    """
+    works = np.concatenate([w_f, -w_r]) - df
+    width = float(works.std())
+    if width < 1e-9:
+        return Misfit(1.0, 0.0, 1.0)
+    z = works / width
+    powers = np.stack([np.ones_like(z), z, z * z])
+    came_from = np.concatenate([np.ones(len(w_f)), -np.ones(len(w_r))])
+
+    def loss(weights: Works) -> tuple[float, Works]:
+        t = came_from * (weights @ powers[: len(weights)])
+        return -float(log_expit(t).sum()), -(powers[: len(weights)] @ (came_from * expit(-t)))
+
+    theorem = np.array([math.log(len(w_f) / len(w_r)), width, 0.0])
+    line = minimize(loss, theorem[:2], jac=True, method="BFGS")
+    parabola = minimize(loss, theorem, jac=True, method="BFGS")
+    gain = 2.0 * max(0.0, loss(theorem)[0] - min(float(parabola.fun), float(line.fun)))
+    return Misfit(float(line.x[1]) / width, gain / len(works), float(chdtrc(2, gain)))
 
 
 def one_sided(w: Works) -> tuple[float, float]:

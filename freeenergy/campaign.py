@@ -7,13 +7,18 @@ them is computed by whoever reads the record.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.freeenergy.chain import MbarResult
+from drupe.freeenergy.extrapolation import Doubts
+from drupe.freeenergy.label_check import LabelDifferences
 from drupe.freeenergy.leg_estimate import LegChecks
+from drupe.freeenergy.restraint_health import RestraintTrace
+from drupe.freeenergy.restraints import BoreschRestraint
 from drupe.records import frozen, register
 
 __all__ = [
@@ -120,13 +125,20 @@ class RestraintSummary:
     force_constants: tuple[float, ...]  # kcal/mol/angstrom^2, then kcal/mol/rad^2
 
 
-@register(version=1)
+def _without_starts(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not say where the works started."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_starts})
 @dataclass(frozen=True, eq=False)
 class SwitchingResult:
     """Works of one correction in one leg, kT, as measured.
 
     ``members`` holds (u_m - u_mean) of the committee at end-state frames, shape
-    ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps".
+    ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps". ``run_f`` and
+    ``run_r`` are the independent runs that the starts came from, ``time_f`` and ``time_r`` when in them, ps;
+    one entry per work, or None where nobody knows.
     """
 
     leg: str  # "complex" or "solvent"
@@ -135,15 +147,34 @@ class SwitchingResult:
     w_r: NDArray[np.float64]
     description: str
     members: NDArray[np.float64] | None = None
+    run_f: NDArray[np.int64] | None = None
+    run_r: NDArray[np.int64] | None = None
+    time_f: NDArray[np.float64] | None = None
+    time_r: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name in ("w_f", "w_r"):
             object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+        for side in ("f", "r"):
+            for name, kind in ((f"run_{side}", np.int64), (f"time_{side}", np.float64)):
+                if (value := getattr(self, name)) is None:
+                    continue
+                object.__setattr__(self, name, frozen(value, kind))
+                if len(value) != len(getattr(self, f"w_{side}")):
+                    raise InputError(
+                        f"{len(getattr(self, f'w_{side}'))} works come with {len(value)} entries of {name}",
+                        remedy="give one per work, or None",
+                    )
         if self.members is not None:
             object.__setattr__(self, "members", frozen(self.members, np.float64))
 
 
-@register(version=1)
+def _without_truncation(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not keep what MP2 stands for."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_truncation})
 @dataclass(frozen=True, eq=False)
 class CoreTable:
     """Core corrections of the labelled snapshots that have one, all of shape ``(labels,)``."""
@@ -156,9 +187,11 @@ class CoreTable:
     residual_overlap: NDArray[np.float64]
     dft_in_dft_error: NDArray[np.float64]  # hartree, nan where it was not checked
     seconds: NDArray[np.float64]
+    truncation: NDArray[np.float64] | None = None  # hartree, the part of ``correction`` that is MP2 only
 
     def __post_init__(self) -> None:
-        for name in ("correction", "spade_gap", "t1", "residual_overlap", "dft_in_dft_error", "seconds"):
+        names = ["correction", "spade_gap", "t1", "residual_overlap", "dft_in_dft_error", "seconds"]
+        for name in [*names, *(["truncation"] if self.truncation is not None else [])]:
             object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
             if getattr(self, name).shape != (len(self.leg),) or len(self.core) != len(self.leg):
                 raise InputError(
@@ -269,14 +302,21 @@ class Failure:
     remedy: str
 
 
-@register(version=1)
+def _without_checks(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had no restraint traces, no doubts and no fresh labels."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_checks})
 @dataclass(frozen=True, eq=False)
 class CampaignResult:
     """Everything the report shows. See the nested records for shapes and units.
 
     ``settings`` and ``versions`` map a name to a text. ``approximations`` are pairs of a name and
     what it means for the number. ``label_error_kcal`` is the error of the label in each correction
-    where one is known, in kcal/mol. ``experiment_kcal`` is dG_bind in kcal/mol.
+    where one is known, in kcal/mol. ``experiment_kcal`` is dG_bind in kcal/mol. ``boresch`` and
+    ``restraint_traces`` are the restraint and what it held, ``doubts`` what the potentials think of the
+    frames they were asked for, ``checks`` their fresh labels.
     """
 
     title: str
@@ -301,6 +341,10 @@ class CampaignResult:
     label_error_kcal: float | None = None
     experiment_kcal: float | None = None
     experiment_source: str = ""
+    boresch: BoreschRestraint | None = None
+    restraint_traces: tuple[RestraintTrace, ...] = ()
+    doubts: tuple[Doubts, ...] = ()
+    checks: tuple[LabelDifferences, ...] = ()
 
     def __post_init__(self) -> None:
         legs = sorted(leg.leg for leg in self.mm_legs)
@@ -322,3 +366,7 @@ class CampaignResult:
         """Works of a correction in a leg, None if there are none."""
         found = (one for one in self.switching if (one.correction, one.leg) == (correction, leg))
         return next(found, None)
+
+    def check(self, level: str, leg: str) -> LabelDifferences | None:
+        """Fresh labels of an end state, None where none were asked for."""
+        return next((one for one in self.checks if (one.level, one.leg) == (level, leg)), None)

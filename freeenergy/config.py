@@ -116,11 +116,22 @@ class Counts(_Table):
     solvent: Count
 
 
+class Checks(_Table):
+    """How many frames of each ML/MM end state are labelled to check the potential; 0 checks nothing.
+
+    What is not said is eight, or as many frames as the end state keeps.
+    """
+
+    complex: Annotated[int, Field(ge=0, le=1_000_000)] = 8
+    solvent: Annotated[int, Field(ge=0, le=1_000_000)] = 8
+
+
 class LabelsTable(_Table):
-    """How many snapshots are labelled, and how many of these get the core correction."""
+    """How many snapshots are labelled, how many of these get the core correction, how many check."""
 
     total: Counts
     core: Counts
+    check: Checks = Checks()
 
     @model_validator(mode="after")
     def _core_within_total(self) -> "LabelsTable":
@@ -254,6 +265,12 @@ class Config(_Table):
                 raise ValueError(
                     f"switching.{leg} keeps {have} ML/MM frames for {switching.switches} reverse switches: "
                     "raise frames or runs"
+                )
+            need = getattr(self.labels.check, leg)
+            if have < need and leg in self.labels.check.model_fields_set:
+                raise ValueError(
+                    f"switching.{leg} keeps {have} ML/MM frames, {need} are to be labelled to check the "
+                    f"potential: raise frames or runs, or lower labels.check.{leg}"
                 )
         return self
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from drupe.errors import InputError
 from drupe.freeenergy.diagnostics import repeats_verdict, standard_state_verdict, worst
-from drupe.freeenergy.estimators import bar, crooks_gaussian, jarzynski
+from drupe.freeenergy.estimators import Runs, side_by_side
 from drupe.freeenergy.results import FreeEnergy
 from drupe.freeenergy.reweighting import ModelError, model_error
 from drupe.records import register
@@ -36,8 +36,8 @@ class EndStateCorrection:
     field           meaning
     ==============  ========================================================================
     difference      BAR(complex) - BAR(solvent), with model and label error
-    complex_leg     BAR, Jarzynski forward, Jarzynski reverse, Crooks-Gaussian of the complex
-    solvent_leg     the same four of the solvent
+    complex_leg     BAR, MBAR, Jarzynski forward, Jarzynski reverse, Crooks-Gaussian of the complex
+    solvent_leg     the same five of the solvent
     model           committee spread, None where no committee was evaluated
     temperature_k   kelvin
     ==============  ========================================================================
@@ -62,6 +62,8 @@ def end_state_correction(
     members_solvent: ArrayLike | None = None,
     label_error: float | None = None,
     n_resamples: int = 200,
+    runs_complex: Runs = (None, None),
+    runs_solvent: Runs = (None, None),
 ) -> EndStateCorrection:
     """Correction and verdict from the works of all four directions.
 
@@ -81,6 +83,8 @@ def end_state_correction(
         Error of the reference energies in the difference, kT, where it is known.
     n_resamples
         Bootstrap resamples.
+    runs_complex, runs_solvent
+        The independent run of each forward and each reverse work, as for `drupe.freeenergy.bar`.
     """
     if not temperature_k > 0.0:
         raise InputError(f"the temperature is {temperature_k} K", remedy="pass kelvin, above zero")
@@ -89,8 +93,12 @@ def end_state_correction(
             "the committee was evaluated in one leg only",
             remedy="pass members_complex and members_solvent, or neither",
         )
-    complex_leg = _side_by_side(w_f_complex, w_r_complex, seed, n_resamples)
-    solvent_leg = _side_by_side(w_f_solvent, w_r_solvent, seed + 1, n_resamples)
+    complex_leg = side_by_side(
+        w_f_complex, w_r_complex, seed=seed, n_resamples=n_resamples, runs=runs_complex
+    )
+    solvent_leg = side_by_side(
+        w_f_solvent, w_r_solvent, seed=seed + 1, n_resamples=n_resamples, runs=runs_solvent
+    )
     model = None if members_complex is None else model_error(members_complex, members_solvent)
     difference = combine({"complex": (1.0, complex_leg[0]), "solvent": (-1.0, solvent_leg[0])}, "BAR")
     if model is not None:
@@ -162,6 +170,7 @@ def combine(terms: Mapping[str, tuple[float, FreeEnergy]], method: str) -> FreeE
         replicate=part("replicate"),
         model=part("model"),
         label=part("label"),
+        residual=part("residual"),
         n_forward=sum(term.n_forward for _, term in terms.values()),
         n_reverse=sum(term.n_reverse for _, term in terms.values()),
         provenance=" ".join(f"{'+' if c >= 0 else '-'} {name}" for name, (c, _) in terms.items()),
@@ -184,18 +193,10 @@ def over_repeats(repeats: Sequence[FreeEnergy]) -> FreeEnergy:
         replicate=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         model=_largest([one.model for one in repeats]),
         label=_largest([one.label for one in repeats]),
+        residual=_largest([one.residual for one in repeats]),
         n_forward=sum(one.n_forward for one in repeats),
         n_reverse=sum(one.n_reverse for one in repeats),
         provenance=f"{len(values)} repeat{'s' if len(values) > 1 else ''}; {repeats[0].provenance}",
-    )
-
-
-def _side_by_side(w_f: ArrayLike, w_r: ArrayLike, seed: int, n_resamples: int) -> tuple[FreeEnergy, ...]:
-    return (
-        bar(w_f, w_r, seed=seed, n_resamples=n_resamples),
-        jarzynski(w_f, seed=seed, n_resamples=n_resamples),
-        jarzynski(w_r, seed=seed, direction="reverse", n_resamples=n_resamples),
-        crooks_gaussian(w_f, w_r, seed=seed, n_resamples=n_resamples),
     )
 
 

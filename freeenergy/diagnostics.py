@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import InputError
-from drupe.freeenergy.bennett import acceptance_root, consistency, one_sided, overlap
+from drupe.freeenergy.bennett import acceptance_root, consistency, fluctuation_misfit, one_sided, overlap
 from drupe.records import register
 from drupe.units import kcal_per_mol, kt
 
@@ -45,6 +45,10 @@ second_law_sigmas: Final = 3.0
 #: exceed both in at most 1 of 100 cases.
 largest_inconsistency: Final = 0.3
 inconsistency_sigmas: Final = 4.0
+#: Works deviate from Crooks' theorem when chance alone makes so large a deviation in 1 of 10 000 cases, and
+#: the deviation is worth this much log-likelihood per work: many works see differences that do not matter.
+least_chance: Final = 1e-4
+largest_misfit: Final = 0.01
 
 
 @register(version=1)
@@ -75,9 +79,9 @@ def verdict(w_f: ArrayLike, w_r: ArrayLike) -> Verdict:
     """Judge the works of a switching experiment, or of two ensembles with instantaneous works.
 
     FAIL: a direction is missing; the second law is broken (the works do not belong together);
-    the two directions do not obey one fluctuation theorem; overlap below 0.1; min(n) x overlap below
-    10. WARN: fewer than 10 effective works carry a
-    one-sided estimate, or the two one-sided estimates are more than 2 kT apart.
+    the two directions do not obey one fluctuation theorem, nor Crooks'; overlap below 0.1; min(n) x
+    overlap below 10. WARN: fewer than 10 effective works carry a one-sided estimate, or the two
+    one-sided estimates are more than 2 kT apart.
 
     Parameters
     ----------
@@ -234,6 +238,17 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
                 "the two directions do not obey one fluctuation theorem: two estimates of their overlap "
                 f"differ by {abs(relative):.0%} ({min(abs(sigmas), 99.0):.0f} sigma); these works do not "
                 "belong together, or their tails were never reached",
+            )
+        )
+    misfit = fluctuation_misfit(f, r, root)
+    if misfit.chance < least_chance and misfit.per_work > largest_misfit:
+        found.append(
+            (
+                "FAIL",
+                "Crooks",
+                "the works do not obey Crooks' theorem: log P_F(W)/P_R(-W) has slope "
+                f"{misfit.slope:.2f} in W instead of 1 (chance below {least_chance:g}); a wrong unit, a "
+                "wrong sign, or works of other states",
             )
         )
     smallest = min(_distinct(f), _distinct(r))

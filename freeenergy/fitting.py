@@ -1,9 +1,9 @@
 """Task bodies of the learned potential: labels in; members, committees, parity and level differences out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,24 +80,39 @@ class Gathered:
     parity: tuple[Parity, ...]
 
 
-@register(version=1)
+def _without_doubts(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 kept neither runs nor what the committees think of the frames."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_doubts})
 @dataclass(frozen=True, eq=False)
 class LevelDifferences:
     """Energies of both levels at frames of both ML/MM end states of one leg, kT.
 
     ``forward`` is u_core - u_low at low-level frames, ``reverse`` is u_low - u_core at core-level
     frames, each ``(frames,)``; ``members_low`` and ``members_core`` are u_m - u_mean of each
-    committee at the frames of its own level, ``(members, frames)``.
+    committee at the frames of its own level, ``(members, frames)``. ``run_forward`` and ``run_reverse`` say
+    which run each frame is from. ``novelty_*`` and ``sigma_*`` hold what each committee thinks of all frames
+    of its own level: distance from the training set (1 is its edge), standard error of the energy (kT).
     """
 
     forward: NDArray[np.float64]
     reverse: NDArray[np.float64]
     members_low: NDArray[np.float64]
     members_core: NDArray[np.float64]
+    run_forward: NDArray[np.int64] | None = None
+    run_reverse: NDArray[np.int64] | None = None
+    novelty_low: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    novelty_core: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sigma_low: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sigma_core: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+            if (value := getattr(self, name)) is not None:
+                kind = np.int64 if name.startswith("run") else np.float64
+                object.__setattr__(self, name, frozen(value, kind))
 
 
 def fit_member(settings: FitStage, prepared: Prepared, *labels: LabelledSnapshot, folder: Path) -> Fitted:
@@ -174,17 +189,23 @@ def compare_levels(
     thermal = kt(settings.temperature_k)
     at_low = _frames(runs[: settings.low_runs])
     at_core = _frames(runs[settings.low_runs :])
-    low_at_low, core_at_low = (_energies(one.committee, leg, at_low) / thermal for one in (low, core))
-    low_at_core, core_at_core = (_energies(one.committee, leg, at_core) / thermal for one in (low, core))
-    first = _kept(runs[: settings.low_runs], low_at_low, core_at_low)
-    second = _kept(runs[settings.low_runs :], core_at_core, low_at_core)
-    low_at_low, core_at_low = low_at_low[:, first], core_at_low[:, first]
-    low_at_core, core_at_core = low_at_core[:, second], core_at_core[:, second]
+    low_at_low, core_at_low = (_predicted(one.committee, leg, at_low, thermal) for one in (low, core))
+    low_at_core, core_at_core = (_predicted(one.committee, leg, at_core, thermal) for one in (low, core))
+    first, from_low = _kept(runs[: settings.low_runs], low_at_low.energies, core_at_low.energies)
+    second, from_core = _kept(runs[settings.low_runs :], core_at_core.energies, low_at_core.energies)
+    own_low, other_low = low_at_low.energies[:, first], core_at_low.energies[:, first]
+    own_core, other_core = core_at_core.energies[:, second], low_at_core.energies[:, second]
     return LevelDifferences(
-        forward=core_at_low.mean(axis=0) - low_at_low.mean(axis=0),
-        reverse=low_at_core.mean(axis=0) - core_at_core.mean(axis=0),
-        members_low=low_at_low - low_at_low.mean(axis=0),
-        members_core=core_at_core - core_at_core.mean(axis=0),
+        forward=other_low.mean(axis=0) - own_low.mean(axis=0),
+        reverse=other_core.mean(axis=0) - own_core.mean(axis=0),
+        members_low=own_low - own_low.mean(axis=0),
+        members_core=own_core - own_core.mean(axis=0),
+        run_forward=from_low,
+        run_reverse=from_core,
+        novelty_low=low_at_low.novelty,
+        novelty_core=core_at_core.novelty,
+        sigma_low=low_at_low.sigma,
+        sigma_core=core_at_core.sigma,
     )
 
 
@@ -200,31 +221,43 @@ def _dataset(labels: Sequence[LabelledSnapshot], which: Literal["low", "high"]) 
     return Dataset.from_labels([one.label for one in labels], which=which, blocks=blocks)
 
 
-def _kept(runs: Sequence[Any], own: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Frames a correlation time of the energy difference apart, run by run, as indices over all runs."""
-    kept, start = [], 0
-    for run in runs:
+def _kept(
+    runs: Sequence[Any], own: NDArray[np.float64], other: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frames a correlation time of the energy difference apart, run by run: indices, and runs."""
+    kept, numbers, start = [], [], 0
+    for number, run in enumerate(runs):
         here = slice(start, start + len(run.positions))
         kept.append(
             start + uncorrelated(np.array([own[:, here].mean(axis=0), other[:, here].mean(axis=0)]), 0)
         )
+        numbers.append(np.full(len(kept[-1]), number))
         start = here.stop
-    return np.concatenate(kept)
+    return np.concatenate(kept), np.concatenate(numbers)
 
 
 def _frames(runs: Sequence[Any]) -> NDArray[np.float64]:
     return np.concatenate([run.positions for run in runs])
 
 
-def _energies(committee: Committee, leg: Leg, frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Energies of all members at all frames, ``(members, frames)``, hartree, from the level's zero."""
+class _Predicted(NamedTuple):
+    """Energies ``(members, frames)`` from the level's zero and their standard error, kT; novelty."""
+
+    energies: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    novelty: NDArray[np.float64]
+
+
+def _predicted(committee: Committee, leg: Leg, frames: NDArray[np.float64], thermal: float) -> _Predicted:
+    """What a committee makes of all frames."""
     charges = leg.structure.system.charges
     around = np.setdiff1d(np.arange(len(charges)), leg.ligand)
-    predicted = [
-        committee.predict(frame[leg.ligand], frame[around], charges[around]).member_energies
-        for frame in frames
-    ]
-    return np.array(predicted).T - committee.header.energy_zero
+    found = [committee.predict(frame[leg.ligand], frame[around], charges[around]) for frame in frames]
+    return _Predicted(
+        (np.array([one.member_energies for one in found]).T - committee.header.energy_zero) / thermal,
+        np.array([one.energy_sigma for one in found]) / thermal,
+        np.array([one.novelty for one in found]),
+    )
 
 
 def _parity(

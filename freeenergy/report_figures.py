@@ -189,7 +189,7 @@ def work_distribution(works: SwitchingResult, energy: FreeEnergy) -> Figure:
 
 
 def estimators(summary: Summary) -> Figure:
-    """BAR, Jarzynski both ways and Crooks-Gaussian side by side, relative to BAR."""
+    """BAR, MBAR, Jarzynski both ways and Crooks-Gaussian side by side, relative to BAR."""
     rows = []
     for name, correction in (("core", summary.core), ("low", summary.low)):
         if correction is not None:
@@ -199,6 +199,7 @@ def estimators(summary: Summary) -> Figure:
             ]
     looks = {
         "BAR": ("@ink", "diamond"),
+        "MBAR": ("@quiet", "diamond-open"),
         "Jarzynski forward": ("@s1", "triangle-right"),
         "Jarzynski reverse": ("@s2", "triangle-left"),
         "Crooks-Gaussian": ("@s3", "circle"),
@@ -212,7 +213,7 @@ def estimators(summary: Summary) -> Figure:
                 "mode": "markers",
                 "name": method,
                 "x": [_finite(v) for v in values],
-                "y": [i + 0.24 - 0.16 * k for i in range(len(rows))],
+                "y": [i + 0.28 - 0.14 * k for i in range(len(rows))],
                 "error_x": {
                     "type": "data",
                     "array": [_finite(leg[k].error) or 0.0 for _, leg in rows],

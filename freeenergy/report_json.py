@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.freeenergy.budget import error_budget
 from drupe.freeenergy.campaign import CampaignResult
+from drupe.freeenergy.diagnostics import Verdict
+from drupe.freeenergy.label_check import LabelCheck
 from drupe.freeenergy.leg_estimate import LegChecks
 from drupe.freeenergy.report_learning import parity_errors
-from drupe.freeenergy.report_sections import headline_rows
+from drupe.freeenergy.report_sections import PARTS, headline_rows
 from drupe.freeenergy.report_text import in_unit
 from drupe.freeenergy.results import FreeEnergy
 from drupe.freeenergy.summary import Summary
@@ -38,7 +41,7 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
         "receptor": result.receptor,
         "temperature_k": kelvin,
         "seed": result.seed,
-        "verdict": _verdict(summary.total),
+        "verdict": _verdict(summary.total.verdict),
         "headline": {name: _energy(energy, kelvin) for name, _, energy in headline_rows(summary)},
         "experiment_kcal_per_mol": result.experiment_kcal,
         "mm_legs": {
@@ -65,6 +68,27 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
             "anchors": list(result.restraint.anchors),
         },
         "corrections": corrections,
+        "error_budget": [
+            {
+                "cause": row.cause,
+                "kind": row.kind,
+                "kcal_per_mol": None
+                if row.error is None
+                else _number(in_unit(row.error, kelvin, "kcal/mol")),
+                "how": row.how,
+            }
+            for row in error_budget(summary)
+        ],
+        "label_check": {name: _check(one, kelvin) for name, one in summary.checks.items()},
+        "label_differences_kt": {
+            f"{one.level} {one.leg}": _list(one.difference - one.difference.mean())
+            for one in result.checks
+            if len(one.difference)
+        },
+        "diagnoses": [
+            {"subject": one.subject, "test": one.test, "verdict": _verdict(one.verdict)}
+            for one in summary.diagnoses
+        ],
         "works_kt": {
             f"{one.correction} {one.leg}": {
                 "how": one.description,
@@ -126,23 +150,32 @@ def _checks(checks: LegChecks) -> Tree:
 
 
 def _energy(energy: FreeEnergy, temperature_k: float) -> Tree:
-    found: Tree = {"method": energy.method, "verdict": _verdict(energy)}
+    found: Tree = {"method": energy.method, "verdict": _verdict(energy.verdict)}
     for unit, name in (("kcal/mol", "kcal_per_mol"), ("kJ/mol", "kj_per_mol"), ("kT", "kt")):
         found[name] = _number(in_unit(energy.value, temperature_k, unit))
         found[f"error_{name}"] = _number(in_unit(energy.error, temperature_k, unit))
-    parts = {part: getattr(energy, part) for part in ("sampling", "replicate", "model", "label")}
+    parts = {part: getattr(energy, part) for part in PARTS}
     found["error_parts_kt"] = {part: None if v is None else _number(v) for part, v in parts.items()}
     found["samples"] = [energy.n_forward, energy.n_reverse]
     found["provenance"] = energy.provenance
     return found
 
 
-def _verdict(energy: FreeEnergy) -> Tree:
-    return {
-        "level": energy.verdict.level,
-        "reasons": list(energy.verdict.reasons),
-        "also": list(energy.verdict.also),
+def _check(check: LabelCheck, temperature_k: float) -> Tree:
+    numbers = {"residual": check.residual, "cumulant": check.cumulant, "spread": check.spread}
+    found: Tree = {
+        f"{name}_kcal_per_mol": _number(in_unit(value, temperature_k, "kcal/mol"))
+        for name, value in numbers.items()
     }
+    error = math.nan if check.error is None else check.error
+    found["error_kcal_per_mol"] = _number(in_unit(error, temperature_k, "kcal/mol"))
+    found["labels"], found["effective_labels"] = list(check.labels), list(check.size)
+    found["verdict"] = _verdict(check.verdict)
+    return found
+
+
+def _verdict(verdict: Verdict) -> Tree:
+    return {"level": verdict.level, "reasons": list(verdict.reasons), "also": list(verdict.also)}
 
 
 def _number(value: float) -> float | None:

@@ -19,6 +19,7 @@ from drupe.freeenergy.report_script import SCRIPT
 from drupe.freeenergy.report_sections import headline_table, named_list
 from drupe.freeenergy.report_style import STYLE
 from drupe.freeenergy.report_text import badge, reasons, signed, with_error
+from drupe.freeenergy.report_trust import trust_section
 from drupe.freeenergy.summary import Summary
 from drupe.version import __version__
 
@@ -55,6 +56,7 @@ def page(result: CampaignResult, summary: Summary) -> str:
     book = Book()
     sections = [
         ("result", "Result", _result(book, result, summary)),
+        ("trust", "Trust", trust_section(book, result, summary)),
         ("regions", "Regions", _regions(book, result)),
         ("corrections", "Corrections", correction_section(book, result, summary)),
         ("mm", "MM level", mm_section(book, result, summary)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from drupe.freeenergy.summary import Summary
 from drupe.units import kcal_per_mol
 
 __all__ = [
+    "PARTS",
     "core_table",
     "counts_table",
     "failures",
@@ -23,7 +25,12 @@ __all__ = [
     "pairs",
     "parity_table",
     "restraint",
+    "table",
 ]
+
+
+#: Named parts of an error.
+PARTS: Final = ("sampling", "replicate", "model", "label", "residual")
 
 
 def headline_rows(summary: Summary) -> list[tuple[str, str, FreeEnergy]]:
@@ -52,7 +59,7 @@ def headline_table(result: CampaignResult, summary: Summary) -> str:
             f'<td class="num" data-name="kJ/mol">{signed(kj)}</td><td></td><td></td></tr>'
         )
     heads = ("", "kcal/mol", "kJ/mol", "parts of the error / kcal mol⁻¹", "verdict")
-    return _table(heads, body, "stack", "Errors are one standard error; a part nobody estimated is left out.")
+    return table(heads, body, "stack", "Errors are one standard error; a part nobody estimated is left out.")
 
 
 def leg_table(rows: Sequence[tuple[str, FreeEnergy]], temperature_k: float) -> str:
@@ -69,7 +76,7 @@ def leg_table(rows: Sequence[tuple[str, FreeEnergy]], temperature_k: float) -> s
             f'<td class="num" data-name="kcal/mol">{value} {error}</td>'
             f"<td>{badge(energy.verdict)}{reasons(energy.verdict)}</td></tr>"
         )
-    return _table(("leg", "kT", "kcal/mol", "verdict"), body, "stack")
+    return table(("leg", "kT", "kcal/mol", "verdict"), body, "stack")
 
 
 def counts_table(result: CampaignResult) -> str:
@@ -79,7 +86,7 @@ def counts_table(result: CampaignResult) -> str:
         f'<td class="num">{one.done}</td><td class="num">{one.failed}</td></tr>'
         for one in result.counts
     ]
-    return _table(("", "wanted", "done", "failed"), body, "slim")
+    return table(("", "wanted", "done", "failed"), body, "slim")
 
 
 def core_table(result: CampaignResult) -> str:
@@ -118,7 +125,7 @@ def parity_table(parities: Iterable[Parity]) -> str:
                 f'<span class="parts">{escape(group)}; {unit}</span></th><td class="num">{count}</td>'
                 f'<td class="num">{mae:.3f}</td><td class="num">{rmse:.3f}</td></tr>'
             )
-    return _table(("", "values", "MAE", "RMSE"), body, "slim")
+    return table(("", "values", "MAE", "RMSE"), body, "slim")
 
 
 def restraint(result: CampaignResult) -> str:
@@ -170,7 +177,7 @@ def _energy_row(name: str, what: str, energy: FreeEnergy, summary: Summary, tota
     for unit in ("kcal/mol", "kJ/mol"):
         value, error = with_error(energy, kelvin, unit)
         cells.append(f'<td class="num" data-name="{unit}">{value} {error}</td>')
-    known = [(part, getattr(energy, part)) for part in ("sampling", "replicate", "model", "label")]
+    known = [(part, getattr(energy, part)) for part in PARTS]
     parts = ", ".join(f"{part} {in_unit(v, kelvin, 'kcal/mol'):.2f}" for part, v in known if v is not None)
     return (
         f'<tr{" class=total" if total else ""}><th scope="row">{escape(name)}'
@@ -180,7 +187,8 @@ def _energy_row(name: str, what: str, energy: FreeEnergy, summary: Summary, tota
     )
 
 
-def _table(heads: Sequence[str], body: Sequence[str], css: str, caption: str = "") -> str:
+def table(heads: Sequence[str], body: Sequence[str], css: str, caption: str = "") -> str:
+    """Table of rows that are HTML already; ``css`` "stack" falls apart into cards on a phone."""
     numeric = {"kcal/mol", "kJ/mol", "kT", "wanted", "done", "failed", "values", "MAE", "RMSE"}
     top = "".join(f'<th scope="col"{" class=num" if head in numeric else ""}>{head}</th>' for head in heads)
     title = f"<caption>{caption}</caption>" if caption else ""

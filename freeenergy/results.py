@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from drupe.errors import InputError
 from drupe.freeenergy.diagnostics import Verdict
@@ -10,7 +11,12 @@ from drupe.records import register
 __all__ = ["FreeEnergy"]
 
 
-@register(version=1)
+def _without_residual(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not compare the potential with fresh labels."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_residual})
 @dataclass(frozen=True)
 class FreeEnergy:
     """A free energy difference in kT with the named parts of its error and a verdict.
@@ -31,6 +37,7 @@ class FreeEnergy:
     n_forward   works, or samples, that went in
     n_reverse   the same of the other direction
     provenance  what made the number: settings and seed
+    residual    what reweighting to fresh labels would still change, with its own error, kT
     ==========  ====================================================================
     """
 
@@ -44,16 +51,17 @@ class FreeEnergy:
     n_forward: int = 0
     n_reverse: int = 0
     provenance: str = ""
+    residual: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sampling", "replicate", "model", "label"):
+        for name in ("sampling", "replicate", "model", "label", "residual"):
             part = getattr(self, name)
             if part is not None and part < 0.0:
                 raise InputError(f"the {name} error is {part} kT", remedy="pass a standard error, >= 0")
 
     @property
     def error(self) -> float:
-        """Whole error in kT: max(sampling, replicate), model and label in quadrature; nan if none.
+        """Whole error in kT: max(sampling, replicate), model, label, residual in quadrature; nan if none.
 
         A value that does not exist has no error either, whatever parts are known.
         """
@@ -61,5 +69,5 @@ class FreeEnergy:
             return math.nan
         statistical = [part for part in (self.sampling, self.replicate) if part is not None]
         parts = [max(statistical)] if statistical else []
-        parts += [part for part in (self.model, self.label) if part is not None]
+        parts += [part for part in (self.model, self.label, self.residual) if part is not None]
         return math.hypot(*parts) if parts else math.nan

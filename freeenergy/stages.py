@@ -309,14 +309,18 @@ def switch_reverse(settings: SwitchStage, prepared: Prepared, gathered: Any, *ru
 def _switch(
     settings: SwitchStage, prepared: Prepared, positions: NDArray[np.float64], gathered: Any
 ) -> "Work":
+    from drupe.freeenergy.switch_watch import SwitchWatch
     from drupe.freeenergy.switching import switch
 
     system = mixed_system(prepared.leg(settings.leg), gathered, interpolate=True, group=_SWITCH_GROUP)
-    return switch(
+    watch = SwitchWatch(system, settings.spec)
+    work = switch(
         system,
         positions,
         settings.spec,
         settings.seed,
         platform=settings.place.platform,
         threads=settings.place.threads,
+        on_done=watch.look,
     )
+    return watch.seen_with(work)

@@ -4,11 +4,13 @@ Nothing is canned: every value, error and reason is computed here from the works
 results of the record, so other works give another verdict.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from drupe.freeenergy.campaign import CampaignResult, MmLeg
+from drupe.freeenergy.campaign import CampaignResult, MmLeg, SwitchingResult
 from drupe.freeenergy.corrections import (
     EndStateCorrection,
     binding_free_energy,
@@ -17,15 +19,23 @@ from drupe.freeenergy.corrections import (
     over_repeats,
 )
 from drupe.freeenergy.diagnostics import Verdict, worst
+from drupe.freeenergy.estimators import Runs
+from drupe.freeenergy.label_check import LabelCheck, label_check
 from drupe.freeenergy.leg_estimate import judged_total
 from drupe.freeenergy.results import FreeEnergy
+from drupe.freeenergy.trust import Diagnosis, diagnose
 from drupe.records import register
 from drupe.units import kcal_per_mol, kt
 
 __all__ = ["Summary", "summarise", "transfer_verdict"]
 
 
-@register(version=1)
+def _without_checks(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 looked at the works alone."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_checks})
 @dataclass(frozen=True, eq=False)
 class Summary:
     """The numbers of the headline, all in kT, binding convention (negative binds).
@@ -40,6 +50,8 @@ class Summary:
     core            correction low level -> core-corrected (None likewise)
     total           dG_bind(MM) + low + core
     level           what ``total`` stands for: "core-corrected", "low level", "MM"
+    checks          fresh labels against the potential of "low" and "core", where there are works
+    diagnoses       what was looked at besides the works themselves
     ==============  =============================================================
     """
 
@@ -51,6 +63,8 @@ class Summary:
     core: EndStateCorrection | None
     total: FreeEnergy
     level: str
+    checks: Mapping[str, LabelCheck] = field(default_factory=dict)
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -81,6 +95,16 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     if core is not None:
         judged = worst([("", core.difference.verdict), ("transfer", transfer_verdict(result))])
         core = replace(core, difference=replace(core.difference, verdict=judged))
+    checks = {
+        name: _check(result, name, one.difference)
+        for name, one in (("low", low), ("core", core))
+        if one is not None
+    }
+    # The low potential is on the way only: it cancels between the two corrections, and its errors too.
+    if core is not None:
+        core = _with_check(core, checks["core"])
+    elif low is not None:
+        low = _with_check(low, checks["low"])
     terms = {"MM": (1.0, mm)}
     if low is not None:
         terms["correction low"] = (1.0, low.difference)
@@ -89,15 +113,21 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     total = combine(terms, " + ".join(dict.fromkeys(term.method for _, term in terms.values())))
     last = core or low
     if last is not None:
-        # The low potential is on the way only: it cancels between the two corrections, and its error too.
-        total = replace(total, model=last.difference.model)
+        total = replace(total, model=last.difference.model, residual=last.difference.residual)
+    if core is not None and low is not None:
+        low = _with_check(low, checks["low"])
     level = "core-corrected" if core is not None else "low level" if low is not None else "MM"
     missing = [name for name, one in (("low", low), ("core", core)) if one is None]
     if missing:
         reason = f"no works for the correction{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
         lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
         total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))
-    return Summary(result.temperature_k, legs["complex"], legs["solvent"], mm, low, core, total, level)
+    diagnoses = diagnose(result)
+    judged = worst([("", total.verdict), *((one.subject, one.verdict) for one in diagnoses)])
+    total = replace(total, verdict=judged)
+    return Summary(
+        result.temperature_k, legs["complex"], legs["solvent"], mm, low, core, total, level, checks, diagnoses
+    )
 
 
 def transfer_verdict(result: CampaignResult) -> Verdict:
@@ -138,6 +168,8 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
     label = None
     if result.label_error_kcal is not None and name == "low":
         label = result.label_error_kcal * kcal_per_mol / kt(result.temperature_k)
+    elif name == "core":
+        label = _truncation(result)
     both = here.members is not None and there.members is not None
     return end_state_correction(
         here.w_f,
@@ -150,4 +182,45 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
         members_solvent=there.members if both else None,
         label_error=label,
         n_resamples=n_resamples,
+        runs_complex=_runs(here),
+        runs_solvent=_runs(there),
     )
+
+
+def _runs(works: SwitchingResult) -> Runs:
+    return works.run_f, works.run_r
+
+
+def _truncation(result: CampaignResult) -> float | None:
+    """What MP2 stands for beyond the kept virtual orbitals, complex less solvent, kT; None if not known."""
+    cores = result.cores
+    leg = np.array(cores.leg)
+    if cores.truncation is None or not {"complex", "solvent"} <= set(cores.leg):
+        return None
+    # Cores of one label add up; every core has as many labels.
+    sums = [
+        sum(
+            float(cores.truncation[(leg == name) & (np.array(cores.core) == core)].mean())
+            for core in set(cores.core)
+        )
+        for name in ("complex", "solvent")
+    ]
+    return abs(sums[0] - sums[1]) / kt(result.temperature_k)
+
+
+def _check(result: CampaignResult, name: str, difference: FreeEnergy) -> LabelCheck:
+    return label_check(
+        result.check(name, "complex"),
+        result.check(name, "solvent"),
+        model=difference.model,
+        label=difference.label,
+        temperature_k=result.temperature_k,
+        seed=result.seed + 100,
+    )
+
+
+def _with_check(correction: EndStateCorrection, check: LabelCheck) -> EndStateCorrection:
+    """Let the fresh labels into error and verdict."""
+    difference = correction.difference
+    judged = worst([("", difference.verdict), ("label check", check.verdict)])
+    return replace(correction, difference=replace(difference, residual=check.part, verdict=judged))

@@ -14,6 +14,7 @@ import psutil
 
 from drupe.embedding.labeling import Level
 from drupe.errors import MachineError
+from drupe.freeenergy.checking import CheckStage
 from drupe.freeenergy.config import Config, EngineTable
 from drupe.freeenergy.fitting import CompareStage, FitStage, GatherStage, TransferStage
 from drupe.freeenergy.preparation import high_level
@@ -38,6 +39,7 @@ __all__ = ["campaign_graph", "engine_for", "slots_for"]
 LEGS = ("complex", "solvent")
 _STAGES = "drupe.freeenergy.stages"
 _FITTING = "drupe.freeenergy.fitting"
+_CHECKING = "drupe.freeenergy.checking"
 
 
 class _Placed(Protocol):
@@ -89,6 +91,7 @@ def campaign_graph(config: Config) -> list[Node]:
         *make.fits(),
         *make.mixed(),
         *make.switches(),
+        *make.checks(),
         *make.restraint(),
         *make.windows(),
     ]
@@ -245,6 +248,7 @@ class _Maker:
                     *self._runs(leg, "ml-low", runs),
                     *self._runs(leg, "ml-core", runs),
                 ),
+                version=2,
                 guess_s=6,
             )
 
@@ -276,6 +280,43 @@ class _Maker:
                         needs=("prepared", *sources),
                         guess_s=n_steps * (0.14 if leg == "complex" else 0.01) + 8,
                     )
+
+    def checks(self) -> Iterator[Node]:
+        """Fresh labels of frames of every ML/MM end state, and what they say of the potential."""
+        for level, labelled in zip(("core", "low"), self._levels(), strict=True):
+            for leg in LEGS:
+                table = getattr(self.config.switching, leg)
+                count = min(getattr(self.config.labels.check, leg), table.runs * table.frames)
+                if not count:
+                    continue
+                runs = self._runs(leg, f"ml-{level}", table.runs)
+                yield Node(
+                    f"{leg}/fresh-{level}",
+                    "label check",
+                    f"{_STAGES}:pick_snapshots",
+                    SnapshotStage(leg, count, 0),
+                    needs=runs,
+                    guess_s=3,
+                )
+                labels = self._runs(leg, f"fresh-{level}", count)
+                for index, name in enumerate(labels):
+                    yield Node(
+                        name,
+                        "label check",
+                        f"{_STAGES}:label_snapshot",
+                        LabelStage(leg, index, labelled),
+                        needs=("prepared", f"{leg}/fresh-{level}", "complex/reference"),
+                        guess_s=30 if leg == "complex" else 15,
+                    )
+                yield Node(
+                    f"{leg}/check-{level}",
+                    "label check",
+                    f"{_CHECKING}:compare_with_labels",
+                    CheckStage(leg, level, self.config.dynamics.temperature, count),
+                    needs=("prepared", f"{level}/committee"),
+                    wants=labels,
+                    guess_s=6,
+                )
 
     def restraint(self) -> Iterator[Node]:
         """The restraint of the complex."""

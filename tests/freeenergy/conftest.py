@@ -27,9 +27,13 @@ from drupe.freeenergy.campaign import (
 )
 from drupe.freeenergy.chain import mbar
 from drupe.freeenergy.exchange import exchange
+from drupe.freeenergy.extrapolation import Doubts
+from drupe.freeenergy.label_check import LabelDifferences
 from drupe.freeenergy.leg_estimate import estimate
 from drupe.freeenergy.leg_tables import Tables
-from drupe.units import angstrom, kcal_per_mol
+from drupe.freeenergy.restraint_health import RestraintTrace
+from drupe.freeenergy.restraints import BoreschRestraint
+from drupe.units import angstrom, kcal_per_mol, kt
 
 
 def gaussian_works(df, sigma, n_f, n_r, seed):
@@ -87,6 +91,58 @@ def t4l_regions():
         core_labels=("methyl",),
         anchors=np.array([*topology.select("residue 100 to 102 and name CA"), *qm[:3]]),
     )
+
+
+def a_restraint():
+    return BoreschRestraint(
+        receptor=[2, 1, 0],
+        ligand=[3, 4, 5],
+        distance=6.12 * angstrom,
+        angles=np.radians([84.1, 71.5]),
+        dihedrals=np.radians([-12.4, 142.2, 63.0]),
+        k_distance=8.0 * kcal_per_mol / angstrom**2,
+        k_angles=np.array([40.0, 38.5]) * kcal_per_mol,
+        k_dihedrals=np.array([21.0, 33.0, 30.2]) * kcal_per_mol,
+    )
+
+
+def restrained(rng, n_frames, shift=0.0, width=0.9, restraint=None):
+    """Coordinates that scatter about the rest values by ``width`` sigma, ``shift`` sigma away."""
+    one = restraint or a_restraint()
+    rest = np.array([one.distance, *one.angles, *one.dihedrals])
+    sigma = np.sqrt(kt(300.0) / np.array([one.k_distance, *one.k_angles, *one.k_dihedrals]))
+    return rest + sigma * (shift + width * rng.normal(size=(n_frames, 6)))
+
+
+def looked_at(seed):
+    """What a healthy campaign keeps besides its works."""
+    rng = np.random.default_rng(seed)
+    names = {"complex/sample/0": False, "complex/sample/1": False, "complex/window/1": True}
+    return {
+        "boresch": a_restraint(),
+        "restraint_traces": tuple(
+            RestraintTrace(name, 0.04 * np.arange(1, 26), restrained(rng, 25), held)
+            for name, held in names.items()
+        ),
+        "doubts": tuple(
+            Doubts(f"{leg}, {place}", level, rng.uniform(0.3, 1.02, 40), rng.uniform(0.3, 0.7, 40))
+            for leg in ("complex", "solvent")
+            for place, level in (("end state", "low"), ("end state", "core"), ("switches", "low"))
+        ),
+        "checks": tuple(
+            LabelDifferences(
+                leg,
+                level,
+                12,
+                rng.normal(-1.0, 0.3, 12),
+                np.full(12, 0.5),
+                np.full(12, 0.7),
+                np.arange(12) % 3,
+            )
+            for level in ("low", "core")
+            for leg in ("complex", "solvent")
+        ),
+    }
 
 
 def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
@@ -185,9 +241,7 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
             *(curve("core", m, 1.2, 0.3) for m in range(4)),
         ),
         "traces": tuple(
-            Trace(
-                name, np.arange(200) * 0.01, -4000 + 30 * np.exp(-np.arange(200) / 40) + rng.normal(0, 8, 200)
-            )
+            Trace(name, np.arange(200) * 0.01, -4000 + rng.normal(0, 8, 200))
             for name in ("complex, MM", "solvent, MM")
         ),
         "counts": (
@@ -245,7 +299,7 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
         "experiment_kcal": -4.63,
         "experiment_source": "isothermal calorimetry, T4L L99A, p-xylene",
     }
-    return CampaignResult(**{**fields, **changes})
+    return CampaignResult(**{**fields, **looked_at(seed + 40), **changes})
 
 
 @pytest.fixture(scope="session")

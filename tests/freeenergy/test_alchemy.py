@@ -10,6 +10,7 @@ from drupe.embedding.structures.structure import Structure, cut_out, locate, ope
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.alchemy import Schedule, run_window
+from drupe.freeenergy.anchors import boresch_coordinates
 from drupe.freeenergy.chain import mbar
 from drupe.freeenergy.decoupling import alchemical_system, reduced_potentials
 from drupe.freeenergy.dynamics import langevin_context, potential_kt
@@ -155,6 +156,10 @@ def test_a_window_is_sampled_and_its_frames_are_evaluated_everywhere(host_guest,
     )  # fmt: skip
     assert found.u.shape == (6, 4)
     assert seen == [10, 20, 30, 40, 50]
+    # What the restraint holds is kept for every frame; the last one is known whole.
+    held = boresch_coordinates(found.last_positions[list(restraint.anchors)])
+    assert found.restrained.shape == (4, 6)
+    assert found.restrained[-1] == pytest.approx(held, abs=1e-9)
     there = alchemical_system(structure, guest, COMPLEX.state(2), restraint)
     direct = context_of(there.system, found.last_positions, there.dynamic_groups, there.parameters)
     assert found.u[2, -1] == pytest.approx(potential_kt(direct, TEMPERATURE, there.dynamic_groups), abs=5e-3)

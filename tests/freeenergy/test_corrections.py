@@ -38,6 +38,7 @@ def test_a_correction_is_complex_minus_solvent():
     assert got.difference.verdict.level == "PASS"
     assert [one.method for one in got.complex_leg] == [
         "BAR",
+        "MBAR",
         "Jarzynski forward",
         "Jarzynski reverse",
         "Crooks-Gaussian",

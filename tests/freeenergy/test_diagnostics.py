@@ -80,9 +80,8 @@ def test_an_identity_switch_is_no_violation():
 
 
 def test_one_sided_hysteresis_warns():
-    rng = np.random.default_rng(6)
-    w_f = np.concatenate([rng.normal(1.0, 0.5, 95), rng.normal(-6.0, 0.3, 5)])
-    got = verdict(w_f, rng.normal(0.5, 0.5, 100))
+    # Right works so wide that their tails are hardly reached: one case of many, found by its seed.
+    got = verdict(*gaussian_works(0.0, 2.2, 250, 250, seed=30))
     text = " ".join((*got.reasons, *got.also))
     assert "one-sided averages rest on" in text
     assert "one-sided estimates differ" in text

@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from drupe.errors import InputError
 from drupe.freeenergy.config import read_config
 from drupe.freeenergy.workflow import campaign_graph
 
+LEVELS = ("low", "core")
 EXAMPLES = Path(__file__).parents[2] / "examples" / "t4l-xylene"
 
 
@@ -32,7 +34,8 @@ def test_the_quickstart_has_every_stage_with_its_counts(nodes):
     assert kinds["complex/forward"] == kinds["complex/reverse"] == 6
     assert kinds["solvent/forward"] == kinds["solvent/reverse"] == 20
     assert kinds["low/member"] == kinds["core/member"] == 4
-    with_core = [n for n in nodes if n.call.endswith("label_snapshot") and n.settings.level.core is not None]
+    assert all(kinds[f"{leg}/fresh-{level}"] == 1 + 2 for leg in ("complex", "solvent") for level in LEVELS)
+    with_core = [n for n in nodes if "/label/" in n.name and n.settings.level.core is not None]
     assert Counter(n.settings.leg for n in with_core) == {"complex": 4, "solvent": 3}
     assert [n.name for n in with_core if n.settings.check] == ["complex/label/0", "solvent/label/0"]
 
@@ -133,3 +136,28 @@ def test_a_run_of_exchange_is_cut_into_ten_unless_the_input_says_otherwise(tmp_p
     assert sum(frames) == 25
     assert len(frames) == 9  # 25 frames in stretches of 3
     assert {node.settings.method for node in nodes if "/exchange/" in node.name} == {"neighbours"}
+
+
+def test_fresh_labels_are_of_the_level_of_their_end_state_and_none_is_asked_for_with_zero(nodes, tmp_path):
+    fresh = [n for n in nodes if re.fullmatch(r"\w+/fresh-\w+/\d+", n.name)]
+    assert {(n.name.split("/")[1], n.settings.level.core) for n in fresh} == {
+        ("fresh-low", None),
+        ("fresh-core", "CCSD(T)"),
+    }
+    for node in nodes:
+        if node.name.endswith(("fresh-low", "fresh-core")):
+            assert all(f"/ml-{node.name.rpartition('-')[2]}/" in need for need in node.needs)
+    text = (EXAMPLES / "quickstart.toml").read_text()
+    path = tmp_path / "input.toml"
+    path.write_text(
+        text.replace("check = { complex = 2, solvent = 2 }", "check = { complex = 0, solvent = 0 }")
+    )
+    assert not [n for n in campaign_graph(read_config(path)) if n.stage == "label check"]
+    path.write_text(text.replace("check = { complex = 2, solvent = 2 }", ""))
+    unsaid = Counter(
+        n.name.rpartition("/")[0] for n in campaign_graph(read_config(path)) if n.stage == "label check"
+    )
+    assert (unsaid["complex/fresh-low"], unsaid["solvent/fresh-low"]) == (6, 8)  # 3 runs keep 2 frames each
+    path.write_text(text.replace("check = { complex = 2", "check = { complex = 7"))
+    with pytest.raises(InputError, match=r"labels\.check\.complex"):
+        read_config(path)
