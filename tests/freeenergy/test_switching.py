@@ -72,9 +72,9 @@ def test_a_switch_of_one_step_is_the_energy_difference_at_the_start():
 def test_the_first_increment_is_taken_before_the_first_step():
     # Propagating first would make it depend on the noise.
     x, n = 0.7, 5
-    first = [run(x, n, seed).increments[0] for seed in (1, 2, 3)]
+    first = [run(x, n, seed).profile[0] for seed in (1, 2, 3)]
     assert first == pytest.approx([(energy(x, 1) - energy(x, 0)) / n] * 3, rel=1e-9)
-    later = [run(x, n, seed).increments[1] for seed in (1, 2, 3)]
+    later = [np.diff(run(x, n, seed).profile)[0] for seed in (1, 2, 3)]
     assert np.ptp(later) > 1e-3
 
 
@@ -105,8 +105,8 @@ def test_the_same_seed_gives_the_same_work_and_another_seed_another():
     first, again, other = run(0.2, 8, 4), run(0.2, 8, 4), run(0.2, 8, 5)
     assert first.value == again.value
     assert first.value != other.value
-    assert first.value == pytest.approx(first.increments.sum(), rel=1e-12)
-    assert unpack(pack(first)).increments.tolist() == first.increments.tolist()
+    assert first.value == pytest.approx(first.profile[-1], rel=1e-12)
+    assert unpack(pack(first)).profile.tolist() == first.profile.tolist()
 
 
 @pytest.mark.parametrize(
