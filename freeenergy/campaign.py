@@ -7,12 +7,14 @@ them is computed by whoever reads the record.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.freeenergy.chain import MbarResult
+from drupe.freeenergy.diagnostics import Verdict
 from drupe.records import frozen, register
 
 __all__ = [
@@ -108,13 +110,19 @@ class RestraintSummary:
     force_constants: tuple[float, ...]  # kcal/mol/angstrom^2, then kcal/mol/rad^2
 
 
-@register(version=1)
+def _without_pilot(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew lengths only that were given."""
+    return {**fields, "pilot": None}
+
+
+@register(version=2, upgrades={1: _without_pilot})
 @dataclass(frozen=True, eq=False)
 class SwitchingResult:
     """Works of one correction in one leg, kT, as measured.
 
     ``members`` holds (u_m - u_mean) of the committee at end-state frames, shape
-    ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps".
+    ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps". ``pilot`` judges
+    the length, where a pilot chose it.
     """
 
     leg: str  # "complex" or "solvent"
@@ -123,6 +131,7 @@ class SwitchingResult:
     w_r: NDArray[np.float64]
     description: str
     members: NDArray[np.float64] | None = None
+    pilot: Verdict | None = None
 
     def __post_init__(self) -> None:
         for name in ("w_f", "w_r"):

@@ -135,7 +135,7 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
     if result.label_error_kcal is not None and name == "low":
         label = result.label_error_kcal * kcal_per_mol / kt(result.temperature_k)
     both = here.members is not None and there.members is not None
-    return end_state_correction(
+    made = end_state_correction(
         here.w_f,
         here.w_r,
         there.w_f,
@@ -147,3 +147,6 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
         label_error=label,
         n_resamples=n_resamples,
     )
+    pilots = [(f"{one.leg} pilot", one.pilot) for one in (here, there) if one.pilot is not None]
+    judged = worst([("", made.difference.verdict), *pilots])
+    return replace(made, difference=replace(made.difference, verdict=judged))

@@ -18,7 +18,7 @@ from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import held_out_misses, unseen_misses
 from drupe.mlp.novelty import Novelty, refer
-from drupe.mlp.passes import Passes
+from drupe.mlp.passes import Passes, Runs
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.records import frozen, pack, record_key, register, unpack
 
@@ -201,9 +201,11 @@ class Committee:
         border_atoms: NDArray[np.int64] | None = None,
         *,
         fixed_coulomb: bool,
+        run: Runs | None = None,
     ) -> Evaluation:
-        """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`."""
-        return evaluate(self._passes, qm, mm, charges, groups, border_atoms, fixed_coulomb=fixed_coulomb)
+        """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`. ``run`` is for a network run elsewhere."""
+        run = self._passes if run is None else run
+        return evaluate(run, qm, mm, charges, groups, border_atoms, fixed_coulomb=fixed_coulomb)
 
     def energy_error(self, made: Evaluation) -> Uncertainty:
         """Standard errors of the mean energy of an evaluation, hartree."""
