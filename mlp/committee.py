@@ -18,7 +18,7 @@ from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import held_out_misses, unseen_misses
 from drupe.mlp.novelty import Novelty, refer
-from drupe.mlp.passes import Passes, Runs
+from drupe.mlp.passes import Batches, Passes, Runs
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.records import frozen, pack, record_key, register, unpack
 
@@ -191,6 +191,14 @@ class Committee:
     @cached_property
     def _passes(self) -> Passes:
         return Passes(self.stack)
+
+    @cached_property
+    def _batches(self) -> dict[int, Batches]:
+        return {}
+
+    def batches(self, size: int) -> Batches:
+        """The network over ``size`` frames at once, always the same one: it may have been frozen by now."""
+        return self._batches.setdefault(size, Batches(self.stack, size))
 
     def evaluate(
         self,

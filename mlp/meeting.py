@@ -42,7 +42,7 @@ class Meeting:
         before = [(memory.run, memory.rooms) for memory in memories]
         for memory in memories:
             stack = memory.committee.stack
-            self._batches.setdefault(id(stack), Batches(stack, self.size))
+            self._batches[id(stack)] = memory.committee.batches(self.size)
             memory.run, memory.rooms = _Seat(self, stack), 2 * threads
         try:
             yield
