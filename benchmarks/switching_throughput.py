@@ -1,7 +1,7 @@
 """Steps per second of switching MM to ML/MM: the naive loop, switches one by one, and several at a time.
 
-p-Xylene (18 atoms) alone in OBC2 with a committee of the default size, whose weights are random: the time does
-not depend on them. All variants run in turn, round after round, after every network runs from its frozen
+p-Xylene (18 atoms) alone in OBC2 with a committee of the default size, whose weights are random: the time
+does not depend on them. All variants run in turn, round after round, after every network runs from its frozen
 graph. A step is a long switch less one of a single increment, over the increments between; each number is the
 median and the best round. On a loaded machine the wall clock says little: CPU time, that of all threads,
 stands beside it.
@@ -28,7 +28,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import openmm
 import torch
 from openmm import unit
 from openmmml import MLPotential
@@ -37,7 +36,7 @@ from drupe.embedding.structures.structure import locate, openmm_system, openmm_t
 from drupe.freeenergy.dynamics import langevin_context
 from drupe.freeenergy.switching import SwitchSpec, switch
 from drupe.freeenergy.switching_together import switch_together
-from drupe.mlp import Committee, FitSpec
+from drupe.mlp import Committee, FitSpec, passes
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.force import learned_forces
 from drupe.mlp.passes import Frame
@@ -46,11 +45,12 @@ from drupe.mlp.potential import Potential, PotentialHeader
 FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 CONTEXTS = 8
 LAMBDA, GROUP = "lambda_interpolate", 7
-WARM_UP = 320
+WARM_UP = 6
 
 
 def setting():
     """The molecule's structure, a committee, and the system that interpolates between MM and it."""
+    passes._WORTH_IT = 1  # graphs are frozen at once: this is about what comes after
     structure = read_amber(
         locate(f"{FILES}ligand.prmtop", Path()),
         locate(f"{FILES}ligand-minimized.crd", Path()),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from drupe.freeenergy.config import Config
 from drupe.freeenergy.preparation import Prepared
@@ -10,6 +11,8 @@ from drupe.freeenergy.symmetry import equivalent_orientations
 from drupe.units import kcal_per_mol, kt
 
 __all__ = ["approximations"]
+
+_FEWEST_RUNS: Final = 3
 
 
 def approximations(
@@ -63,6 +66,16 @@ def approximations(
                 f"exchange them, -RT ln {count} = {-missed:.2f} kcal/mol is missing from dG_bind(MM)",
             )
         )
+    for leg in ("complex", "solvent"):
+        runs = min(getattr(config.sampling, leg).runs, getattr(config.switching, leg).runs)
+        if runs < _FEWEST_RUNS:
+            told.append(
+                (
+                    f"starts of switches ({leg})",
+                    f"come from {runs} independent runs; fewer than {_FEWEST_RUNS} do not show whether the "
+                    "runs agree",
+                )
+            )
     for leg, taken in snapshots.items():
         if taken.correlated:
             told.append(

@@ -54,7 +54,7 @@ class SwitchSpec:
         return up if self.direction == "forward" else up[::-1]
 
     @property
-    def protocol(self) -> dict[str, object]:
+    def protocol(self) -> dict[str, float]:
         """What a switch and its mirror image have in common."""
         fields = ("n_steps", "step_fs", "temperature_k", "friction_per_ps")
         return {name: getattr(self, name) for name in fields}
@@ -190,7 +190,8 @@ def _profile(increments: NDArray[np.float64]) -> NDArray[np.float64]:
     """Running work at the ends of equal stretches; the last is the whole work."""
     count = len(increments)
     ends = np.unique(np.ceil(np.linspace(0, count, min(count, _profile_points) + 1)[1:]).astype(int))
-    return np.cumsum(increments)[ends - 1]
+    running: NDArray[np.float64] = np.cumsum(increments)
+    return running[ends - 1]
 
 
 def _group(system: openmm.System) -> int:

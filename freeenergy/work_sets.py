@@ -79,7 +79,7 @@ def _check_one(name: str, works: Sequence[Work]) -> None:
         )
     specs = [work.spec.protocol for work in works]
     for key in specs[0] if specs else ():
-        found = sorted({spec[key] for spec in specs}, key=str)
+        found = sorted({spec[key] for spec in specs})
         if len(found) > 1:
             raise InputError(
                 f"the {name} do not have one protocol: {key} is {' and '.join(map(str, found))}",

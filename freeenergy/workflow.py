@@ -256,15 +256,14 @@ class _Maker:
         """Non-equilibrium switches between MM and ML/MM, both directions, both legs; pilots before them."""
         for leg in LEGS:
             table: LegSwitching = getattr(self.config.switching, leg)
-            if table.pilot is None:
-                spans, pilot = [table.length or 0.0], ()
-            else:
-                spans, pilot = sorted(table.pilot.lengths), (f"{leg}/pilot",)
+            spans, pilot = [table.length or 0.0], list[str]()
+            if table.pilot is not None:
+                spans, pilot = sorted(set(table.pilot.lengths)), [f"{leg}/pilot"]
                 yield from self._pilot(leg, table, spans)
             for direction in _DIRECTIONS:
                 for index in range(table.switches):
                     name = f"{leg}/{direction}/{index}"
-                    yield self._switch(leg, table, direction, index, spans[-1], name, pilot)
+                    yield self._switch(leg, table, direction, index, spans[-1], name, *pilot)
 
     def _pilot(self, leg: str, table: LegSwitching, spans: list[float]) -> Iterator[Node]:
         """Switches of every length from the frames after those of the estimate, and the choice."""
@@ -291,7 +290,7 @@ class _Maker:
         index: int,
         span: float,
         name: str,
-        pilot: tuple[str, ...] = (),
+        *pilot: str,
     ) -> Node:
         dynamics, n_steps = self.config.dynamics, self._increments(span)
         spec = SwitchSpec(

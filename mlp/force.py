@@ -125,7 +125,7 @@ class LearnedForce:
         #: Content name; the PythonForce that holds this has it as its name.
         self.key = content_key("LearnedForce", fields)
         self._memory = _memories.setdefault(self.key, Memory(committee))
-        # OpenMM copies forces with every context: all copies run from one network, which may be frozen by now.
+        # OpenMM copies forces with every context: all copies run from one network, perhaps frozen by now.
         self._committee = self._memory.committee
 
     def __call__(self, state: "openmm.State") -> tuple[float, NDArray[np.float64]]:

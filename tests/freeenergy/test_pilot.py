@@ -111,8 +111,8 @@ def test_the_pilot_starts_from_frames_of_its_own_in_both_directions(piloted):
     nodes = campaign_graph(piloted())
     for direction in ("forward", "reverse"):
         of_estimate = {n.settings.index for n in nodes if n.name.startswith(f"solvent/{direction}/")}
-        of_pilot = [n for n in nodes if n.name in {*nodes[0].wants} or f"/{direction}/" in n.name]
-        of_pilot = {n.settings.index for n in of_pilot if n.name.startswith("solvent/pilot/")}
+        pilots = [n for n in nodes if n.name.startswith("solvent/pilot/") and f"/{direction}/" in n.name]
+        of_pilot = {n.settings.index for n in pilots}
         assert of_estimate == {0, 1, 2}
         assert of_pilot == {3, 4}
     (snapshots,) = [n.settings for n in nodes if n.name == "solvent/snapshots"]
