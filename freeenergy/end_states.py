@@ -19,7 +19,7 @@ from openmm import unit
 from drupe.errors import InputError
 from drupe.records import content_key
 
-__all__ = ["LAMBDA", "between", "system_key"]
+__all__ = ["LAMBDA", "between", "check_same_atoms", "system_key"]
 
 #: Global parameter that goes from 0 (first potential) to 1 (second); OpenMM-ML's name.
 LAMBDA: Final = "lambda_interpolate"
@@ -61,7 +61,7 @@ def between(first: openmm.System, second: openmm.System, group: int = 7) -> open
         If the systems are not of the same atoms, constraints and box, have other thermostats or barostats, or
         a shared force is in ``group``.
     """
-    _check_same_atoms(first, second)
+    check_same_atoms(first, second)
     ours, theirs = ([(_print_of(force), force) for force in one.getForces()] for one in (first, second))
     shared = Counter(name for name, _ in ours) & Counter(name for name, _ in theirs)
     own = [_left_over(side, Counter(shared), number, group) for number, side in enumerate((ours, theirs))]
@@ -154,7 +154,14 @@ def _print_of(force: openmm.Force) -> str:
     return f"{type(force).__name__} {digest.hexdigest()}"
 
 
-def _check_same_atoms(first: openmm.System, second: openmm.System) -> None:
+def check_same_atoms(first: openmm.System, second: openmm.System) -> None:
+    """Refuse two systems between which there is no free energy difference.
+
+    Raises
+    ------
+    InputError
+        If particles, masses, virtual sites, constraints or boxes differ; which and where is said.
+    """
     counts = first.getNumParticles(), second.getNumParticles()
     if counts[0] != counts[1]:
         raise InputError(

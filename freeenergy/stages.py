@@ -280,15 +280,18 @@ def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) 
     from openmmml import MLPotential
 
     from drupe.embedding.structures.structure import openmm_system, openmm_topology
+    from drupe.freeenergy.end_states import check_same_atoms
 
+    plain = openmm_system(leg.structure)
     made: openmm.System = MLPotential("drupe", model=gathered.committee).createMixedSystem(
         openmm_topology(leg.structure.system),
-        openmm_system(leg.structure),
+        plain,
         leg.ligand.tolist(),
         embedding="electrostatic",
         interpolate=interpolate,
         forceGroup=group,
     )
+    check_same_atoms(plain, made)
     return made
 
 

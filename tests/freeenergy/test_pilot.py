@@ -1,17 +1,36 @@
 """The pilot picks the shortest length that suffices, and its switches stand in the graph of a campaign."""
 
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from drupe.errors import InputError
+from drupe.freeenergy import stages
 from drupe.freeenergy.config import read_config
+from drupe.freeenergy.diagnostics import Verdict
+from drupe.freeenergy.end_states import between
 from drupe.freeenergy.pilot import PilotChoice, choose_length
-from drupe.freeenergy.stages import PilotStage, choose_switch_length
+from drupe.freeenergy.sampling import SampleSpec, Trajectory
+from drupe.freeenergy.stages import (
+    PilotStage,
+    Place,
+    Snapshots,
+    SwitchStage,
+    choose_switch_length,
+    switch_forward,
+    switch_reverse,
+)
 from drupe.freeenergy.switching import SwitchSpec, Work
 from drupe.freeenergy.workflow import campaign_graph
+from drupe.records import content_key
+
+sys.path.insert(0, str(Path(__file__).parent))
+from learned_molecule import force_field, molecule
 
 SMOKE = Path(__file__).parents[2] / "examples" / "t4l-xylene" / "smoke.toml"
 
@@ -79,6 +98,29 @@ def test_the_stage_sorts_works_by_length_and_direction():
     found = choose_switch_length(PilotStage("complex", (1000, 5000)), *shuffled)
     assert isinstance(found, PilotChoice)
     assert found.n_steps == 5000
+
+
+def test_a_switch_of_the_estimate_takes_the_length_that_was_chosen(monkeypatch):
+    monkeypatch.setattr(
+        stages, "mixed_system", lambda *_, **__: between(force_field(), force_field(barrier=3.0))
+    )
+    prepared = SimpleNamespace(leg=lambda name: None)
+    rng = np.random.default_rng(3)
+    frames = molecule().positions + 0.02 * rng.normal(size=(4, 6, 3))
+    choice = PilotChoice(7, (), Verdict("PASS"))
+    snapshots = Snapshots(frames, np.zeros(4), labels=1, correlated=0)
+    settings = SwitchStage("solvent", 1, SwitchSpec(50, 0.5), 3, Place("Reference"))
+    given = switch_forward(settings, prepared, snapshots, None)
+    chosen = switch_forward(settings, prepared, snapshots, None, choice)
+    assert (given.spec.n_steps, chosen.spec.n_steps) == (50, 7)
+    assert chosen.start == content_key("Positions", {"positions": frames[2]})
+    assert chosen.leg == "solvent"
+    runs = [Trajectory(frames[2 * k : 2 * k + 2], np.zeros(2), SampleSpec(), {}) for k in range(2)]
+    back = replace(settings, spec=SwitchSpec(50, 0.5, direction="reverse"))
+    reverse = switch_reverse(back, prepared, None, *runs, choice)
+    assert reverse.spec.n_steps == 7
+    assert reverse.start == content_key("Positions", {"positions": frames[2]})
+    assert reverse.protocol == chosen.protocol != given.protocol
 
 
 @pytest.fixture

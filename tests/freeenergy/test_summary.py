@@ -9,6 +9,7 @@ import pytest
 
 from drupe.errors import InputError
 from drupe.freeenergy.campaign import CampaignResult, MmLeg, Parity, RegionGeometry, SwitchingResult
+from drupe.freeenergy.diagnostics import Verdict
 from drupe.freeenergy.summary import summarise
 from drupe.records import pack, unpack
 from drupe.units import kcal_per_mol

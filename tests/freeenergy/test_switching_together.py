@@ -9,7 +9,7 @@ import openmm
 import pytest
 from openmm import unit
 
-from drupe.errors import InputError
+from drupe.errors import ConvergenceError, InputError
 from drupe.freeenergy.end_states import between
 from drupe.freeenergy.switching import SwitchSpec, Work, switch
 from drupe.freeenergy.switching_together import switch_together
@@ -145,10 +145,19 @@ def test_a_switch_that_fails_does_not_stop_the_others(to_learned, starts):
     assert isinstance(found[2], Work)
 
 
+def test_a_potential_that_breaks_on_the_way_stops_its_own_switch_only(to_learned, starts):
+    # Atoms on top of each other: OpenMM's energy of the start is finite, the dynamics is not.
+    squeezed = starts[1].copy()
+    squeezed[5] = squeezed[1] + [0.02, 0.0, 0.0]
+    found = switch_together(to_learned, [starts[0], squeezed], SwitchSpec(40, 0.5), range(2), **HERE)
+    assert isinstance(found[0], Work)
+    assert isinstance(found[1], ConvergenceError)
+
+
 def test_afterwards_a_switch_alone_runs_as_before(to_learned, starts, calls):
     switch_together(to_learned, starts[:2], SwitchSpec(2, 0.5), range(2), **HERE)
     calls.clear()
-    switch(to_learned, starts[0], SPEC, 0, threads=1, **HERE)
+    switch(to_learned, starts[3], SPEC, 0, threads=1, **HERE)
     assert calls == [1] * SPEC.n_steps
 
 
