@@ -16,6 +16,8 @@ __all__ = ["approximations", "unscreened_field_kcal"]
 #: polarisation of p-xylene in T4 lysozyme L99A changes by between cuts of the field.
 unscreened_field_kcal: Final = 1.5
 
+_FEWEST_RUNS: Final = 3
+
 
 def approximations(
     config: Config, prepared: Prepared, snapshots: Mapping[str, Snapshots]
@@ -69,6 +71,16 @@ def approximations(
                 f"exchange them, -RT ln {count} = {-missed:.2f} kcal/mol is missing from dG_bind(MM)",
             )
         )
+    for leg in ("complex", "solvent"):
+        runs = min(getattr(config.sampling, leg).runs, getattr(config.switching, leg).runs)
+        if runs < _FEWEST_RUNS:
+            told.append(
+                (
+                    f"starts of switches ({leg})",
+                    f"come from {runs} independent runs; fewer than {_FEWEST_RUNS} do not show whether the "
+                    "runs agree",
+                )
+            )
     for leg, taken in snapshots.items():
         if taken.correlated:
             told.append(

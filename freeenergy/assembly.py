@@ -33,6 +33,7 @@ from drupe.freeenergy.leg_run import LegRun, leg_run
 from drupe.freeenergy.preparation import Prepared
 from drupe.freeenergy.restraints import release_free_energy
 from drupe.freeenergy.runner import Node, read_result
+from drupe.freeenergy.work_sets import paired_works
 from drupe.store import Row, Store
 from drupe.units import angstrom, kcal_per_mol
 
@@ -200,25 +201,29 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
         if f"{leg}/levels" not in results:
             continue
         levels = results[f"{leg}/levels"]
-        works = {
-            direction: np.array([w.value for w in results.matching(rf"{leg}/{direction}/\d+")])
-            for direction in ("forward", "reverse")
-        }
+        works = paired_works(
+            *(results.matching(rf"{leg}/{direction}/\d+") for direction in ("forward", "reverse"))
+        )
         table = getattr(config.switching, leg)
         forward = starts_of(results, leg, "forward", "sample")
         reverse = starts_of(results, leg, "reverse", "ml-low")
+        (pilot,) = results.matching(rf"{leg}/pilot") or (None,)
+        length = table.length if pilot is None else pilot.n_steps * config.dynamics.ml_step / 1e3
+        told = "" if length is None else f" of {length:g} ps"
         made.append(
             SwitchingResult(
                 leg,
                 "low",
-                works["forward"],
-                works["reverse"],
-                f"{table.switches} switches of {table.length:g} ps in each direction",
+                works.w_f,
+                works.w_r,
+                f"{table.switches} switches{told} in each direction"
+                + ("" if pilot is None else ", a length chosen by a pilot"),
                 levels.members_low,
                 run_f=forward.runs,
                 run_r=reverse.runs,
                 time_f=forward.times,
                 time_r=reverse.times,
+                pilot=None if pilot is None else pilot.verdict,
             )
         )
         made.append(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.freeenergy.chain import MbarResult
+from drupe.freeenergy.diagnostics import Verdict
 from drupe.freeenergy.extrapolation import Doubts
 from drupe.freeenergy.label_check import LabelDifferences
 from drupe.freeenergy.leg_estimate import LegChecks
@@ -126,8 +127,8 @@ class RestraintSummary:
 
 
 def _without_starts(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 did not say where the works started."""
-    return fields
+    """Version 1 knew lengths only that were given, and did not say where the works started."""
+    return {**fields, "pilot": None}
 
 
 @register(version=2, upgrades={1: _without_starts})
@@ -138,7 +139,7 @@ class SwitchingResult:
     ``members`` holds (u_m - u_mean) of the committee at end-state frames, shape
     ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps". ``run_f`` and
     ``run_r`` are the independent runs that the starts came from, ``time_f`` and ``time_r`` when in them, ps;
-    one entry per work, or None where nobody knows.
+    one entry per work, or None where nobody knows. ``pilot`` judges the length, where a pilot chose it.
     """
 
     leg: str  # "complex" or "solvent"
@@ -151,6 +152,7 @@ class SwitchingResult:
     run_r: NDArray[np.int64] | None = None
     time_f: NDArray[np.float64] | None = None
     time_r: NDArray[np.float64] | None = None
+    pilot: Verdict | None = None
 
     def __post_init__(self) -> None:
         for name in ("w_f", "w_r"):

@@ -66,15 +66,37 @@ class LegSampling(_Table):
     frames: Count
 
 
+class PilotTable(_Table):
+    """Short switches that pick the length: how many of each length, half of them in either direction."""
+
+    switches: Annotated[int, Field(ge=4, le=10_000, multiple_of=2)] = 20
+    lengths: list[Span] = Field(default=[1.0, 5.0, 20.0], min_length=1)
+
+
 class LegSwitching(_Table):
-    """Switching in one leg: switches per direction, their length, and the ML/MM runs before the reverse."""
+    """Switching in one leg: switches per direction, their length, and the ML/MM runs before the reverse.
+
+    The length is given, or a pilot picks it.
+    """
 
     switches: Annotated[int, Field(ge=2, le=1_000_000)]
-    length: Span
+    length: Span | None = None
+    pilot: PilotTable | None = None
     runs: Count = 3
     equilibration: Span
     spacing: Span
     frames: Count
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "LegSwitching":
+        if (self.length is None) == (self.pilot is None):
+            raise ValueError("give either length, or a table pilot that picks one")
+        return self
+
+    @property
+    def piloted(self) -> int:
+        """Switches of the pilot per direction and length."""
+        return 0 if self.pilot is None else self.pilot.switches // 2
 
 
 class LegWindows(_Table):
@@ -247,13 +269,20 @@ class Config(_Table):
                             f"{table}.{leg}.{name} is {span_ps * 1e3:g} fs, "
                             f"shorter than a step of {step_fs:g} fs"
                         )
+                pilot = getattr(settings, "pilot", None)
+                if pilot is not None and min(pilot.lengths) * 1e3 < step_fs * (1 - 1e-9):
+                    raise ValueError(
+                        f"{table}.{leg}.pilot has a length of {min(pilot.lengths) * 1e3:g} fs, "
+                        f"shorter than a step of {step_fs:g} fs"
+                    )
         return self
 
     @model_validator(mode="after")
     def _enough_frames(self) -> "Config":
         for leg in ("complex", "solvent"):
             sampling, switching = getattr(self.sampling, leg), getattr(self.switching, leg)
-            have, need = sampling.runs * sampling.frames, getattr(self.labels.total, leg) + switching.switches
+            starts = switching.switches + switching.piloted
+            have, need = sampling.runs * sampling.frames, getattr(self.labels.total, leg) + starts
             if have < need:
                 raise ValueError(
                     f"sampling.{leg} keeps {have} frames, but labels and switches need {need} different "
@@ -261,9 +290,9 @@ class Config(_Table):
                     "raise frames or runs"
                 )
             have = switching.runs * switching.frames
-            if have < switching.switches:
+            if have < starts:
                 raise ValueError(
-                    f"switching.{leg} keeps {have} ML/MM frames for {switching.switches} reverse switches: "
+                    f"switching.{leg} keeps {have} ML/MM frames for {starts} reverse switches: "
                     "raise frames or runs"
                 )
             need = getattr(self.labels.check, leg)

@@ -4,7 +4,8 @@ All bonds are flexible. Seeds become OpenMM seeds that are never 0, which OpenMM
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Final
 
@@ -18,7 +19,15 @@ from drupe.errors import ConvergenceError, InputError
 from drupe.hardware.platforms import openmm_platform
 from drupe.units import kj_per_mol, kt, nanometer
 
-__all__ = ["advance", "engine_versions", "langevin_context", "potential_kt", "read_positions", "split_seed"]
+__all__ = [
+    "advance",
+    "engine_versions",
+    "langevin_context",
+    "nan_is_an_explosion",
+    "potential_kt",
+    "read_positions",
+    "split_seed",
+]
 
 _boltzmann_kj: Final[float] = kt(1.0) / kj_per_mol
 _explosion_sigmas: Final[float] = 10.0
@@ -103,13 +112,9 @@ def advance(context: openmm.Context, n_steps: int, temperature_k: float, *, watc
         If a position becomes NaN, or the kinetic temperature lies more than ten standard
         deviations above the bath (checked at the end of the steps).
     """
-    try:
+    with nan_is_an_explosion(n_steps):
         context.getIntegrator().step(n_steps)
         state = context.getState(positions=True, velocities=watch_heat)
-    except openmm.OpenMMException as error:
-        if "nan" not in str(error).lower():
-            raise
-        raise _exploded(f"a coordinate became NaN within {n_steps} steps") from error
     if not np.isfinite(state.getPositions(asNumpy=True)._value).all():
         raise _exploded(f"a coordinate became NaN within {n_steps} steps")
     if watch_heat:
@@ -118,6 +123,17 @@ def advance(context: openmm.Context, n_steps: int, temperature_k: float, *, watc
         bound = temperature_k * (1.5 + _explosion_sigmas * math.sqrt(2.0 / freedom))
         if not found <= bound:
             raise _exploded(f"the kinetic temperature reached {found:.0f} K in a bath of {temperature_k:g} K")
+
+
+@contextmanager
+def nan_is_an_explosion(n_steps: int) -> Iterator[None]:
+    """Turn what OpenMM, or a learned potential inside it, says of a NaN into a `ConvergenceError`."""
+    try:
+        yield
+    except openmm.OpenMMException as error:
+        if "nan" not in str(error).lower():
+            raise
+        raise _exploded(f"a coordinate became NaN within {n_steps} steps") from error
 
 
 def read_positions(context: openmm.Context) -> NDArray[np.float64]:

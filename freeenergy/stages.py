@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import openmm
 
     from drupe.freeenergy.alchemy import Schedule, WindowSamples
+    from drupe.freeenergy.pilot import PilotChoice
     from drupe.freeenergy.restraints import BoreschRestraint
     from drupe.freeenergy.sampling import SampleSpec, Trajectory
     from drupe.freeenergy.switching import SwitchSpec, Work
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LabelStage",
     "LabelledSnapshot",
+    "PilotStage",
     "Place",
     "RestraintStage",
     "SampleStage",
@@ -147,13 +149,25 @@ class WindowStage:
 @register(version=1)
 @dataclass(frozen=True, eq=False)
 class SwitchStage:
-    """Settings of `run_switch`: number of the start frame, protocol, seed."""
+    """Settings of `switch_forward` and `switch_reverse`: number of the start frame, protocol, seed.
+
+    Where a pilot chose the length, that is taken instead of the protocol's.
+    """
 
     leg: str
     index: int
     spec: "SwitchSpec"
     seed: int
     place: Place
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class PilotStage:
+    """Settings of `choose_switch_length`: which numbers of increments were tried."""
+
+    leg: str
+    n_steps: tuple[int, ...]
 
 
 def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
@@ -266,15 +280,18 @@ def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) 
     from openmmml import MLPotential
 
     from drupe.embedding.structures.structure import openmm_system, openmm_topology
+    from drupe.freeenergy.end_states import check_same_atoms
 
+    plain = openmm_system(leg.structure)
     made: openmm.System = MLPotential("drupe", model=gathered.committee).createMixedSystem(
         openmm_topology(leg.structure.system),
-        openmm_system(leg.structure),
+        plain,
         leg.ligand.tolist(),
         embedding="electrostatic",
         interpolate=interpolate,
         forceGroup=group,
     )
+    check_same_atoms(plain, made)
     return made
 
 
@@ -294,31 +311,63 @@ def sample_mixed(
     )
 
 
-def switch_forward(settings: SwitchStage, prepared: Prepared, snapshots: Snapshots, gathered: Any) -> "Work":
+def choose_switch_length(settings: PilotStage, *works: "Work") -> "PilotChoice":
+    """Pick the length of a leg's switches from the works of its pilot that were finished."""
+    from drupe.freeenergy.pilot import choose_length
+    from drupe.freeenergy.work_sets import paired_works
+
+    found = {}
+    for n_steps in settings.n_steps:
+        here = [work for work in works if work.spec.n_steps == n_steps]
+        forward, reverse = (
+            [work for work in here if work.spec.direction == way] for way in ("forward", "reverse")
+        )
+        found[n_steps] = paired_works(forward, reverse)
+    return choose_length(found)
+
+
+def switch_forward(
+    settings: SwitchStage, prepared: Prepared, snapshots: Snapshots, gathered: Any, *pilot: "PilotChoice"
+) -> "Work":
     """Switch MM to ML/MM from one of the MM frames kept for switches, none of them twice."""
-    return _switch(settings, prepared, snapshots.positions[snapshots.labels + settings.index], gathered)
+    start = snapshots.positions[snapshots.labels + settings.index]
+    return _switch(settings, prepared, start, gathered, pilot)
 
 
-def switch_reverse(settings: SwitchStage, prepared: Prepared, gathered: Any, *runs: "Trajectory") -> "Work":
+def switch_reverse(
+    settings: SwitchStage, prepared: Prepared, gathered: Any, *given: "Trajectory | PilotChoice"
+) -> "Work":
     """Switch ML/MM to MM from one of the ML/MM frames, none of them twice, decorrelated ones first."""
+    from drupe.freeenergy.sampling import Trajectory
+
+    runs = [one for one in given if isinstance(one, Trajectory)]
+    pilot = [one for one in given if not isinstance(one, Trajectory)]
     apart, others = _by_correlation(runs)
     run, frame = (apart + others)[settings.index]
-    return _switch(settings, prepared, runs[run].positions[frame], gathered)
+    return _switch(settings, prepared, runs[run].positions[frame], gathered, pilot)
 
 
 def _switch(
-    settings: SwitchStage, prepared: Prepared, positions: NDArray[np.float64], gathered: Any
+    settings: SwitchStage,
+    prepared: Prepared,
+    positions: NDArray[np.float64],
+    gathered: Any,
+    pilot: "Sequence[PilotChoice]",
 ) -> "Work":
     from drupe.freeenergy.switch_watch import SwitchWatch
     from drupe.freeenergy.switching import switch
 
     system = mixed_system(prepared.leg(settings.leg), gathered, interpolate=True, group=_SWITCH_GROUP)
-    watch = SwitchWatch(system, settings.spec)
+    spec = settings.spec
+    for choice in pilot:
+        spec = replace(spec, n_steps=choice.n_steps)
+    watch = SwitchWatch(system, spec)
     work = switch(
         system,
         positions,
-        settings.spec,
+        spec,
         settings.seed,
+        leg=settings.leg,
         platform=settings.place.platform,
         threads=settings.place.threads,
         on_done=watch.look,

@@ -171,7 +171,7 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
     elif name == "core":
         label = _truncation(result)
     both = here.members is not None and there.members is not None
-    return end_state_correction(
+    made = end_state_correction(
         here.w_f,
         here.w_r,
         there.w_f,
@@ -185,6 +185,9 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
         runs_complex=_runs(here),
         runs_solvent=_runs(there),
     )
+    pilots = [(f"{one.leg} pilot", one.pilot) for one in (here, there) if one.pilot is not None]
+    judged = worst([("", made.difference.verdict), *pilots])
+    return replace(made, difference=replace(made.difference, verdict=judged))
 
 
 def _runs(works: SwitchingResult) -> Runs:

@@ -7,7 +7,7 @@ Sign rule: the work is done on the system, in the direction of the switch. The i
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import openmm
@@ -15,14 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 from openmm import unit
 
 from drupe.errors import ConvergenceError, InputError
-from drupe.freeenergy.dynamics import advance, engine_versions, langevin_context
+from drupe.freeenergy.dynamics import (
+    advance,
+    engine_versions,
+    langevin_context,
+    nan_is_an_explosion,
+)
+from drupe.freeenergy.end_states import LAMBDA, system_key
 from drupe.records import content_key, frozen, register
 from drupe.units import kj_per_mol, kt
 
 __all__ = ["SwitchSpec", "Work", "switch"]
 
-_LAMBDA: Final = "lambda_interpolate"
-_checked_every = 10  # steps between looks for an explosion
+_checked_every: Final = 10  # steps between looks for an explosion
+_profile_points: Final = 100  # of the running work that is kept
 
 
 @register(version=1)
@@ -52,33 +58,51 @@ class SwitchSpec:
         up = np.linspace(0.0, 1.0, self.n_steps + 1)
         return up if self.direction == "forward" else up[::-1]
 
+    @property
+    def protocol(self) -> dict[str, float]:
+        """What a switch and its mirror image have in common."""
+        fields = ("n_steps", "step_fs", "temperature_k", "friction_per_ps")
+        return {name: getattr(self, name) for name in fields}
 
-@register(version=1)
+
+def _profiled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 kept every increment, and did not say which ends or which leg they were of."""
+    increments = fields.pop("increments")
+    return {**fields, "profile": _profile(increments), "protocol": "", "leg": ""}
+
+
+@register(version=2, upgrades={1: _profiled})
 @dataclass(frozen=True, eq=False)
 class Work:
     """Work of one switch and what made it.
 
-    ==========  ==============  =====  =====================================
-    field       shape           unit   note
-    ==========  ==============  =====  =====================================
-    value       scalar          kT     sum of the increments
-    increments  ``(n_steps,)``  kT
-    spec        --              --
-    start       --              --     content key of the starting positions
-    seed        scalar          --
-    versions    --              --     of the engine, and the platform taken
-    ==========  ==============  =====  =====================================
+    ========  ===========  =====  ==================================================================
+    field     shape        unit   note
+    ========  ===========  =====  ==================================================================
+    value     scalar       kT     sum of the increments
+    profile   ``(<=100,)`` kT     work done by the end of each of a hundred equal stretches, or of each
+                                  increment where there are fewer: 800 bytes, however long the switch
+    spec      --           --     its direction included
+    start     --           --     content key of the starting positions
+    seed      scalar       --
+    protocol  --           --     content key of both ends and of the spec without its direction: a
+                                  switch and its mirror image share it; empty where it was not kept
+    leg       --           --     what the caller calls the surroundings
+    versions  --           --     of the engine, and the platform taken
+    ========  ===========  =====  ==================================================================
     """
 
     value: float
-    increments: NDArray[np.float64]
+    profile: NDArray[np.float64]
     spec: SwitchSpec
     start: str
     seed: int
+    protocol: str
+    leg: str
     versions: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "increments", frozen(self.increments, np.float64))
+        object.__setattr__(self, "profile", frozen(self.profile, np.float64))
         if not math.isfinite(self.value):
             raise ConvergenceError(
                 f"the work of a switch is {self.value}", remedy="take a shorter step or another start"
@@ -91,11 +115,16 @@ def switch(
     spec: SwitchSpec,
     seed: int,
     *,
+    leg: str = "",
     platform: str = "auto",
     threads: int | None = None,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> Work:
     """Drive the system from one end state to the other and count the work.
+
+    From MM to a learned potential the system is OpenMM-ML's, made with ``createMixedSystem(...,
+    interpolate=True)``; between two learned potentials or two force fields it is made by
+    `drupe.freeenergy.end_states.between`.
 
     The energy must be linear in ``lambda_interpolate``, so that each increment is the step in
     lambda times a derivative; this is checked at the start. The step after the last increment
@@ -112,6 +141,8 @@ def switch(
         Length, direction and bath.
     seed
         Fixes velocities and noise.
+    leg
+        What to call the surroundings, for the record.
     platform, threads
         Where to run.
     on_done
@@ -133,7 +164,7 @@ def switch(
         step_fs=spec.step_fs,
         friction_per_ps=spec.friction_per_ps,
         seed=seed,
-        parameters={_LAMBDA: float(ladder[0])},
+        parameters={LAMBDA: float(ladder[0])},
         platform=platform,
         threads=threads,
     )
@@ -149,11 +180,27 @@ def switch(
                 remedy="take a shorter step; the potential of the far end may be wild at this geometry",
             )
         if i < spec.n_steps:
-            context.setParameter(_LAMBDA, float(ladder[i]))
-            advance(context, 1, spec.temperature_k, watch_heat=i % _checked_every == 0)
+            context.setParameter(LAMBDA, float(ladder[i]))
+            if i % _checked_every == 0:
+                advance(context, 1, spec.temperature_k)
+            else:
+                with nan_is_an_explosion(1):
+                    context.getIntegrator().step(1)
         on_done(i)
     start = content_key("Positions", {"positions": np.asarray(positions, np.float64)})
-    return Work(float(math.fsum(increments)), increments, spec, start, seed, engine_versions(context))
+    protocol = content_key("Protocol", {"ends": system_key(system), **spec.protocol})
+    versions = engine_versions(context)
+    return Work(
+        float(math.fsum(increments)), _profile(increments), spec, start, seed, protocol, leg, versions
+    )
+
+
+def _profile(increments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running work at the ends of equal stretches; the last is the whole work."""
+    count = len(increments)
+    ends = np.unique(np.ceil(np.linspace(0, count, min(count, _profile_points) + 1)[1:]).astype(int))
+    running: NDArray[np.float64] = np.cumsum(increments)
+    return running[ends - 1]
 
 
 def _group(system: openmm.System) -> int:
@@ -162,50 +209,51 @@ def _group(system: openmm.System) -> int:
         force
         for force in system.getForces()
         if isinstance(force, openmm.CustomCVForce)
-        and _LAMBDA in (force.getGlobalParameterName(n) for n in range(force.getNumGlobalParameters()))
+        and LAMBDA in (force.getGlobalParameterName(n) for n in range(force.getNumGlobalParameters()))
     ]
     if len(found) != 1:
         raise InputError(
-            f"the system has {len(found)} CustomCVForces with the parameter {_LAMBDA!r}",
-            remedy="build the mixed system with interpolate=True",
+            f"the system has {len(found)} CustomCVForces with the parameter {LAMBDA!r}",
+            remedy="build the mixed system with interpolate=True, or with between() of two systems",
         )
     (force,) = found
     count = force.getNumEnergyParameterDerivatives()
     names = [force.getEnergyParameterDerivativeName(n) for n in range(count)]
-    if _LAMBDA not in names:
+    if LAMBDA not in names:
         raise InputError(
-            f"the force with {_LAMBDA!r} does not give its derivative",
-            remedy=f'call addEnergyParameterDerivative("{_LAMBDA}") on it before making a context',
+            f"the force with {LAMBDA!r} does not give its derivative",
+            remedy=f'call addEnergyParameterDerivative("{LAMBDA}") on it before making a context',
         )
     group = int(force.getForceGroup())
     sharing = [f.getName() for f in system.getForces() if f.getForceGroup() == group]
     if len(sharing) > 1:
         raise InputError(
-            f"the force with {_LAMBDA!r} shares force group {group} with {len(sharing) - 1} others",
+            f"the force with {LAMBDA!r} shares force group {group} with {len(sharing) - 1} others",
             remedy="give it a group of its own (forceGroup=7), or each increment evaluates the whole energy",
         )
     return group
 
 
 def _slope(context: openmm.Context, group: int) -> float:
-    state = context.getState(parameterDerivatives=True, groups={group})
-    return float(state.getEnergyParameterDerivatives()[_LAMBDA])
+    with nan_is_an_explosion(1):
+        state = context.getState(parameterDerivatives=True, groups={group})
+    return float(state.getEnergyParameterDerivatives()[LAMBDA])
 
 
 def _check_linear(context: openmm.Context, group: int, ladder: NDArray[np.float64]) -> None:
     first = _slope(context, group)
     energies = []
     for value in (0.0, 1.0):
-        context.setParameter(_LAMBDA, value)
+        context.setParameter(LAMBDA, value)
         state = context.getState(energy=True, groups={group})
         energies.append(float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)))
-    context.setParameter(_LAMBDA, float(ladder[0]))
+    context.setParameter(LAMBDA, float(ladder[0]))
     rise = energies[1] - energies[0]
     # Single-precision platforms: a few parts in 1e6 of the energies themselves.
     bound = 1e-2 + 1e-5 * max(abs(energies[0]), abs(energies[1]), abs(first))
     if abs(rise - first) > bound:
         raise InputError(
-            f"the energy is not linear in {_LAMBDA!r}: it rises by {rise:.6g} kJ/mol from 0 to 1, "
+            f"the energy is not linear in {LAMBDA!r}: it rises by {rise:.6g} kJ/mol from 0 to 1, "
             f"its derivative is {first:.6g}",
             remedy="mix the end states as (1 - lambda) E0 + lambda E1",
         )

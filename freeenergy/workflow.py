@@ -8,20 +8,21 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import psutil
 
 from drupe.embedding.labeling import Level
 from drupe.errors import MachineError
 from drupe.freeenergy.checking import CheckStage
-from drupe.freeenergy.config import Config, EngineTable
+from drupe.freeenergy.config import Config, EngineTable, LegSwitching
 from drupe.freeenergy.fitting import CompareStage, FitStage, GatherStage, TransferStage
 from drupe.freeenergy.preparation import high_level
 from drupe.freeenergy.runner import Node
 from drupe.freeenergy.sampling import SampleSpec
 from drupe.freeenergy.stages import (
     LabelStage,
+    PilotStage,
     Place,
     RestraintStage,
     SampleStage,
@@ -37,6 +38,7 @@ from drupe.store import Store
 __all__ = ["campaign_graph", "engine_for", "slots_for"]
 
 LEGS = ("complex", "solvent")
+_DIRECTIONS: Final[tuple[Literal["forward", "reverse"], ...]] = ("forward", "reverse")
 _STAGES = "drupe.freeenergy.stages"
 _FITTING = "drupe.freeenergy.fitting"
 _CHECKING = "drupe.freeenergy.checking"
@@ -125,8 +127,9 @@ class _Maker:
                     needs=("prepared",),
                     guess_s=spec.n_steps * (0.12 if leg == "complex" else 0.001) + 5,
                 )
+            switching = getattr(self.config.switching, leg)
             settings = SnapshotStage(
-                leg, getattr(self.config.labels.total, leg), getattr(self.config.switching, leg).switches
+                leg, getattr(self.config.labels.total, leg), switching.switches + switching.piloted
             )
             yield Node(
                 f"{leg}/snapshots",
@@ -253,33 +256,71 @@ class _Maker:
             )
 
     def switches(self) -> Iterator[Node]:
-        """Non-equilibrium switches between MM and ML/MM, both directions, both legs."""
-        dynamics = self.config.dynamics
+        """Non-equilibrium switches between MM and ML/MM, both directions, both legs; pilots before them."""
         for leg in LEGS:
-            table = getattr(self.config.switching, leg)
-            n_steps = max(1, round(table.length * 1e3 / dynamics.ml_step))
-            for direction in ("forward", "reverse"):
-                spec = SwitchSpec(
-                    n_steps=n_steps,
-                    step_fs=dynamics.ml_step,
-                    temperature_k=dynamics.temperature,
-                    friction_per_ps=dynamics.friction,
-                    direction=direction,
-                )
-                sources = (
-                    (f"{leg}/snapshots", "low/committee")
-                    if direction == "forward"
-                    else ("low/committee", *self._runs(leg, "ml-low", table.runs))
-                )
+            table: LegSwitching = getattr(self.config.switching, leg)
+            spans, pilot = [table.length or 0.0], list[str]()
+            if table.pilot is not None:
+                spans, pilot = sorted(set(table.pilot.lengths)), [f"{leg}/pilot"]
+                yield from self._pilot(leg, table, spans)
+            for direction in _DIRECTIONS:
                 for index in range(table.switches):
-                    yield Node(
-                        f"{leg}/{direction}/{index}",
-                        f"switches {direction}",
-                        f"{_STAGES}:switch_{direction}",
-                        SwitchStage(leg, index, spec, self.seed(direction, leg, index), self.place),
-                        needs=("prepared", *sources),
-                        guess_s=n_steps * (0.14 if leg == "complex" else 0.01) + 8,
-                    )
+                    name = f"{leg}/{direction}/{index}"
+                    yield self._switch(leg, table, direction, index, spans[-1], name, *pilot)
+
+    def _pilot(self, leg: str, table: LegSwitching, spans: list[float]) -> Iterator[Node]:
+        """Switches of every length from the frames after those of the estimate, and the choice."""
+        names = []
+        for span in spans:
+            for direction in _DIRECTIONS:
+                for k in range(table.piloted):
+                    names.append(f"{leg}/pilot/{span:g} ps/{direction}/{k}")
+                    yield self._switch(leg, table, direction, table.switches + k, span, names[-1])
+        yield Node(
+            f"{leg}/pilot",
+            "pilot switches",
+            f"{_STAGES}:choose_switch_length",
+            PilotStage(leg, tuple(self._increments(span) for span in spans)),
+            wants=tuple(names),
+            guess_s=3,
+        )
+
+    def _switch(
+        self,
+        leg: str,
+        table: LegSwitching,
+        direction: Literal["forward", "reverse"],
+        index: int,
+        span: float,
+        name: str,
+        *pilot: str,
+    ) -> Node:
+        dynamics, n_steps = self.config.dynamics, self._increments(span)
+        spec = SwitchSpec(
+            n_steps=n_steps,
+            step_fs=dynamics.ml_step,
+            temperature_k=dynamics.temperature,
+            friction_per_ps=dynamics.friction,
+            direction=direction,
+        )
+        sources = (
+            (f"{leg}/snapshots", "low/committee")
+            if direction == "forward"
+            else ("low/committee", *self._runs(leg, "ml-low", table.runs))
+        )
+        in_pilot = name.startswith(f"{leg}/pilot/")
+        seed = self.seed(*name.split("/")) if in_pilot else self.seed(direction, leg, index)
+        return Node(
+            name,
+            "pilot switches" if in_pilot else f"switches {direction}",
+            f"{_STAGES}:switch_{direction}",
+            SwitchStage(leg, index, spec, seed, self.place),
+            needs=("prepared", *sources, *pilot),
+            guess_s=n_steps * (0.14 if leg == "complex" else 0.01) + 8,
+        )
+
+    def _increments(self, span_ps: float) -> int:
+        return max(1, round(span_ps * 1e3 / self.config.dynamics.ml_step))
 
     def checks(self) -> Iterator[Node]:
         """Fresh labels of frames of every ML/MM end state, and what they say of the potential."""

@@ -20,7 +20,7 @@ from drupe.mlp.fingerprints import PRINTS, known_frames
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import held_out_misses, unseen_misses
 from drupe.mlp.novelty import Novelty, refer
-from drupe.mlp.passes import Passes
+from drupe.mlp.passes import Batches, Passes, Runs
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.mlp.seal import check_seal, seal
 from drupe.records import frozen, pack, record_key, register, unpack
@@ -228,6 +228,14 @@ class Committee:
     def _passes(self) -> Passes:
         return Passes(self.stack)
 
+    @cached_property
+    def _batches(self) -> dict[int, Batches]:
+        return {}
+
+    def batches(self, size: int) -> Batches:
+        """The network over ``size`` frames at once, always the same one: it may have been frozen by now."""
+        return self._batches.setdefault(size, Batches(self.stack, size))
+
     def evaluate(
         self,
         qm: NDArray[np.float64],
@@ -237,9 +245,11 @@ class Committee:
         border_atoms: NDArray[np.int64] | None = None,
         *,
         fixed_coulomb: bool,
+        run: Runs | None = None,
     ) -> Evaluation:
-        """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`."""
-        return evaluate(self._passes, qm, mm, charges, groups, border_atoms, fixed_coulomb=fixed_coulomb)
+        """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`. ``run`` is for a network run elsewhere."""
+        run = self._passes if run is None else run
+        return evaluate(run, qm, mm, charges, groups, border_atoms, fixed_coulomb=fixed_coulomb)
 
     def energy_error(self, made: Evaluation) -> Uncertainty:
         """Standard errors of the mean energy of an evaluation, hartree; nan where energies mean nothing."""

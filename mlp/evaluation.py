@@ -15,7 +15,7 @@ from torch import Tensor
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.charge_sums import pull_back_sums, sums_at
 from drupe.mlp.electrostatics import Field, field_at, pull_back
-from drupe.mlp.passes import Frame, Passes, Slopes, slopes_of_members, there_and_back
+from drupe.mlp.passes import Frame, Runs, Slopes, slopes_of_members, there_and_back
 from drupe.mlp.potential import Potential
 from drupe.mlp.reach import Reached, fade_groups, near_groups, pull_back_weights, weighted
 
@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    run: Passes | Potential,
+    run: Runs | Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
@@ -169,7 +169,7 @@ class _Felt:
 
 
 def _with_border(
-    run: Passes | Potential,
+    run: Runs | Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],
@@ -213,7 +213,7 @@ def _with_border(
 
 
 def _evaluate(
-    run: Passes | Potential,
+    run: Runs | Potential,
     qm: NDArray[np.float64],
     mm: NDArray[np.float64],
     charges: NDArray[np.float64],

@@ -5,6 +5,7 @@ part of the interaction stays in OpenMM's own forces, the zero is the same in ev
 the box is read from the State at every call: a barostat changes it.
 """
 
+import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from drupe.mlp.committee import Committee
 from drupe.mlp.evaluation import Evaluation
 from drupe.mlp.images import Images
+from drupe.mlp.passes import Runs
 from drupe.records import content_key, frozen
 from drupe.units import kj_per_mol, nanometer
 
@@ -51,11 +53,34 @@ class Asked:
 
 
 class Memory:
-    """What all copies of one force in this process share: the potential, and the last question `asked`."""
+    """What all copies of one force in this process share: the potential, and the last question `asked`.
+
+    One question is remembered, or the last ``rooms``: as many as there are contexts that ask in turn.
+    ``run`` is where the network runs, None for the committee's own (`drupe.mlp.meeting`).
+    """
 
     def __init__(self, committee: Committee) -> None:
         self.committee = committee
         self.asked: Asked | None = None
+        self.rooms = 1
+        self.run: Runs | None = None
+        self._known: dict[bytes, Asked] = {}
+        self._turn = threading.Lock()
+
+    def find(self, seen: bytes) -> Asked | None:
+        """The answer to this question, if it is remembered."""
+        with self._turn:
+            found = self._known.get(seen)
+            if found is not None:
+                self.asked = found
+            return found
+
+    def keep(self, asked: Asked) -> None:
+        """Remember an answer, and forget the oldest ones."""
+        with self._turn:
+            self._known[asked.seen] = self.asked = asked
+            while len(self._known) > self.rooms:
+                del self._known[next(iter(self._known))]
 
 
 _memories: "WeakValueDictionary[str, Memory]" = WeakValueDictionary()
@@ -100,6 +125,8 @@ class LearnedForce:
         #: Content name; the PythonForce that holds this has it as its name.
         self.key = content_key("LearnedForce", fields)
         self._memory = _memories.setdefault(self.key, Memory(committee))
+        # OpenMM copies forces with every context: all copies run from one network, perhaps frozen by now.
+        self._committee = self._memory.committee
 
     def __call__(self, state: "openmm.State") -> tuple[float, NDArray[np.float64]]:
         """Energy in kJ/mol and forces in kJ/mol/nm, shape ``(particles, 3)``."""
@@ -111,10 +138,10 @@ class LearnedForce:
         if self._images is not None:
             box = np.array(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer))
             seen += box.tobytes()
-        known = self._memory.asked
-        if known is None or seen != known.seen:
+        known = self._memory.find(seen)
+        if known is None:
             known = self._compute(seen, positions * nanometer, None if box is None else box * nanometer)
-            self._memory.asked = known
+            self._memory.keep(known)
         return known.answer
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -136,7 +163,13 @@ class LearnedForce:
         if self._images is not None and box is not None:
             placed = self._images.place(positions, box)
         made = self._committee.evaluate(
-            placed[:count], placed[count:], self._charges, self._groups, self._border, fixed_coulomb=False
+            placed[:count],
+            placed[count:],
+            self._charges,
+            self._groups,
+            self._border,
+            fixed_coulomb=False,
+            run=self._memory.run,
         )
         return Asked(seen, positions, placed, box, made)
 

@@ -1,4 +1,4 @@
-"""A stack's way there and back: tensors of one frame in, energies with gradients out (hartree, bohr).
+"""A stack's way there and back: tensors of frames in, energies with gradients out (hartree, bohr).
 
 A molecule's network is some eight hundred operations on small arrays, and the bookkeeping of Python and of
 autograd costs twice what the arithmetic does. The operations do not depend on the positions: they can be
@@ -6,17 +6,20 @@ written down once, forward and backward, and run without either. That gives the 
 down takes two seconds, which long dynamics earns back and a prediction of fifty frames does not.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from drupe.mlp.potential import Potential
 
-__all__ = ["Frame", "Pass", "Passes", "Slopes", "slopes_of_members", "there_and_back"]
+__all__ = ["Batches", "Frame", "Pass", "Passes", "Runs", "Slopes", "slopes_of_members", "there_and_back"]
 
+#: Writing operations down changes how modules are called everywhere: no other thread may call one meanwhile.
+_as_written = threading.Lock()
 _WORTH_IT = 300  # passes; writing the operations down costs as much as about so many
 
 
@@ -54,25 +57,78 @@ class Pass(NamedTuple):
     slopes: Slopes
 
 
+class Runs(Protocol):
+    """What takes a frame there and back: alone, or when others have come."""
+
+    @property
+    def stack(self) -> Potential:
+        """Potentials stacked in one module."""
+        ...
+
+    def __call__(self, frame: Frame) -> Pass:
+        """As `there_and_back`."""
+        ...
+
+
 def there_and_back(stack: Potential, frame: Frame) -> Pass:
     """Energies of one frame, and the slopes of their mean by autograd."""
-    return _with_moving_terms(stack, frame, _network(stack, frame))
+    return _with_moving_terms(stack, frame, _nth(_network(stack, _together([frame])), 0))
 
 
 def slopes_of_members(stack: Potential, frame: Frame) -> tuple[Tensor, list[Slopes]]:
     """``shift`` as in `Pass`, and for each member the slopes of its energy."""
-    inputs, energies, shift, _ = _there(stack, frame)
+    inputs, energies, shift, _ = _there(stack, _together([frame]))
     each = [
-        torch.autograd.grad(energy, inputs, retain_graph=True, materialize_grads=True) for energy in energies
+        torch.autograd.grad(energy[0], inputs, retain_graph=True, materialize_grads=True)
+        for energy in energies
     ]
     _, more = _moving_terms(stack, frame)
-    return shift.detach(), [
-        slopes._replace(positions=slopes.positions + more) for slopes in map(_of_frame, each)
-    ]
+    found = [Slopes(*(slope[0] for slope in slopes)) for slopes in each]
+    return shift[:, 0].detach(), [slopes._replace(positions=slopes.positions + more) for slopes in found]
+
+
+class Batches:
+    """Runs a stack that does not change any more over several frames at once.
+
+    As written, and when that is worth it from a frozen graph, which is for one number of frames: fewer are
+    filled up with copies of the last.
+
+    Parameters
+    ----------
+    stack
+        Potentials stacked in one module.
+    size
+        Frames at once.
+    """
+
+    def __init__(self, stack: Potential, size: int) -> None:
+        self.stack, self.size = stack, size
+        self._count = 0
+        self._graph: Callable[..., tuple[Tensor, ...]] | None = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it runs from the frozen graph by now."""
+        return self._graph is not None
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Pass]:
+        """`there_and_back` of at most ``size`` frames: the same bits for one, to rounding for more."""
+        filled = _together([*frames, *[frames[-1]] * (self.size - len(frames))])
+        if self._graph is None:
+            with _as_written:
+                made = _network(self.stack, filled)
+                self._count += len(frames)
+                if self._graph is None and self._count > _WORTH_IT and self.stack.backbone.static:
+                    self._graph = _freeze(self.stack, filled)
+        else:
+            with torch.inference_mode():
+                energies, shift, features, *slopes = self._graph(*filled)
+            made = Pass(energies, shift, features, Slopes(*slopes))
+        return [_with_moving_terms(self.stack, frame, _nth(made, k)) for k, frame in enumerate(frames)]
 
 
 class Passes:
-    """Runs a stack that does not change any more: as written, and when that is worth it from a frozen graph.
+    """`Batches` of one frame.
 
     Parameters
     ----------
@@ -82,25 +138,16 @@ class Passes:
 
     def __init__(self, stack: Potential) -> None:
         self.stack = stack
-        self._count = 0
-        self._graph: Callable[..., tuple[Tensor, ...]] | None = None
+        self._one = Batches(stack, 1)
 
     @property
     def frozen(self) -> bool:
         """Whether it runs from the frozen graph by now."""
-        return self._graph is not None
+        return self._one.frozen
 
     def __call__(self, frame: Frame) -> Pass:
         """As `there_and_back`, with the same bits."""
-        if self._graph is None:
-            self._count += 1
-            if self._count > _WORTH_IT and self.stack.backbone.static:
-                self._graph = _freeze(self.stack, frame)
-            return there_and_back(self.stack, frame)
-        with torch.inference_mode():
-            energies, shift, features, *slopes = self._graph(*frame)
-            made = Pass(energies, shift, features, Slopes(*slopes))
-        return _with_moving_terms(self.stack, frame, made)
+        return self._one([frame])[0]
 
 
 def _freeze(stack: Potential, like: Frame) -> Callable[..., tuple[Tensor, ...]]:
@@ -119,11 +166,22 @@ def _freeze(stack: Potential, like: Frame) -> Callable[..., tuple[Tensor, ...]]:
         return frozen
 
 
-def _network(stack: Potential, frame: Frame) -> Pass:
+def _together(frames: Sequence[Frame]) -> Frame:
+    """Frames as one, with an axis of frames in front of every field."""
+    return Frame(*(torch.stack(parts) for parts in zip(*frames, strict=True)))
+
+
+def _nth(made: Pass, k: int) -> Pass:
+    """One frame of a pass over several, whose arrays have the axis of frames where `Pass` has none."""
+    slopes = Slopes(*(slope[k] for slope in made.slopes))
+    return Pass(made.energies[:, k], made.shift[:, k], made.features[:, k], slopes)
+
+
+def _network(stack: Potential, frames: Frame) -> Pass:
     """The network with the terms under it whose operations are the same at all positions."""
-    inputs, energies, shift, features = _there(stack, frame)
-    slopes = torch.autograd.grad(energies.mean(), inputs, materialize_grads=True)
-    return Pass(energies.detach(), shift.detach(), features.detach(), _of_frame(slopes))
+    inputs, energies, shift, features = _there(stack, frames)
+    slopes = torch.autograd.grad(energies.mean(0).sum(), inputs, materialize_grads=True)
+    return Pass(energies.detach(), shift.detach(), features.detach(), Slopes(*slopes))
 
 
 def _moving_terms(stack: Potential, frame: Frame) -> tuple[Tensor, Tensor]:
@@ -142,15 +200,10 @@ def _with_moving_terms(stack: Potential, frame: Frame, made: Pass) -> Pass:
     return made._replace(energies=made.energies + energy, slopes=slopes)
 
 
-def _there(stack: Potential, frame: Frame) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-    inputs = [part[None].detach().requires_grad_() for part in (frame.positions, frame.field, frame.sums)]
+def _there(stack: Potential, frames: Frame) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    inputs = [part.detach().requires_grad_() for part in (frames.positions, frames.field, frames.sums)]
     place, field, sums = inputs
-    energy, terms = stack.learned(place, frame.potential[None], field, sums)
-    energies = energy[:, 0]
+    energies, terms = stack.learned(place, frames.potential, field, sums)
     if stack.baseline is not None and stack.baseline.static:
         energies = energies + stack.baseline(place)
-    return inputs, energies, terms.shift[:, 0], terms.features[:, 0]
-
-
-def _of_frame(slopes: Sequence[Tensor]) -> Slopes:
-    return Slopes(*(slope[0] for slope in slopes))
+    return inputs, energies, terms.shift, terms.features

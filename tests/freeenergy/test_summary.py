@@ -9,6 +9,7 @@ import pytest
 
 from drupe.errors import InputError
 from drupe.freeenergy.campaign import CampaignResult, MmLeg, Parity, RegionGeometry, SwitchingResult
+from drupe.freeenergy.diagnostics import Verdict
 from drupe.freeenergy.summary import summarise
 from drupe.records import pack, unpack
 from drupe.units import kcal_per_mol
@@ -50,6 +51,14 @@ def test_a_long_enough_campaign_passes(good):
     assert got.verdict.level == "PASS", got.verdict
     parts = got.mm.value + got.low.difference.value + got.core.difference.value
     assert got.total.value == pytest.approx(parts, abs=1e-12)
+
+
+def test_a_pilot_that_found_no_length_is_a_warning_beside_the_number(good):
+    warned = Verdict("WARN", ("no pilot of 1000 increments suffices",))
+    marked = [replace(one, pilot=warned) if one.leg == "solvent" else one for one in good.switching]
+    got = summarise(replace(good, switching=tuple(marked)), n_resamples=2)
+    assert got.verdict.level == "WARN"
+    assert any("solvent pilot: no pilot of 1000" in reason for reason in got.verdict.reasons)
 
 
 @pytest.mark.parametrize("shift", [-6.0, 6.0])

@@ -1,0 +1,274 @@
+"""Steps per second of switching MM to ML/MM: the naive loop, switches one by one, and several at a time.
+
+p-Xylene (18 atoms) alone in OBC2 with a committee of the default size, whose weights are random: the time
+does not depend on them. All variants run in turn, round after round, after every network runs from its frozen
+graph. A step is a long switch less one of a single increment, over the increments between; each number is the
+median and the best round. On a loaded machine the wall clock says little: CPU time, that of all threads,
+stands beside it.
+
+naive           set lambda, two energies of the whole system, step; nothing is remembered
+one by one      `switch`, one context after the other
+together 8      `switch_together`, one call of eight frames at a time
+together 4      the same with calls of four frames, two of them side by side where there are two cores
+two processes   half of the contexts one by one in each of two processes
+
+Prints one JSON object.
+Run: OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python benchmarks/switching_throughput.py [--rounds 3 --steps 60]
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from openmm import unit
+from openmmml import MLPotential
+
+from drupe.embedding.structures.structure import locate, openmm_system, openmm_topology, read_amber
+from drupe.freeenergy.dynamics import langevin_context
+from drupe.freeenergy.switching import SwitchSpec, switch
+from drupe.freeenergy.switching_together import switch_together
+from drupe.mlp import Committee, FitSpec, passes
+from drupe.mlp.baseline import LigandForceField
+from drupe.mlp.force import learned_forces
+from drupe.mlp.passes import Frame
+from drupe.mlp.potential import Potential, PotentialHeader
+
+FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
+CONTEXTS = 8
+LAMBDA, GROUP = "lambda_interpolate", 7
+WARM_UP = 6
+
+
+def setting():
+    """The molecule's structure, a committee, and the system that interpolates between MM and it."""
+    passes._WORTH_IT = 1  # graphs are frozen at once: this is about what comes after
+    structure = read_amber(
+        locate(f"{FILES}ligand.prmtop", Path()),
+        locate(f"{FILES}ligand-minimized.crd", Path()),
+        implicit_solvent="OBC2",
+    )
+    system, spec = structure.system, FitSpec()
+    header = PotentialHeader(
+        numbers=system.numbers,
+        fixed_charges=system.charges,
+        total_charge=0,
+        backbone=spec.backbone,
+        features=spec.features,
+        layers=spec.layers,
+        radial=spec.radial,
+        cutoff=spec.cutoff,
+        damping=spec.damping,
+        field_scale=0.02,
+        energy_scale=1e-4,
+        energy_bound=spec.energy_bound,
+        charge_scale=0.01,
+        polarizability_scale=1.0,
+        energy_zero=0.0,
+        level="none",
+        training_set="none",
+        baseline=LigandForceField.from_structure(structure, range(system.n_atoms)),
+    )
+    model = Committee(tuple(Potential(header, seed=seed).stored() for seed in range(spec.members)))
+    mixed = MLPotential("drupe", model=model).createMixedSystem(
+        openmm_topology(system),
+        openmm_system(structure),
+        list(range(system.n_atoms)),
+        embedding="electrostatic",
+        interpolate=True,
+        forceGroup=GROUP,
+    )
+    rng = np.random.default_rng(1)
+    starts = [system.positions + 0.01 * rng.normal(size=system.positions.shape) for _ in range(CONTEXTS)]
+    return structure, model, mixed, starts
+
+
+def naive(mixed, start, spec, seed):
+    """What a loop does that knows nothing of the potential."""
+    context = langevin_context(
+        mixed,
+        start,
+        temperature_k=spec.temperature_k,
+        step_fs=spec.step_fs,
+        friction_per_ps=spec.friction_per_ps,
+        seed=seed,
+        platform="CPU",
+        threads=1,
+    )
+    work = 0.0
+    for i in range(1, spec.n_steps + 1):
+        ends = []
+        for value in spec.ladder[i - 1 : i + 1]:
+            context.setParameter(LAMBDA, float(value))
+            energy = context.getState(energy=True).getPotentialEnergy()
+            ends.append(energy.value_in_unit(unit.kilojoule_per_mole))
+        work += ends[1] - ends[0]
+        if i < spec.n_steps:
+            context.getIntegrator().step(1)
+    return work / (spec.temperature_k * 0.00831446261815324)
+
+
+def one_by_one(mixed, starts, spec):
+    return [switch(mixed, x, spec, k, platform="CPU", threads=1).value for k, x in enumerate(starts)]
+
+
+_here = {}
+
+
+def prepare():
+    """In a process of its own: the system, and its network frozen."""
+    torch.set_num_threads(1)
+    _here["setting"] = setting()
+    _, _, mixed, starts = _here["setting"]
+    switch(mixed, starts[0], SwitchSpec(WARM_UP, 0.5), 1, platform="CPU", threads=1)
+    return True
+
+
+def half(number, spec):
+    _, _, mixed, starts = _here["setting"]
+    return one_by_one(mixed, starts[number::2], spec)
+
+
+def spent():
+    """CPU seconds of this process and its finished children."""
+    return sum(
+        part.ru_utime + part.ru_stime
+        for part in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
+
+
+def timed(call):
+    wall, cpu = time.perf_counter(), spent()
+    value = call()
+    return time.perf_counter() - wall, spent() - cpu, value
+
+
+def network_ms(model, frame, rounds):
+    """CPU milliseconds per frame of the frozen graph for several sizes, taken in turn."""
+    sizes = (1, 2, 4, 8)
+    runs = {size: model.batches(size) for size in sizes}
+    for size, run in runs.items():
+        while not run.frozen:
+            run([frame] * size)
+        for _ in range(4):
+            run([frame] * size)
+    found = {size: [] for size in sizes}
+    for _ in range(rounds):
+        for size, run in runs.items():
+            cpu = time.thread_time()
+            run([frame] * size)
+            found[size].append(1e3 * (time.thread_time() - cpu) / size)
+    return {size: {"median": statistics.median(v), "best": min(v)} for size, v in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60)
+    options = parser.parse_args()
+    load = [os.getloadavg()[0]]
+    torch.set_num_threads(1)
+    structure, model, mixed, starts = setting()
+    spec = SwitchSpec(options.steps, 0.5)
+    (memory, _), *_ = learned_forces(mixed)
+    positions = torch.tensor(structure.system.positions)
+    frame = Frame(
+        positions, torch.zeros(18).double(), torch.zeros(18, 3).double(), torch.zeros(18, 0).double()
+    )
+    network = network_ms(model, frame, 30)
+    switch(mixed, starts[0], SwitchSpec(WARM_UP, 0.5), 1, platform="CPU", threads=1)
+    for size in (8, 4):
+        run = memory.committee.batches(size)
+        while not run.frozen:
+            run([frame] * size)
+
+    def naively(given):
+        rooms, memory.rooms = memory.rooms, 0
+        try:
+            return [naive(mixed, starts[0], given, 0)]
+        finally:
+            memory.rooms = rooms
+
+    pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), initializer=prepare)
+    list(pool.map(half, (0, 1), [SwitchSpec(2, 0.5)] * 2))
+    plain = openmm_system(structure)
+    of_mm = langevin_context(
+        plain,
+        starts[0],
+        temperature_k=300.0,
+        step_fs=0.5,
+        friction_per_ps=5.0,
+        seed=1,
+        platform="CPU",
+        threads=1,
+    )
+    variants = {
+        "naive": (naively, 1),
+        "one by one": (lambda given: one_by_one(mixed, starts, given), CONTEXTS),
+        "together 8": (lambda given: _together(mixed, starts, given, 8), CONTEXTS),
+        "together 4": (lambda given: _together(mixed, starts, given, 4), CONTEXTS),
+        "two processes": (
+            lambda given: [w for part in pool.map(half, (0, 1), [given] * 2) for w in part],
+            CONTEXTS,
+        ),
+    }
+    wall, cpu, works = ({name: [] for name in variants} for _ in range(3))
+    step_of_mm = []
+    for _ in range(options.rounds):
+        for name, (call, count) in variants.items():
+            seconds, used, works[name] = timed(lambda call=call: call(spec))
+            setup, before, _ = timed(lambda call=call: call(SwitchSpec(1, spec.step_fs)))
+            steps = count * (options.steps - 1)
+            wall[name].append(1e3 * (seconds - setup) / steps)
+            cpu[name].append(1e3 * (used - before) / steps)
+        step_of_mm.append(1e3 * timed(lambda: of_mm.getIntegrator().step(100))[1] / 100)
+        load.append(os.getloadavg()[0])
+    pool.shutdown()
+    middle = {name: statistics.median(v) for name, v in wall.items()}
+    used = {name: statistics.median(v) for name, v in cpu.items() if name != "two processes"}
+    gaps = np.array(works["together 4"]) - np.array(works["one by one"])
+    print(
+        json.dumps(
+            {
+                "contexts": CONTEXTS,
+                "steps": options.steps,
+                "network, CPU ms per frame": network,
+                "MM step, CPU ms": statistics.median(step_of_mm),
+                "wall ms per step": {
+                    name: {"median": middle[name], "best": min(v)} for name, v in wall.items()
+                },
+                "CPU ms per step": {name: {"median": used[name], "best": min(cpu[name])} for name in used},
+                "ratios": {
+                    "naive / one by one, wall": middle["naive"] / middle["one by one"],
+                    "naive / one by one, CPU": used["naive"] / used["one by one"],
+                    "one by one / together 8, wall": middle["one by one"] / middle["together 8"],
+                    "one by one / together 8, CPU": used["one by one"] / used["together 8"],
+                    "one by one / together 4, wall": middle["one by one"] / middle["together 4"],
+                    "one by one / together 4, CPU": used["one by one"] / used["together 4"],
+                    "two processes / together 4, wall": middle["two processes"] / middle["together 4"],
+                },
+                "largest difference of works, kT": float(np.abs(gaps).max()),
+                "naive minus switch, kT": works["naive"][0] - works["one by one"][0],
+                "load": load,
+                "versions": {name: version(name) for name in ("drupe", "torch", "openmm", "openmmml")},
+            },
+            indent=1,
+        )
+    )
+
+
+def _together(mixed, starts, spec, at_once):
+    made = switch_together(mixed, starts, spec, range(len(starts)), at_once=at_once, platform="CPU")
+    return [work.value for work in made]
+
+
+if __name__ == "__main__":
+    main()
