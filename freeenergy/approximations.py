@@ -44,11 +44,7 @@ def approximations(
             "forces at the core-corrected level",
             "are those of DFT/MM: the transfer learns core-corrected energies",
         ),
-        (
-            "learned potential",
-            "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
-            "fixed charges stay classical",
-        ),
+        _potential(config),
         (
             "masses",
             f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
@@ -72,3 +68,18 @@ def approximations(
                 )
             )
     return told
+
+
+def _potential(config: Config) -> tuple[str, str]:
+    if config.potential.embedding == "mechanical":
+        return (
+            "mechanical embedding",
+            "the learned potential is the difference to the ligand's MM energy and feels no field: fixed "
+            "charges stay classical, and what the field does to the electrons, which the labels hold, is "
+            "error of the potential. This is a comparison, not a result",
+        )
+    return (
+        "learned potential",
+        "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
+        "fixed charges stay classical",
+    )

@@ -134,13 +134,23 @@ class LabelsTable(_Table):
 
 
 class PotentialTable(_Table):
-    """The learned potential."""
+    """The learned potential; with mechanical embedding it feels no field, as a comparison."""
 
+    embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
     backbone: Literal["painn", "tensornet", "acsf", "equivariant"] = "painn"
     readout: Literal["classical", "cosine", "vqc"] = "classical"
     members: Annotated[int, Field(ge=2)] = 4
     steps: Count = 1500
     transfer_steps: Count = 150
+
+    @model_validator(mode="after")
+    def _no_charges_in_a_mechanical_backbone(self) -> "PotentialTable":
+        if self.embedding == "mechanical" and self.backbone == "acsf":
+            raise ValueError(
+                'embedding = "mechanical" with backbone = "acsf", which reads the charges around: '
+                "take another backbone"
+            )
+        return self
 
 
 class AbfeTable(_Table):

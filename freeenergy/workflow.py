@@ -167,6 +167,7 @@ class _Maker:
             seed=self._seed("fit"),
             steps=table.steps,
             readout=table.readout,
+            reach=0.0 if table.embedding == "mechanical" else None,
         )
         transfer = TransferSpec(seed=self._seed("transfer"), steps=table.transfer_steps)
         labels = tuple(

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from drupe.errors import InputError
 from drupe.freeenergy.config import read_config
 from drupe.freeenergy.workflow import campaign_graph
+from drupe.records import record_key
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "t4l-xylene"
 
@@ -63,4 +65,23 @@ def test_one_line_gives_all_members_another_readout(tmp_path):
         assert {node.settings.spec.readout for node in fits} == {want}
     path.write_text(text.replace("[potential]\n", '[potential]\nreadout = "vcq"\n'))
     with pytest.raises(InputError, match="potential.readout"):
+        read_config(path)
+
+
+def test_mechanical_embedding_is_one_line_that_changes_the_low_fits_only(tmp_path):
+    text = (EXAMPLES / "smoke.toml").read_text()
+    path = tmp_path / "input.toml"
+    made = {}
+    for embedding in ("electrostatic", "mechanical"):
+        path.write_text(text.replace("[potential]\n", f'[potential]\nembedding = "{embedding}"\n'))
+        made[embedding] = campaign_graph(read_config(path))
+    for one, other in zip(made["electrostatic"], made["mechanical"], strict=True):
+        if one.name.startswith("low/member"):
+            assert (one.settings.spec.reach, other.settings.spec.reach) == (None, 0.0)
+            assert replace(one.settings.spec, reach=0.0) == other.settings.spec
+        else:
+            assert record_key(one.settings) == record_key(other.settings)
+    bad = '[potential]\nembedding = "mechanical"\n'
+    path.write_text(text.replace('[potential]\nbackbone = "painn"\n', f'{bad}backbone = "acsf"\n'))
+    with pytest.raises(InputError, match="reads the charges around"):
         read_config(path)
