@@ -50,6 +50,15 @@ def approximations(
             f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
         ),
     ]
+    if config.torsions is not None:
+        told.append(
+            (
+                "torsion refit (a baseline)",
+                "changes the ligand's torsion constants and nothing else: bonds, angles, charges and the "
+                "answer of the electrons to the field stay those of the force field. Its model error is that "
+                "of the constants, given the form",
+            )
+        )
     if (count := equivalent_orientations(prepared.solvent.structure.system)) > 1:
         missed = kt(config.dynamics.temperature) / kcal_per_mol * math.log(count)
         told.append(

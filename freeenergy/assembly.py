@@ -31,6 +31,7 @@ from drupe.freeenergy.config import Config
 from drupe.freeenergy.preparation import Prepared
 from drupe.freeenergy.restraints import release_free_energy
 from drupe.freeenergy.runner import Node, read_result
+from drupe.freeenergy.torsion_words import in_words
 from drupe.store import Row, Store
 from drupe.units import angstrom, kcal_per_mol
 
@@ -83,7 +84,7 @@ def assemble(
         regions=_regions(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
         mm_legs=tuple(MmLeg(leg, (_mbar(results, leg),)) for leg in _LEGS),
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
-        switching=tuple(_switching(results, config)),
+        switching=(*_switching(results, config), *_torsion_works(results)),
         cores=_cores(results, prepared),
         parity=(
             *(p for level in ("low", "core") for p in results.attribute(f"{level}/committee", "parity")),
@@ -98,7 +99,10 @@ def assemble(
         traces=tuple(_traces(results)),
         counts=tuple(results.counts()),
         costs=tuple(results.costs()),
-        settings=_settings(config, store),
+        settings={
+            **_settings(config, store),
+            **(in_words(results["torsions/refit"]) if "torsions/refit" in results else {}),
+        },
         approximations=tuple(
             approximations(
                 config,
@@ -220,6 +224,16 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
     return made
 
 
+def _torsion_works(results: _Results) -> list[SwitchingResult]:
+    made = []
+    for leg in _LEGS:
+        if f"{leg}/torsion-works" in results:
+            works = results[f"{leg}/torsion-works"]
+            how = f"instantaneous, {len(works.forward)} and {len(works.reverse)} frames"
+            made.append(SwitchingResult(leg, "torsions", works.forward, works.reverse, how, works.members))
+    return made
+
+
 def _cores(results: _Results, prepared: Prepared) -> CoreTable:
     names = _core_names(prepared)
     found = [
@@ -273,7 +287,7 @@ def _left_out(results: _Results) -> list[Parity]:
 def _traces(results: _Results) -> list[Trace]:
     made = []
     for node in results.nodes:
-        if re.fullmatch(r"\w+/(sample|ml-low|ml-core)/\d+", node.name) and node.name in results:
+        if re.fullmatch(r"\w+/(sample|ml-low|ml-core|torsions)/\d+", node.name) and node.name in results:
             run = results[node.name]
             spec = run.spec
             steps = spec.n_equilibration + spec.stride * np.arange(1, spec.n_frames + 1)

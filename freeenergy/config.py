@@ -5,9 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from drupe.freeenergy.quantities import Amu, Femtoseconds, Kelvin, PerPicosecond, Picoseconds, Seconds
+from drupe.freeenergy.quantities import (
+    Amu,
+    Femtoseconds,
+    Hartree,
+    Kelvin,
+    PerPicosecond,
+    Picoseconds,
+    Seconds,
+)
 from drupe.freeenergy.toml_input import Table as _Table
 from drupe.freeenergy.toml_input import read_toml
+from drupe.units import kcal_per_mol
 
 __all__ = ["Config", "read_config"]
 
@@ -153,6 +162,14 @@ class PotentialTable(_Table):
         return self
 
 
+class TorsionsTable(_Table):
+    """The ligand's torsions refitted to the same labels, beside the potential: a baseline."""
+
+    highest: Annotated[int, Field(ge=1, le=6)] = 4
+    width: Hartree = kcal_per_mol
+    rotors: bool = False
+
+
 class AbfeTable(_Table):
     """Alchemical windows of both legs."""
 
@@ -207,6 +224,7 @@ class Config(_Table):
     sampling: SamplingTable
     labels: LabelsTable
     potential: PotentialTable = PotentialTable()
+    torsions: TorsionsTable | None = None
     abfe: AbfeTable
     switching: SwitchingTable
     engine: EngineTable = EngineTable()

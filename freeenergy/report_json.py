@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from drupe.freeenergy.campaign import CampaignResult
 from drupe.freeenergy.report_learning import parity_errors
-from drupe.freeenergy.report_sections import headline_rows
+from drupe.freeenergy.report_sections import baseline_rows, headline_rows
 from drupe.freeenergy.report_text import in_unit
 from drupe.freeenergy.results import FreeEnergy
 from drupe.freeenergy.summary import Summary
@@ -23,7 +23,7 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
     """Everything the page says in numbers. A number that does not exist is null, never 0."""
     kelvin = summary.temperature_k
     corrections = {}
-    for name, one in (("low", summary.low), ("core", summary.core)):
+    for name, one in (("low", summary.low), ("core", summary.core), ("torsions", summary.torsions)):
         if one is not None:
             corrections[name] = {
                 "complex": {f.method: _energy(f, kelvin) for f in one.complex_leg},
@@ -39,6 +39,7 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
         "seed": result.seed,
         "verdict": _verdict(summary.total),
         "headline": {name: _energy(energy, kelvin) for name, _, energy in headline_rows(summary)},
+        "baselines": {name: _energy(energy, kelvin) for name, _, energy in baseline_rows(summary)},
         "experiment_kcal_per_mol": result.experiment_kcal,
         "mm_legs": {
             "complex": _energy(summary.mm_complex, kelvin),

@@ -5,6 +5,7 @@ results of the record, so other works give another verdict.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,12 @@ from drupe.units import kcal_per_mol, kt
 __all__ = ["Summary", "summarise", "transfer_verdict"]
 
 
-@register(version=1)
+def _without_torsions(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had no torsion refit; its fields may be left out."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_torsions})
 @dataclass(frozen=True, eq=False)
 class Summary:
     """The numbers of the headline, all in kT, binding convention (negative binds).
@@ -39,6 +45,8 @@ class Summary:
     core            correction low level -> core-corrected (None likewise)
     total           dG_bind(MM) + low + core
     level           what ``total`` stands for: "core-corrected", "low level", "MM"
+    torsions        correction MM -> torsion refit, a baseline (None likewise)
+    refitted        dG_bind(MM) + torsions
     ==============  =============================================================
     """
 
@@ -50,6 +58,8 @@ class Summary:
     core: EndStateCorrection | None
     total: FreeEnergy
     level: str
+    torsions: EndStateCorrection | None = None
+    refitted: FreeEnergy | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -98,7 +108,25 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         reason = f"no works for the correction{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
         lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
         total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))
-    return Summary(result.temperature_k, legs["complex"], legs["solvent"], mm, low, core, total, level)
+    torsions = _correction(result, "torsions", n_resamples)
+    refitted = None
+    if torsions is not None:
+        refitted = combine(
+            {"MM": (1.0, mm), "correction torsions": (1.0, torsions.difference)},
+            f"{mm.method} + {torsions.difference.method}",
+        )
+    return Summary(
+        result.temperature_k,
+        legs["complex"],
+        legs["solvent"],
+        mm,
+        low,
+        core,
+        total,
+        level,
+        torsions,
+        refitted,
+    )
 
 
 def transfer_verdict(result: CampaignResult) -> Verdict:
@@ -132,7 +160,7 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
     if here is None or there is None:
         return None
     label = None
-    if result.label_error_kcal is not None and name == "low":
+    if result.label_error_kcal is not None and name in ("low", "torsions"):
         label = result.label_error_kcal * kcal_per_mol / kt(result.temperature_k)
     both = here.members is not None and there.members is not None
     return end_state_correction(
@@ -141,7 +169,7 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
         there.w_f,
         there.w_r,
         result.temperature_k,
-        result.seed + int(np.argmax([name == "low", name == "core"])) * 10,
+        result.seed + ("low", "core", "torsions").index(name) * 10,
         members_complex=here.members if both else None,
         members_solvent=there.members if both else None,
         label_error=label,
