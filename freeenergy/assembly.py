@@ -345,6 +345,8 @@ def _settings(config: Config, store: Store) -> dict[str, str]:
     said = {
         "level": f"{level.functional}/{level.basis}, core {level.core}, "
         f"virtual shells 0 to {level.virtual_shells}",
+        "potential": f"{config.potential.backbone}, {config.potential.members} members, "
+        f"{config.potential.embedding} embedding",
         "temperature": f"{config.dynamics.temperature:g} K",
         "time step": f"{config.dynamics.step:g} fs MM, {config.dynamics.ml_step:g} fs ML/MM, flexible bonds",
         "hydrogen mass": f"{config.system.hydrogen_mass:g} amu",

@@ -2,25 +2,30 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openmm
 import pytest
 import torch
 from openmm import unit
+from scipy import special
 
 from drupe.embedding.structures.structure import openmm_system
 from drupe.errors import InputError
 from drupe.freeenergy.approximations import approximations
 from drupe.freeenergy.campaign import SwitchingResult
 from drupe.freeenergy.config import read_config
+from drupe.freeenergy.estimators import bar
 from drupe.freeenergy.fitting import GatherStage, fit_member, gather
 from drupe.freeenergy.preparation import prepare
 from drupe.freeenergy.report_json import tree
 from drupe.freeenergy.report_page import page
+from drupe.freeenergy.reweighting import model_error
+from drupe.freeenergy.sampling import SampleSpec, Trajectory
 from drupe.freeenergy.stages import LabelledSnapshot, Snapshots, mixed_system
 from drupe.freeenergy.summary import summarise
-from drupe.freeenergy.torsion_stages import refit, refit_works, sample_refitted
+from drupe.freeenergy.torsion_stages import RefitWorksStage, refit, refit_works, sample_refitted
 from drupe.freeenergy.torsion_words import in_words
 from drupe.freeenergy.workflow import campaign_graph
 from drupe.mlp.baseline import LigandForceField
@@ -262,6 +267,38 @@ def test_the_stages_recover_planted_torsions_and_give_their_works(
         columns = np.linalg.lstsq(draws, made.members, rcond=None)[0]
         assert draws @ columns == pytest.approx(made.members, abs=1e-9)
         assert CHANGE.ravel() @ columns == pytest.approx(-made.reverse, abs=1e-9)
+
+
+def test_works_of_a_free_rotor_give_the_exact_free_energy_and_its_model_error():
+    """H2O2 that turns freely, then in k (1 + cos 2 phi): dG = k - ln I0(k), d dG/dk = 1 - I1(k)/I0(k)."""
+    k, sigma, n, thermal = 1.3, 0.1, 4000, kt(300.0)
+    rng = np.random.default_rng(9)
+    free = rng.uniform(-np.pi, np.pi, n)
+    held = rng.vonmises(np.pi, k, n) / 2 + np.pi * rng.integers(0, 2, n)
+
+    def frames(phi):
+        at = np.zeros((len(phi), 4, 3))
+        at[:, 1, 2] = 2.7
+        at[:, 2] = [1.8, 0.0, -0.4]
+        at[:, 3] = np.stack([1.8 * np.cos(phi), 1.8 * np.sin(phi), np.full(len(phi), 3.1)], axis=1)
+        return at
+
+    found = TorsionRefit(
+        TorsionSpec(highest=2), ("H1-O2-O2-H1",), np.zeros((1, 2)), np.array([[0.0, k * thermal]]),
+        np.diag([1e-20, (sigma * thermal) ** 2]), 0.0, 0.0, 0.0, 0, 0, "exact",
+    )  # fmt: skip
+    molecule = SimpleNamespace(numbers=np.array([8, 8, 1, 1]), bonds=np.array([[0, 1], [0, 2], [1, 3]]))
+    leg = SimpleNamespace(structure=SimpleNamespace(system=molecule), ligand=np.arange(4))
+    prepared = SimpleNamespace(solvent=leg, leg=lambda name: leg)
+    run = Trajectory(frames(held), rng.normal(size=n), SampleSpec(), {})
+    snapshots = Snapshots(frames(free), np.zeros(n), 0, 0)
+    made = refit_works(RefitWorksStage("solvent", 300.0, 3), prepared, snapshots, found, run)
+    result = bar(made.forward, made.reverse, seed=1, n_resamples=50)
+    assert result.error < 0.03
+    assert result.value == pytest.approx(k - np.log(special.i0(k)), abs=4 * result.error)
+    slope = 1 - special.i1(k) / special.i0(k)
+    # Four standard errors of a standard deviation of 50 draws.
+    assert model_error(made.members).error == pytest.approx(sigma * slope, rel=4 / np.sqrt(98))
 
 
 def test_the_refit_stands_beside_the_headline_and_is_no_part_of_it(make_campaign):
