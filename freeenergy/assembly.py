@@ -31,7 +31,7 @@ from drupe.freeenergy.config import Config
 from drupe.freeenergy.preparation import Prepared
 from drupe.freeenergy.restraints import release_free_energy
 from drupe.freeenergy.runner import Node, read_result
-from drupe.freeenergy.torsion_words import in_words
+from drupe.freeenergy.torsion_results import in_words, torsion_works
 from drupe.store import Row, Store
 from drupe.units import angstrom, kcal_per_mol
 
@@ -84,7 +84,7 @@ def assemble(
         regions=_regions(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
         mm_legs=tuple(MmLeg(leg, (_mbar(results, leg),)) for leg in _LEGS),
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
-        switching=(*_switching(results, config), *_torsion_works(results)),
+        switching=(*_switching(results, config), *torsion_works(results)),
         cores=_cores(results, prepared),
         parity=(
             *(p for level in ("low", "core") for p in results.attribute(f"{level}/committee", "parity")),
@@ -221,16 +221,6 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
                 levels.members_core,
             )
         )
-    return made
-
-
-def _torsion_works(results: _Results) -> list[SwitchingResult]:
-    made = []
-    for leg in _LEGS:
-        if f"{leg}/torsion-works" in results:
-            works = results[f"{leg}/torsion-works"]
-            how = f"instantaneous, {len(works.forward)} and {len(works.reverse)} frames"
-            made.append(SwitchingResult(leg, "torsions", works.forward, works.reverse, how, works.members))
     return made
 
 

@@ -25,8 +25,8 @@ from drupe.freeenergy.reweighting import model_error
 from drupe.freeenergy.sampling import SampleSpec, Trajectory
 from drupe.freeenergy.stages import LabelledSnapshot, Snapshots, mixed_system
 from drupe.freeenergy.summary import summarise
-from drupe.freeenergy.torsion_stages import RefitWorksStage, refit, refit_works, sample_refitted
-from drupe.freeenergy.torsion_words import in_words
+from drupe.freeenergy.torsion_results import in_words, torsion_works
+from drupe.freeenergy.torsion_stages import RefitWorks, RefitWorksStage, refit, refit_works, sample_refitted
 from drupe.freeenergy.workflow import campaign_graph
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.baseline_energy import BaselineEnergy
@@ -299,6 +299,20 @@ def test_works_of_a_free_rotor_give_the_exact_free_energy_and_its_model_error():
     slope = 1 - special.i1(k) / special.i0(k)
     # Four standard errors of a standard deviation of 50 draws.
     assert model_error(made.members).error == pytest.approx(sigma * slope, rel=4 / np.sqrt(98))
+
+
+def test_works_of_both_legs_reach_the_record_and_a_missing_leg_is_left_out():
+    works = RefitWorks(np.arange(3.0), np.arange(4.0), np.zeros((50, 4)))
+    results = {"complex/torsion-works": works}
+    (only,) = torsion_works(results)
+    assert (only.leg, only.correction, only.description) == (
+        "complex", "torsions", "instantaneous, 3 and 4 frames"
+    )  # fmt: skip
+    assert only.w_r.tolist() == works.reverse.tolist()
+    assert only.members.shape == (50, 4)
+    both = torsion_works({**results, "solvent/torsion-works": works})
+    assert [one.leg for one in both] == ["complex", "solvent"]
+    assert torsion_works({}) == []
 
 
 def test_the_refit_stands_beside_the_headline_and_is_no_part_of_it(make_campaign):

@@ -1,9 +1,31 @@
-"""A torsion refit in words for the report: constants with errors, and what they leave over (kcal/mol)."""
+"""What the report shows of a torsion refit: results of its tasks in, works (kT) and text (kcal/mol) out."""
 
+from typing import Any, Protocol
+
+from drupe.freeenergy.campaign import SwitchingResult
 from drupe.mlp.torsion_refit import TorsionRefit
 from drupe.units import angstrom, kcal_per_mol
 
-__all__ = ["in_words"]
+__all__ = ["in_words", "torsion_works"]
+
+
+class _Results(Protocol):
+    """Results by task name."""
+
+    def __contains__(self, name: str, /) -> bool: ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def torsion_works(results: _Results) -> list[SwitchingResult]:
+    """Works of MM -> torsion refit in the legs that have them."""
+    made = []
+    for leg in ("complex", "solvent"):
+        if f"{leg}/torsion-works" in results:
+            works = results[f"{leg}/torsion-works"]
+            how = f"instantaneous, {len(works.forward)} and {len(works.reverse)} frames"
+            made.append(SwitchingResult(leg, "torsions", works.forward, works.reverse, how, works.members))
+    return made
 
 
 def in_words(refit: TorsionRefit) -> dict[str, str]:
