@@ -2,8 +2,9 @@
 
 Labels (energies and forces, no field) are frames of one MM run at 600 K, further ones of another run are
 held out. The profile is that of the C-C-C-C torsion, counted from trans: MM is minimised with the torsion
-held, and the quantum energy is computed at these geometries. Prints one JSON object; kcal/mol, kcal/mol/A.
-Run: OMP_NUM_THREADS=1 python benchmarks/torsion_refit.py [labels]
+held, and the quantum energy is computed at GAFF's geometries. The same for a force field that lacks the torsions
+about that bond. Prints one JSON object; kcal/mol, kcal/mol/A. A file keeps the quantum numbers for a next run.
+Run: OMP_NUM_THREADS=1 python benchmarks/torsion_refit.py [labels] [file.npz]
 """
 
 import json
@@ -80,13 +81,29 @@ def quantum(at: np.ndarray, forces: bool) -> tuple[float, np.ndarray | None]:
     return mean_field.e_tot, -mean_field.nuc_grad_method().kernel() if forces else None
 
 
-def labelled(frames: np.ndarray, charges: np.ndarray) -> list[Frame]:
-    """Labels without surroundings."""
-    made = []
-    for at in frames:
-        energy, forces = quantum(at, True)
-        made.append(Frame("HF/STO-3G", NUMBERS, at, energy, forces, charges, np.zeros((0, 3)), np.zeros(0)))
-    return made
+def quantum_data(count: int, kept: Path | None) -> dict[str, np.ndarray]:
+    """All quantum numbers that are needed, from ``kept`` where they are there."""
+    if kept is not None and kept.exists():
+        with np.load(kept) as stored:
+            return dict(stored)
+    begun = time.process_time()
+    train, held = sampled(count, 1), sampled(HELD, 2)
+    labels = [quantum(at, True) for at in train]
+    seconds = time.process_time() - begun
+    scan, _ = scanned(system())
+    data = {
+        "train": train,
+        "energies": np.array([energy for energy, _ in labels]),
+        "forces": np.array([forces for _, forces in labels]),
+        "seconds": np.array(seconds),
+        "held": held,
+        "held_energies": np.array([quantum(at, False)[0] for at in held]),
+        "scan": scan,
+        "scan_energies": np.array([quantum(at, False)[0] for at in scan]),
+    }
+    if kept is not None:
+        np.savez(kept, **data)
+    return data
 
 
 def _positions(context: openmm.Context) -> np.ndarray:
@@ -110,64 +127,82 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def main(count: int) -> None:
-    begun = time.process_time()
-    plain = system()
-    terms = LigandForceField.from_system(plain, range(len(NUMBERS)))
-    train, held = sampled(count, 1), sampled(HELD, 2)
-    labels = labelled(train, terms.charges)
-    label_seconds = time.process_time() - begun
-    exact = np.array([quantum(at, False)[0] for at in held])
-    geometries, mm_profile = scanned(plain)
-    profile = np.array([quantum(at, False)[0] for at in geometries]) / kcal_per_mol
-    profile -= profile[-1]
-    report = {"labels": count, "label_cpu_s": round(label_seconds, 1), "angles": ANGLES.tolist()}
-    report["profile_quantum"] = profile.round(3).tolist()
-    report["profile_mm"] = (mm_profile - mm_profile[-1]).round(3).tolist()
-    report["mm"] = {
-        "profile_rms": _rms(mm_profile - mm_profile[-1] - profile),
-        "profile_worst": float(np.abs(mm_profile - mm_profile[-1] - profile).max()),
-        "held_out_energy_sd": float(np.std(exact - _energies(plain, held)) / kcal_per_mol),
+def without_torsions() -> openmm.System:
+    """GAFF without torsions about the central bond: a force field that has this profile wrong."""
+    made = system()
+    force = next(f for f in made.getForces() if isinstance(f, openmm.PeriodicTorsionForce))
+    for k in range(force.getNumTorsions()):
+        i, j, m, n, period, phase, _ = force.getTorsionParameters(k)
+        if {j, m} == set(DIHEDRAL[1:3]):
+            force.setTorsionParameters(k, i, j, m, n, period, phase, 0.0)
+    return made
+
+
+def errors_of(mm: openmm.System, data: dict[str, np.ndarray]) -> dict[str, float]:
+    """Errors of a force field: its own relaxed profile, and energies of held-out frames."""
+    _, profile = scanned(mm)
+    quantum_profile = data["scan_energies"] / kcal_per_mol
+    off = profile - profile[-1] - quantum_profile + quantum_profile[-1]
+    left = (data["held_energies"] - _energies(mm, data["held"])) / kcal_per_mol
+    return {
+        "profile_rms": float(np.sqrt(np.mean(off[:-1] ** 2))),
+        "profile_worst": float(np.abs(off).max()),
+        "held_out_energy_sd": float(np.std(left)),
     }
-    report["refit"] = []
-    for n in sorted({max(count // 4, 2), count // 2, count}):
-        for highest in (3, 6):
-            first = time.process_time()
-            fit = refit_torsions([(Dataset.from_labels(labels[:n]), terms)], TorsionSpec(highest=highest))
-            seconds = time.process_time() - first
-            new = refitted_system(plain, range(len(NUMBERS)), NUMBERS, fit)
-            _, relaxed = scanned(new)
-            change = fit.design(NUMBERS, BOND_TABLE, geometries).energy
-            change = change - change[-1]
-            rigid = mm_profile - mm_profile[-1] + change @ fit.change.ravel() / kcal_per_mol
-            sigma = np.sqrt(np.einsum("fp,pq,fq->f", change, fit.covariance, change)) / kcal_per_mol
-            left = (exact - _energies(new, held)) / kcal_per_mol
-            at_held = fit.predict(NUMBERS, BOND_TABLE, held)
-            spread = np.hypot(at_held.sigma, fit.noise_energy) / kcal_per_mol
-            force = kcal_per_mol / angstrom
-            report["refit"].append(
-                {
-                    "labels": n,
-                    "highest": highest,
-                    "fit_cpu_s": round(seconds, 2),
-                    "profile": (relaxed - relaxed[-1]).round(3).tolist(),
-                    "profile_rms": _rms(rigid - profile),
-                    "profile_worst": float(np.abs(rigid - profile).max()),
-                    "profile_rms_relaxed": _rms(relaxed - relaxed[-1] - profile),
-                    "profile_sigma": float(sigma[:-1].mean()),
-                    "profile_chi": float(np.sqrt(np.mean(((rigid - profile)[:-1] / sigma[:-1]) ** 2))),
-                    "held_out_energy_sd": float(np.std(left)),
-                    "held_out_inside_95": float(np.mean(np.abs(left - left.mean()) < 1.96 * spread)),
-                    "noise_energy": fit.noise_energy / kcal_per_mol,
-                    "noise_turn": fit.noise_turn / force,
-                    "noise_force": fit.noise_force / force,
-                    "kinds": fit.kinds,
-                    "constants": (fit.constants / kcal_per_mol).round(3).tolist(),
-                    "errors": (fit.errors / kcal_per_mol).round(3).tolist(),
-                }
-            )
+
+
+def refitted(
+    mm: openmm.System, data: dict[str, np.ndarray], count: int, spec: TorsionSpec
+) -> dict[str, object]:
+    """A refit to the first ``count`` labels, its errors, and whether its posterior knows them."""
+    terms = LigandForceField.from_system(mm, range(len(NUMBERS)))
+    rows = zip(data["train"][:count], data["energies"], data["forces"], strict=False)
+    nothing = np.zeros((0, 3)), np.zeros(0)
+    labels = [Frame("HF/STO-3G", NUMBERS, at, float(e), f, terms.charges, *nothing) for at, e, f in rows]
+    fit = refit_torsions([(Dataset.from_labels(labels), terms)], spec)
+    new = refitted_system(mm, range(len(NUMBERS)), NUMBERS, fit)
+    change = fit.design(NUMBERS, np.array(BONDS), data["scan"]).energy
+    change = change - change[-1]
+    sigma = np.sqrt(np.einsum("fp,pq,fq->f", change, fit.covariance, change))[:-1]
+    quantum_profile = data["scan_energies"] - data["scan_energies"][-1]
+    plain = _energies(mm, data["scan"])
+    off = (plain - plain[-1] + change @ fit.change.ravel() - quantum_profile)[:-1]
+    held = fit.predict(NUMBERS, np.array(BONDS), data["held"])
+    left = data["held_energies"] - _energies(new, data["held"])
+    inside = np.abs(left - left.mean()) < 1.96 * np.hypot(held.sigma, fit.noise_energy)
+    force = kcal_per_mol / angstrom
+    return {
+        "labels": count,
+        "width": spec.width / kcal_per_mol,
+        **errors_of(new, data),
+        "posterior_sigma_of_profile": float(np.sqrt(np.mean(sigma**2)) / kcal_per_mol),
+        "profile_error_over_sigma": float(np.sqrt(np.mean((off / sigma) ** 2))),
+        "held_out_inside_95": float(inside.mean()),
+        "noise_energy": fit.noise_energy / kcal_per_mol,
+        "noise_turn": fit.noise_turn / force,
+        "noise_force": fit.noise_force / force,
+        "constants": dict(zip(fit.kinds, (fit.constants / kcal_per_mol).round(3).tolist(), strict=True)),
+        "errors": dict(zip(fit.kinds, (fit.errors / kcal_per_mol).round(3).tolist(), strict=True)),
+    }
+
+
+def main(count: int, kept: Path | None) -> None:
+    data = quantum_data(count, kept)
+    report: dict[str, object] = {"labels": count, "label_cpu_s": round(float(data["seconds"]), 1)}
+    for name, mm in (("gaff", system()), ("gaff without these torsions", without_torsions())):
+        report[name] = {
+            "before": errors_of(mm, data),
+            "after": [
+                refitted(mm, data, n, TorsionSpec(highest=3, width=width * kcal_per_mol))
+                for n in (count // 4, count // 2, count)
+                for width in (1.0, 0.25)
+            ],
+        }
     print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 24)
+    main(
+        int(sys.argv[1]) if len(sys.argv) > 1 else 32,
+        Path(sys.argv[2]) if len(sys.argv) > 2 else None,
+    )

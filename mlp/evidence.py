@@ -1,8 +1,10 @@
 """Linear regression with a Gaussian prior and several kinds of data of unknown noise: arrays only.
 
 y_g = X_g z + noise of variance s_g^2 in each group g, z of unit normal prior. The posterior of z given the
-s_g is Gaussian; the s_g are those of largest evidence (MacKay, Neural Comput. 4, 415 (1992); Bishop, Pattern
-Recognition and Machine Learning, 2006, section 3.5). That they are estimates is not in the posterior.
+s_g is Gaussian; the ln s_g are the most probable ones by the evidence (MacKay, Neural Comput. 4, 415 (1992);
+Bishop, Pattern Recognition and Machine Learning, 2006, section 3.5) with a flat prior of each variance. Without
+it a group of no more values than constants is often given no noise at all, and errors come out far too small.
+That the s_g are estimates is not in the posterior.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,8 @@ from drupe.errors import ConvergenceError
 
 __all__ = ["Group", "Posterior", "posterior"]
 
+#: Fewer values of a kind tell nothing beside their own noise, and are not read.
+_LEAST_VALUES = 3
 _LEAST_NOISE = 1e-9  # of the size of the data: below, rounding decides
 
 Array = NDArray[np.float64]
@@ -37,8 +41,9 @@ class Group:
 class Posterior:
     """What the data leave: ``mean (p,)`` and ``covariance (p, p)``; the others hold one value per group.
 
-    ``noise`` is a standard deviation, nan for a group without values; ``determined`` how many constants the
-    group settles (its part of MacKay's gamma); ``log_evidence`` that of all data.
+    ``noise`` is a standard deviation, nan for a group of fewer than three values, which is not read;
+    ``determined`` how many constants the group settles (its part of MacKay's gamma); ``log_evidence`` that
+    of all data.
     """
 
     mean: Array
@@ -67,7 +72,7 @@ def posterior(groups: Sequence[Group]) -> Posterior:
         If no maximum of the evidence is found.
     """
     size = groups[0].design.shape[1]
-    used = [g for g in groups if g.free > 0]
+    used = [g for g in groups if g.free >= _LEAST_VALUES]
     # An orthogonal transformation leaves residuals as they are and p + 1 rows at most.
     tables = [_triangle(np.column_stack([g.design, g.target])) for g in used]
     free = np.array([g.free for g in used], float)
@@ -78,7 +83,7 @@ def posterior(groups: Sequence[Group]) -> Posterior:
                         for t, n, s in zip(tables, free, sizes, strict=True)])  # fmt: skip
         floor = np.log(sizes * _LEAST_NOISE**2)
         found = minimize(
-            _cost,
+            _penalised,
             start,
             args=(tables, free, size),
             jac=True,
@@ -100,8 +105,8 @@ def posterior(groups: Sequence[Group]) -> Posterior:
     return Posterior(
         mean,
         inverse @ inverse.T,
-        tuple(next(noise) if g.free > 0 else float("nan") for g in groups),
-        tuple(next(determined) if g.free > 0 else 0.0 for g in groups),
+        tuple(next(noise) if g.free >= _LEAST_VALUES else float("nan") for g in groups),
+        tuple(next(determined) if g.free >= _LEAST_VALUES else 0.0 for g in groups),
         -_cost(logs, tables, free, size)[0] - 0.5 * float(np.log(2 * np.pi) * free.sum()),
     )
 
@@ -118,6 +123,12 @@ def _solve(logs: Array, tables: Sequence[Array], size: int) -> tuple[Array, Arra
     whole = _triangle(np.vstack([*weighted, prior]))
     root = whole[:size, :size]
     return root, np.asarray(np.linalg.solve(root, whole[:size, size]), np.float64)
+
+
+def _penalised(logs: Array, tables: Sequence[Array], free: Array, size: int) -> tuple[float, Array]:
+    """The cost with the flat prior of each variance, d s^2 = s^2 d ln s^2."""
+    cost, slope = _cost(logs, tables, free, size)
+    return cost - float(logs.sum()), slope - 1.0
 
 
 def _cost(logs: Array, tables: Sequence[Array], free: Array, size: int) -> tuple[float, Array]:

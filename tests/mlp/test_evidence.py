@@ -38,9 +38,11 @@ def test_the_mean_the_covariance_and_the_evidence_are_those_of_a_gaussian():
     marginal = design @ design.T + np.diag(noise**2)
     want = stats.multivariate_normal(np.zeros(80), marginal).logpdf(target)
     assert got.log_evidence == pytest.approx(want, rel=1e-9)
+    # Nothing is more probable than the noise that was found, with a flat prior of each variance.
     for change in ([1.05, 1.0], [0.95, 1.0], [1.0, 1.05], [1.0, 0.95]):
         moved = design @ design.T + np.diag((noise * np.repeat(change, [30, 50])) ** 2)
-        assert stats.multivariate_normal(np.zeros(80), moved).logpdf(target) < want
+        there = stats.multivariate_normal(np.zeros(80), moved).logpdf(target)
+        assert there + 2 * np.log(change).sum() < want
     # Both groups together settle no more than there is.
     assert 0 < sum(got.determined) < P
 
@@ -87,3 +89,28 @@ def test_errors_cover_the_truth_as_often_as_they_say():
     want = 2 * stats.norm.cdf(1.0) - 1
     # Three binomial errors; the estimated noise costs less than one.
     assert abs(inside / count - want) < 3 * np.sqrt(want * (1 - want) / count)
+
+
+@pytest.mark.parametrize(("few", "many"), [(6, 5), (12, 11), (6, 60)])
+def test_few_data_do_not_make_errors_too_small(few, many):
+    """As many values as constants, or fewer: the evidence alone would often find no noise at all."""
+    chi2 = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        truth = rng.normal(size=P)
+        got = posterior([data(rng, few, 0.5, truth), data(rng, many, 3.0, truth)])
+        off = got.mean - truth
+        chi2.append(off @ np.linalg.solve(got.covariance, off) / P)
+    # A mean of 40 values of variance 2 / P about 1, doubled for the estimated noise.
+    assert np.mean(chi2) < 1 + 2 * 3 * np.sqrt(2 / P / 40)
+    assert np.mean(chi2) > 0.5
+
+
+def test_one_or_two_values_of_a_kind_are_not_read():
+    rng = np.random.default_rng(8)
+    truth = rng.normal(size=P)
+    enough = data(rng, 30, 0.5, truth)
+    got = posterior([data(rng, 2, 0.0, truth), enough])
+    assert got.mean.tolist() == posterior([enough]).mean.tolist()
+    assert np.isnan(got.noise[0])
+    assert got.determined[0] == 0.0
