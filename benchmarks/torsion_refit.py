@@ -2,8 +2,9 @@
 
 Labels (energies and forces, no field) are frames of one MM run at 600 K, further ones of another run are
 held out. The profile is that of the C-C-C-C torsion, counted from trans: MM is minimised with the torsion
-held, and the quantum energy is computed at GAFF's geometries. The same for a force field that lacks the torsions
-about that bond. Prints one JSON object; kcal/mol, kcal/mol/A. A file keeps the quantum numbers for a next run.
+held, and the quantum energy is computed at GAFF's geometries. The same for a force field that lacks the
+torsions about that bond. Prints one JSON object; kcal/mol, kcal/mol/A. A file keeps the quantum numbers for a
+next run.
 Run: OMP_NUM_THREADS=1 python benchmarks/torsion_refit.py [labels] [file.npz]
 """
 

@@ -2,9 +2,9 @@
 
 y_g = X_g z + noise of variance s_g^2 in each group g, z of unit normal prior. The posterior of z given the
 s_g is Gaussian; the ln s_g are the most probable ones by the evidence (MacKay, Neural Comput. 4, 415 (1992);
-Bishop, Pattern Recognition and Machine Learning, 2006, section 3.5) with a flat prior of each variance. Without
-it a group of no more values than constants is often given no noise at all, and errors come out far too small.
-That the s_g are estimates is not in the posterior.
+Bishop, Pattern Recognition and Machine Learning, 2006, section 3.5) with a flat prior of each variance.
+Without it a group of no more values than constants is often given no noise at all, and errors come out far
+too small. That the s_g are estimates is not in the posterior.
 """
 
 from collections.abc import Sequence
