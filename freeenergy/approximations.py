@@ -52,16 +52,21 @@ def approximations(
             "forces at the core-corrected level",
             "are those of DFT/MM: the transfer learns core-corrected energies",
         ),
-        (
-            "learned potential",
-            "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
-            "fixed charges stay classical",
-        ),
+        _potential(config),
         (
             "masses",
             f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
         ),
     ]
+    if config.torsions is not None:
+        told.append(
+            (
+                "torsion refit (a baseline)",
+                "changes the ligand's torsion constants and nothing else: bonds, angles, charges and the "
+                "answer of the electrons to the field stay those of the force field. Its model error is that "
+                "of the constants, given the form",
+            )
+        )
     if (count := equivalent_orientations(prepared.solvent.structure.system)) > 1:
         missed = kt(config.dynamics.temperature) / kcal_per_mol * math.log(count)
         told.append(
@@ -90,3 +95,18 @@ def approximations(
                 )
             )
     return told
+
+
+def _potential(config: Config) -> tuple[str, str]:
+    if config.potential.embedding == "mechanical":
+        return (
+            "mechanical embedding",
+            "the learned potential is the difference to the ligand's MM energy and feels no field: fixed "
+            "charges stay classical, and what the field does to the electrons, which the labels hold, is "
+            "error of the potential. This is a comparison, not a result",
+        )
+    return (
+        "learned potential",
+        "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
+        "fixed charges stay classical",
+    )

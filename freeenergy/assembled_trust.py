@@ -68,7 +68,7 @@ def restraint_traces(results: Results, restraint: BoreschRestraint) -> Iterator[
             run = results[node.name]
             values = boresch_coordinates(run.positions[:, list(restraint.anchors)])
             yield RestraintTrace(node.name, np.array(_times(run.spec)), values, held=False)
-        elif re.fullmatch(r"complex/window/\d+", node.name):
+        elif re.fullmatch(r"complex/window/\d+/\d+", node.name):
             window = results[node.name]
             if window.restrained is not None and window.schedule.restraint[window.index] == 1.0:
                 times = np.array(_times(window.spec))[: len(window.restrained)]

@@ -33,6 +33,7 @@ from drupe.freeenergy.leg_run import LegRun, leg_run
 from drupe.freeenergy.preparation import Prepared
 from drupe.freeenergy.restraints import release_free_energy
 from drupe.freeenergy.runner import Node, read_result
+from drupe.freeenergy.torsion_results import in_words, torsion_works
 from drupe.freeenergy.work_sets import paired_works
 from drupe.store import Row, Store
 from drupe.units import angstrom, kcal_per_mol
@@ -86,7 +87,7 @@ def assemble(
         regions=_regions(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
         mm_legs=tuple(_mm_leg(results, leg, config.abfe.repeats) for leg in _LEGS),
         restraint=_restraint(prepared, restraint, config.dynamics.temperature),
-        switching=tuple(_switching(results, config)),
+        switching=(*_switching(results, config), *torsion_works(results)),
         boresch=restraint,
         restraint_traces=tuple(restraint_traces(results, restraint)),
         doubts=tuple(doubts(results)),
@@ -105,7 +106,10 @@ def assemble(
         traces=tuple(_traces(results)),
         counts=tuple(results.counts()),
         costs=tuple(results.costs()),
-        settings=_settings(config, store),
+        settings={
+            **_settings(config, store),
+            **(in_words(results["torsions/refit"]) if "torsions/refit" in results else {}),
+        },
         approximations=tuple(
             approximations(
                 config,
@@ -295,7 +299,7 @@ def _left_out(results: _Results) -> list[Parity]:
 def _traces(results: _Results) -> list[Trace]:
     made = []
     for node in results.nodes:
-        if re.fullmatch(r"\w+/(sample|ml-low|ml-core)/\d+", node.name) and node.name in results:
+        if re.fullmatch(r"\w+/(sample|ml-low|ml-core|torsions)/\d+", node.name) and node.name in results:
             run = results[node.name]
             spec = run.spec
             steps = spec.n_equilibration + spec.stride * np.arange(1, spec.n_frames + 1)
@@ -353,6 +357,8 @@ def _settings(config: Config, store: Store) -> dict[str, str]:
     said = {
         "level": f"{level.functional}/{level.basis}, core {level.core}, "
         f"virtual shells 0 to {level.virtual_shells}",
+        "potential": f"{config.potential.backbone}, {config.potential.members} members, "
+        f"{config.potential.embedding} embedding",
         "temperature": f"{config.dynamics.temperature:g} K",
         "time step": f"{config.dynamics.step:g} fs MM, {config.dynamics.ml_step:g} fs ML/MM, flexible bonds",
         "hydrogen mass": f"{config.system.hydrogen_mass:g} amu",

@@ -37,6 +37,8 @@ __all__ = [
     "Trace",
 ]
 
+_CORRECTIONS = ("low", "core", "torsions")
+
 
 @register(version=1)
 @dataclass(frozen=True, eq=False)
@@ -136,14 +138,14 @@ def _without_starts(fields: dict[str, Any]) -> dict[str, Any]:
 class SwitchingResult:
     """Works of one correction in one leg, kT, as measured.
 
-    ``members`` holds (u_m - u_mean) of the committee at end-state frames, shape
-    ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps". ``run_f`` and
+    ``members`` holds (u_m - u_mean) of the committee (or of draws from a posterior) at end-state frames,
+    shape ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps". ``run_f`` and
     ``run_r`` are the independent runs that the starts came from, ``time_f`` and ``time_r`` when in them, ps;
     one entry per work, or None where nobody knows. ``pilot`` judges the length, where a pilot chose it.
     """
 
     leg: str  # "complex" or "solvent"
-    correction: str  # "low" (MM -> low) or "core" (low -> core-corrected)
+    correction: str  # "low" (MM -> low), "core" (low -> core-corrected), "torsions" (MM -> torsion refit)
     w_f: NDArray[np.float64]
     w_r: NDArray[np.float64]
     description: str
@@ -354,10 +356,10 @@ class CampaignResult:
             raise InputError(f"the MM level has the legs {legs}", remedy="give one complex, one solvent leg")
         got = sorted((one.correction, one.leg) for one in self.switching)
         for one in set(got):
-            if got.count(one) > 1 or one[0] not in ("low", "core") or one[1] not in ("complex", "solvent"):
+            if got.count(one) > 1 or one[0] not in _CORRECTIONS or one[1] not in ("complex", "solvent"):
                 raise InputError(
                     f"works of correction {one[0]!r} in leg {one[1]!r} come {got.count(one)} times",
-                    remedy='give each of "low" and "core" once for "complex" and once for "solvent"',
+                    remedy=f'give each of {", ".join(_CORRECTIONS)} once for "complex", once for "solvent"',
                 )
 
     def mm_leg(self, leg: str) -> MmLeg:

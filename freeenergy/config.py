@@ -5,9 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from drupe.freeenergy.quantities import Amu, Femtoseconds, Kelvin, PerPicosecond, Picoseconds, Seconds
+from drupe.freeenergy.quantities import (
+    Amu,
+    Femtoseconds,
+    Hartree,
+    Kelvin,
+    PerPicosecond,
+    Picoseconds,
+    Seconds,
+)
 from drupe.freeenergy.toml_input import Table as _Table
 from drupe.freeenergy.toml_input import read_toml
+from drupe.units import kcal_per_mol
 
 __all__ = ["Config", "read_config"]
 
@@ -167,13 +176,31 @@ class LabelsTable(_Table):
 
 
 class PotentialTable(_Table):
-    """The learned potential."""
+    """The learned potential; with mechanical embedding it feels no field, as a comparison."""
 
+    embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
     backbone: Literal["painn", "tensornet", "acsf", "equivariant"] = "painn"
     readout: Literal["classical", "cosine", "vqc"] = "classical"
     members: Annotated[int, Field(ge=2)] = 4
     steps: Count = 1500
     transfer_steps: Count = 150
+
+    @model_validator(mode="after")
+    def _no_charges_in_a_mechanical_backbone(self) -> "PotentialTable":
+        if self.embedding == "mechanical" and self.backbone == "acsf":
+            raise ValueError(
+                'embedding = "mechanical" with backbone = "acsf", which reads the charges around: '
+                "take another backbone"
+            )
+        return self
+
+
+class TorsionsTable(_Table):
+    """The ligand's torsions refitted to the same labels, beside the potential: a baseline."""
+
+    highest: Annotated[int, Field(ge=1, le=6)] = 4
+    width: Hartree = kcal_per_mol
+    rotors: bool = False
 
 
 class AbfeTable(_Table):
@@ -247,6 +274,7 @@ class Config(_Table):
     sampling: SamplingTable
     labels: LabelsTable
     potential: PotentialTable = PotentialTable()
+    torsions: TorsionsTable | None = None
     abfe: AbfeTable
     switching: SwitchingTable
     engine: EngineTable = EngineTable()

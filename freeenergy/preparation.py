@@ -14,6 +14,7 @@ from drupe.embedding.structures.structure import Structure, cut_out, locate, rea
 from drupe.errors import InputError
 from drupe.freeenergy.config import Config
 from drupe.hardware.platforms import openmm_platform
+from drupe.mlp.torsion_kinds import torsions_of
 from drupe.records import frozen, register
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def prepare(config: Config, base: Path) -> Prepared:
     check_request(whole.system, regions, high_level(config))
     openmm_platform(config.engine.platform)
     alone = cut_out(whole, ligand)
+    _check_torsions(alone, config)
     place = {int(atom): index for index, atom in enumerate(ligand)}
     cores = [[place[int(atom)] for atom in core.indices] for core in regions.cores]
     alone_regions = Partition.select(
@@ -101,6 +103,19 @@ def prepare(config: Config, base: Path) -> Prepared:
         complex=Leg(whole, regions, ligand),
         solvent=Leg(alone, alone_regions, np.arange(len(ligand))),
     )
+
+
+def _check_torsions(alone: Structure, config: Config) -> None:
+    asked = config.torsions
+    if (
+        asked is not None
+        and not torsions_of(alone.system.numbers, alone.system.bonds, rotors=asked.rotors).kinds
+    ):
+        raise InputError(
+            "torsions: no bond of the ligand can be turned to another shape of it",
+            remedy="leave the table [torsions] out"
+            + ("" if asked.rotors else ", or set torsions.rotors = true to refit groups such as CH3 as well"),
+        )
 
 
 def high_level(config: Config) -> Level:

@@ -13,6 +13,7 @@ __all__ = [
     "Amu",
     "Bohr",
     "Femtoseconds",
+    "Hartree",
     "Kelvin",
     "PerPicosecond",
     "Picoseconds",
@@ -67,3 +68,4 @@ read_energy = _quantity(
     {"hartree": 1.0, "Eh": 1.0, "eV": ev, "kJ/mol": kj_per_mol, "kcal/mol": kcal_per_mol},
 )
 Bohr = Annotated[float, BeforeValidator(read_length)]
+Hartree = Annotated[float, BeforeValidator(read_energy)]

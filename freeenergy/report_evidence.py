@@ -27,10 +27,15 @@ __all__ = ["core_section", "correction_section", "mm_section", "potential_sectio
 
 
 def correction_section(book: Book, result: CampaignResult, summary: Summary) -> str:
-    """Works of both corrections in both legs, and what the estimators make of them."""
+    """Works of all corrections in both legs, and what the estimators make of them."""
     cards, rows = [], []
-    names = {"low": "MM → low level", "core": "low level → core-corrected"}
-    for key, correction in (("low", summary.low), ("core", summary.core)):
+    names = {
+        "low": "MM → low level",
+        "core": "low level → core-corrected",
+        "torsions": "MM → torsion refit",
+    }
+    found_of = {"low": summary.low, "core": summary.core, "torsions": summary.torsions}
+    for key, correction in found_of.items():
         if correction is None:
             continue
         for leg, found in (("complex", correction.complex_leg), ("solvent", correction.solvent_leg)):

@@ -12,7 +12,7 @@ from drupe.freeenergy.diagnostics import Verdict
 from drupe.freeenergy.label_check import LabelCheck
 from drupe.freeenergy.leg_estimate import LegChecks
 from drupe.freeenergy.report_learning import parity_errors
-from drupe.freeenergy.report_sections import PARTS, headline_rows
+from drupe.freeenergy.report_sections import PARTS, baseline_rows, headline_rows
 from drupe.freeenergy.report_text import in_unit
 from drupe.freeenergy.results import FreeEnergy
 from drupe.freeenergy.summary import Summary
@@ -27,7 +27,7 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
     """Everything the page says in numbers. A number that does not exist is null, never 0."""
     kelvin = summary.temperature_k
     corrections = {}
-    for name, one in (("low", summary.low), ("core", summary.core)):
+    for name, one in (("low", summary.low), ("core", summary.core), ("torsions", summary.torsions)):
         if one is not None:
             corrections[name] = {
                 "complex": {f.method: _energy(f, kelvin) for f in one.complex_leg},
@@ -43,6 +43,7 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
         "seed": result.seed,
         "verdict": _verdict(summary.total.verdict),
         "headline": {name: _energy(energy, kelvin) for name, _, energy in headline_rows(summary)},
+        "baselines": {name: _energy(energy, kelvin) for name, _, energy in baseline_rows(summary)},
         "experiment_kcal_per_mol": result.experiment_kcal,
         "mm_legs": {
             "complex": _energy(summary.mm_complex, kelvin),

@@ -16,7 +16,7 @@ from drupe.freeenergy.report_figures import cascade
 from drupe.freeenergy.report_regions import region_figure
 from drupe.freeenergy.report_sampling import sampling_section
 from drupe.freeenergy.report_script import SCRIPT
-from drupe.freeenergy.report_sections import headline_table, named_list
+from drupe.freeenergy.report_sections import baseline_table, headline_table, named_list
 from drupe.freeenergy.report_style import STYLE
 from drupe.freeenergy.report_text import badge, reasons, signed, with_error
 from drupe.freeenergy.report_trust import trust_section
@@ -115,7 +115,13 @@ def _result(book: Book, result: CampaignResult, summary: Summary) -> str:
         "Each correction starts where the bar before it ends. Whiskers are the whole error of each number.",
     )
     limits = f"<h3>What this number does not contain</h3>{named_list(result.approximations)}"
-    return hero + card(headline_table(result, summary), css="below") + grid(card(drawn), card(limits))
+    beside = baseline_table(summary)
+    return (
+        hero
+        + card(headline_table(result, summary), css="below")
+        + (card(beside, css="below") if beside else "")
+        + grid(card(drawn), card(limits))
+    )
 
 
 def _regions(book: Book, result: CampaignResult) -> str:

@@ -15,6 +15,8 @@ from drupe.units import kcal_per_mol
 
 __all__ = [
     "PARTS",
+    "baseline_rows",
+    "baseline_table",
     "core_table",
     "counts_table",
     "failures",
@@ -60,6 +62,28 @@ def headline_table(result: CampaignResult, summary: Summary) -> str:
         )
     heads = ("", "kcal/mol", "kJ/mol", "parts of the error / kcal mol⁻¹", "verdict")
     return table(heads, body, "stack", "Errors are one standard error; a part nobody estimated is left out.")
+
+
+def baseline_rows(summary: Summary) -> list[tuple[str, str, FreeEnergy]]:
+    """(name, explanation, free energy) of what stands beside the headline for comparison."""
+    if summary.torsions is None or summary.refitted is None:
+        return []
+    return [
+        (
+            "correction torsions",
+            "MM → MM with torsions refitted to the same labels, complex − solvent",
+            summary.torsions.difference,
+        ),
+        ("ΔG bind (torsion refit)", "ΔG bind (MM) and the row above", summary.refitted),
+    ]
+
+
+def baseline_table(summary: Summary) -> str:
+    """Write the table of the baselines; nothing where there are none."""
+    body = [_energy_row(name, what, energy, summary, False) for name, what, energy in baseline_rows(summary)]
+    heads = ("", "kcal/mol", "kJ/mol", "parts of the error / kcal mol⁻¹", "verdict")
+    caption = "Baselines, for comparison: no part of the number above."
+    return table(heads, body, "stack", caption) if body else ""
 
 
 def leg_table(rows: Sequence[tuple[str, FreeEnergy]], temperature_k: float) -> str:

@@ -52,6 +52,8 @@ class Summary:
     level           what ``total`` stands for: "core-corrected", "low level", "MM"
     checks          fresh labels against the potential of "low" and "core", where there are works
     diagnoses       what was looked at besides the works themselves
+    torsions        correction MM -> torsion refit, a baseline (None likewise)
+    refitted        dG_bind(MM) + torsions
     ==============  =============================================================
     """
 
@@ -65,6 +67,8 @@ class Summary:
     level: str
     checks: Mapping[str, LabelCheck] = field(default_factory=dict)
     diagnoses: tuple[Diagnosis, ...] = ()
+    torsions: EndStateCorrection | None = None
+    refitted: FreeEnergy | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -122,11 +126,29 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         reason = f"no works for the correction{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
         lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
         total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))
+    torsions = _correction(result, "torsions", n_resamples)
+    refitted = None
+    if torsions is not None:
+        refitted = combine(
+            {"MM": (1.0, mm), "correction torsions": (1.0, torsions.difference)},
+            f"{mm.method} + {torsions.difference.method}",
+        )
     diagnoses = diagnose(result)
     judged = worst([("", total.verdict), *((one.subject, one.verdict) for one in diagnoses)])
     total = replace(total, verdict=judged)
     return Summary(
-        result.temperature_k, legs["complex"], legs["solvent"], mm, low, core, total, level, checks, diagnoses
+        result.temperature_k,
+        legs["complex"],
+        legs["solvent"],
+        mm,
+        low,
+        core,
+        total,
+        level,
+        checks,
+        diagnoses,
+        torsions,
+        refitted,
     )
 
 
@@ -166,7 +188,7 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
     if here is None or there is None:
         return None
     label = None
-    if result.label_error_kcal is not None and name == "low":
+    if result.label_error_kcal is not None and name in ("low", "torsions"):
         label = result.label_error_kcal * kcal_per_mol / kt(result.temperature_k)
     elif name == "core":
         label = _truncation(result)
@@ -177,7 +199,7 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
         there.w_f,
         there.w_r,
         result.temperature_k,
-        result.seed + int(np.argmax([name == "low", name == "core"])) * 10,
+        result.seed + ("low", "core", "torsions").index(name) * 10,
         members_complex=here.members if both else None,
         members_solvent=there.members if both else None,
         label_error=label,

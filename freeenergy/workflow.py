@@ -30,9 +30,11 @@ from drupe.freeenergy.stages import (
     SwitchStage,
 )
 from drupe.freeenergy.switching import SwitchSpec
+from drupe.freeenergy.torsion_stages import RefitStage, RefitWorksStage
 from drupe.freeenergy.window_nodes import window_nodes
 from drupe.hardware.engine import Engine, LocalEngine
 from drupe.mlp.specs import FitSpec, TransferSpec
+from drupe.mlp.torsion_refit import TorsionSpec
 from drupe.store import Store
 
 __all__ = ["campaign_graph", "engine_for", "slots_for"]
@@ -42,6 +44,7 @@ _DIRECTIONS: Final[tuple[Literal["forward", "reverse"], ...]] = ("forward", "rev
 _STAGES = "drupe.freeenergy.stages"
 _FITTING = "drupe.freeenergy.fitting"
 _CHECKING = "drupe.freeenergy.checking"
+_TORSIONS = "drupe.freeenergy.torsion_stages"
 
 
 class _Placed(Protocol):
@@ -94,6 +97,7 @@ def campaign_graph(config: Config) -> list[Node]:
         *make.mixed(),
         *make.switches(),
         *make.checks(),
+        *make.torsions(),
         *make.restraint(),
         *make.windows(),
     ]
@@ -172,11 +176,10 @@ class _Maker:
             seed=self.seed("fit"),
             steps=table.steps,
             readout=table.readout,
+            reach=0.0 if table.embedding == "mechanical" else None,
         )
         transfer = TransferSpec(seed=self.seed("transfer"), steps=table.transfer_steps)
-        labels = tuple(
-            f"{leg}/label/{k}" for leg in LEGS for k in range(getattr(self.config.labels.total, leg))
-        )
+        labels = self._labels()
         for member in range(table.members):
             yield Node(
                 f"low/member/{member}",
@@ -373,6 +376,60 @@ class _Maker:
     def windows(self) -> Iterator[Node]:
         """Alchemical windows of both legs."""
         yield from window_nodes(self.config.abfe, self.config.dynamics.step, self)
+
+    def torsions(self) -> Iterator[Node]:
+        """The torsion refit where it is asked for, MM runs with it, and its works from MM and back."""
+        table = self.config.torsions
+        if table is None:
+            return
+        spec = TorsionSpec(highest=table.highest, width=table.width, rotors=table.rotors)
+        yield Node(
+            "torsions/refit",
+            "torsion refit",
+            f"{_TORSIONS}:refit",
+            RefitStage(spec),
+            needs=("prepared",),
+            wants=self._labels(),
+            guess_s=15,
+        )
+        dynamics = self.config.dynamics
+        for leg in LEGS:
+            switching = getattr(self.config.switching, leg)
+            for run in range(switching.runs):
+                sampling = self._dynamics(
+                    dynamics.step,
+                    switching.equilibration,
+                    switching.spacing,
+                    switching.frames,
+                    seed=self.seed("torsions", leg, run),
+                    minimise=0,
+                )
+                yield Node(
+                    f"{leg}/torsions/{run}",
+                    "torsion refit, sampling",
+                    f"{_TORSIONS}:sample_refitted",
+                    SampleStage(leg, sampling, self.place, start=run),
+                    needs=("prepared", f"{leg}/snapshots", "torsions/refit"),
+                    guess_s=sampling.n_steps * (0.12 if leg == "complex" else 0.001) + 5,
+                )
+            yield Node(
+                f"{leg}/torsion-works",
+                "torsion refit",
+                f"{_TORSIONS}:refit_works",
+                RefitWorksStage(leg, dynamics.temperature, self.seed("torsion-draws")),
+                needs=(
+                    "prepared",
+                    f"{leg}/snapshots",
+                    "torsions/refit",
+                    *self._runs(leg, "torsions", switching.runs),
+                ),
+                guess_s=5,
+            )
+
+    def _labels(self) -> tuple[str, ...]:
+        return tuple(
+            f"{leg}/label/{k}" for leg in LEGS for k in range(getattr(self.config.labels.total, leg))
+        )
 
     def _with_core(self) -> Iterator[str]:
         for leg in LEGS:

@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from drupe.errors import InputError
 from drupe.freeenergy.config import read_config
 from drupe.freeenergy.workflow import campaign_graph
+from drupe.records import record_key
 
 LEVELS = ("low", "core")
 EXAMPLES = Path(__file__).parents[2] / "examples" / "t4l-xylene"
@@ -160,4 +162,23 @@ def test_fresh_labels_are_of_the_level_of_their_end_state_and_none_is_asked_for_
     assert (unsaid["complex/fresh-low"], unsaid["solvent/fresh-low"]) == (6, 8)  # 3 runs keep 2 frames each
     path.write_text(text.replace("check = { complex = 2", "check = { complex = 7"))
     with pytest.raises(InputError, match=r"labels\.check\.complex"):
+        read_config(path)
+
+
+def test_mechanical_embedding_is_one_line_that_changes_the_low_fits_only(tmp_path):
+    text = (EXAMPLES / "smoke.toml").read_text()
+    path = tmp_path / "input.toml"
+    made = {}
+    for embedding in ("electrostatic", "mechanical"):
+        path.write_text(text.replace("[potential]\n", f'[potential]\nembedding = "{embedding}"\n'))
+        made[embedding] = campaign_graph(read_config(path))
+    for one, other in zip(made["electrostatic"], made["mechanical"], strict=True):
+        if one.name.startswith("low/member"):
+            assert (one.settings.spec.reach, other.settings.spec.reach) == (None, 0.0)
+            assert replace(one.settings.spec, reach=0.0) == other.settings.spec
+        else:
+            assert record_key(one.settings) == record_key(other.settings)
+    bad = '[potential]\nembedding = "mechanical"\n'
+    path.write_text(text.replace('[potential]\nbackbone = "painn"\n', f'{bad}backbone = "acsf"\n'))
+    with pytest.raises(InputError, match="reads the charges around"):
         read_config(path)
