@@ -396,7 +396,7 @@ class _Maker:
         for leg in LEGS:
             switching = getattr(self.config.switching, leg)
             for run in range(switching.runs):
-                sampling = self._dynamics(
+                sampling = self.dynamics(
                     dynamics.step,
                     switching.equilibration,
                     switching.spacing,
