@@ -109,10 +109,12 @@ def walk_figure(mixing: Mixing) -> Figure:
 
 def _mixing_cards(book: Book, leg: MmLeg, number: int, found: Mixing) -> list[str]:
     which = f" Repeat {number} of {len(leg.checks)}, the slowest." if len(leg.checks) > 1 else ""
-    slow = f"{found.relaxation:.3g} iterations" if np.isfinite(found.relaxation) else "never"
+    slow = f"forgets its start in {found.relaxation:.3g} iterations"
+    if not np.isfinite(found.relaxation):
+        slow = "never forgets its start"
     matrix = (
         f"How often a replica goes from state to state in one iteration. Second eigenvalue "
-        f"{found.second:.4f}: the walk forgets its start in {slow}.{which}"
+        f"{found.second:.4f}: the walk {slow}.{which}"
     )
     walk = (
         f"{found.round_trips} round trips of {len(found.transitions)} replicas in {found.iterations} "
