@@ -32,10 +32,7 @@ def error_budget(summary: "Summary") -> tuple[BudgetRow, ...]:
     terms = [("MM legs", summary.mm)]
     terms += [("MM → low level", summary.low.difference)] if summary.low else []
     terms += [("low level → core", summary.core.difference)] if summary.core else []
-    rows = [
-        BudgetRow(f"sampling, {name}", "sampling", one.sampling, "larger of formula and bootstrap over runs")
-        for name, one in terms
-    ]
+    rows = [BudgetRow(f"sampling, {name}", "sampling", one.sampling, _method(one)) for name, one in terms]
     total = summary.total
     rows.append(BudgetRow("scatter of repeats", "replicate", total.replicate, "standard deviation, MM legs"))
     how = "spread over the committee's members, by reweighting"
@@ -54,6 +51,12 @@ def _labels(summary: "Summary") -> list[BudgetRow]:
         BudgetRow("label, level of theory", "label", low, "stated with the approximations"),
         BudgetRow("label, virtual space", "label", core, "complex − solvent of what MP2 stands for"),
     ]
+
+
+def _method(term: FreeEnergy) -> str:
+    if term.method == "BAR":
+        return "BAR, larger of formula and bootstrap over runs"
+    return f"formula of {term.method}"
 
 
 def _known(total: FreeEnergy) -> float | None:

@@ -53,8 +53,11 @@ def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
     told: list[tuple[str, Verdict]] = []
     if short:
         fewest = min(len(runs[name]) for name in short)
-        reason = f"{len(short)} of {len(runs)} runs keep {fewest} frames or a few more, fewer than "
-        told.append(("", Verdict("WARN", (f"{reason}{least_frames}: nobody can see whether they settled",))))
+        reason = (
+            f"{len(short)} of {len(runs)} runs keep fewer than {least_frames} frames (the shortest {fewest}): "
+            "nobody can see whether they settled"
+        )
+        told.append(("", Verdict("WARN", (reason,))))
     long = {name: series for name, series in runs.items() if len(series) >= least_frames}
     for name, series in long.items():
         if np.ptp(series) <= 1e-9 * (1.0 + float(np.abs(series).max())):
