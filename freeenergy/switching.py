@@ -199,8 +199,8 @@ def _profile(increments: NDArray[np.float64]) -> NDArray[np.float64]:
     """Running work at the ends of equal stretches; the last is the whole work."""
     count = len(increments)
     ends = np.unique(np.ceil(np.linspace(0, count, min(count, _profile_points) + 1)[1:]).astype(int))
-    running: NDArray[np.float64] = np.cumsum(increments)
-    return running[ends - 1]
+    kept: NDArray[np.float64] = np.cumsum(increments)[ends - 1]
+    return kept
 
 
 def _group(system: openmm.System) -> int:

@@ -91,7 +91,7 @@ def test_switching_to_a_potential_gives_what_switching_to_its_truth_gives():
     # Half of the frames of each end are for labels, the others for starts.
     frames = np.concatenate([at_first[1::2], at_second[1::2]])
     data = Dataset.from_labels(labelled(frames), which="low", blocks=[k // 5 for k in range(len(frames))])
-    spec = FitSpec(members=2, seed=1, steps=200, features=16, batch=10)
+    spec = FitSpec(members=2, seed=1, steps=300, features=16, batch=10)
     model = train(data, spec, LigandForceField.from_system(first, range(6)))
     at_learned = sampled(mixed(model, interpolate=False), 21)
     learned = free_energy(mixed(model, interpolate=True), at_first, at_learned)
