@@ -199,7 +199,7 @@ class TorsionsTable(_Table):
     """The ligand's torsions refitted to the same labels, beside the potential: a baseline."""
 
     highest: Annotated[int, Field(ge=1, le=6)] = 4
-    width: Hartree = kcal_per_mol
+    width: Hartree = 0.25 * kcal_per_mol
     rotors: bool = False
 
 

@@ -28,13 +28,14 @@ class TorsionSpec:
     highest
         Constants k_1 to k_highest for each kind of torsion, 1 to 6.
     width
-        hartree: standard deviation of the prior of each constant about the force field's own.
+        hartree: standard deviation of the prior of each constant about the force field's own; constants of
+        one torsion are of the size of the default.
     rotors
         Whether bonds to CH3 and the like are refitted, see `drupe.mlp.torsion_kinds`.
     """
 
     highest: int = 4
-    width: float = kcal_per_mol
+    width: float = 0.25 * kcal_per_mol
     rotors: bool = False
 
     def __post_init__(self) -> None:
