@@ -54,7 +54,7 @@ def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
     if short:
         fewest = min(len(runs[name]) for name in short)
         reason = (
-            f"{len(short)} of {len(runs)} runs keep fewer than {least_frames} frames (the shortest {fewest}): "
+            f"{len(short)} of {len(runs)} runs keep fewer than {least_frames} frames (shortest: {fewest}): "
             "nobody can see whether they settled"
         )
         told.append(("", Verdict("WARN", (reason,))))

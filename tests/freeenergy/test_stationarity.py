@@ -42,7 +42,7 @@ def test_a_run_that_settles_late_is_found():
 def test_a_run_of_a_few_frames_says_that_nobody_can_see():
     got = settled({"run 0": np.arange(6.0), "run 1": red_noise(50, 0.0, 5)})
     assert got.level == "WARN"
-    assert "1 of 2 runs keep fewer than 10 frames (the shortest 6)" in got.reasons[0]
+    assert "1 of 2 runs keep fewer than 10 frames (shortest: 6)" in got.reasons[0]
 
 
 def test_a_constant_run_is_settled():
