@@ -2,14 +2,22 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import openmm
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.errors import ConvergenceError, InputError
-from drupe.freeenergy.dynamics import advance, engine_versions, langevin_context, potential_kt, read_positions
+from drupe.freeenergy.dynamics import (
+    advance,
+    engine_versions,
+    langevin_context,
+    minimise,
+    potential_kt,
+    read_positions,
+)
 from drupe.records import frozen, register
 
 __all__ = ["Decorrelation", "SampleSpec", "Trajectory", "decorrelated", "sample"]
@@ -21,7 +29,8 @@ class SampleSpec:
     """Everything that fixes a piece of Langevin dynamics except its system and its start.
 
     Fields: bath temperature (K), step (fs), collision rate (1/ps), steps thrown away, frames kept,
-    steps between frames, iterations of minimisation before the first step (0: none), seed.
+    steps between frames, iterations of minimisation before the first step (0: none), seed, and the
+    pressure (bar) of a barostat in a periodic box (None: the volume stays).
     The step of 2 fs is for hydrogens of 3 amu; take 1 fs or less for natural masses.
     """
 
@@ -33,12 +42,21 @@ class SampleSpec:
     stride: int = 100
     minimise: int = 0
     seed: int = 1
+    pressure_bar: float | None = None
 
     def __post_init__(self) -> None:
+        if self.pressure_bar is not None and not 0 < self.pressure_bar < 1e6:
+            raise InputError(f"the pressure is {self.pressure_bar} bar", remedy="give a positive one, such as 1")
         least = {"n_equilibration": 0, "n_frames": 1, "stride": 1, "minimise": 0, "seed": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise InputError(f"{name} is {getattr(self, name)}", remedy=f"give {bound} or more")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Fields by which specs are compared: without a pressure, those of a spec that never knew one."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in known.items() if (name, value) != ("pressure_bar", None)}
 
     @property
     def n_steps(self) -> int:
@@ -147,7 +165,7 @@ def sample(
         threads=threads,
     )
     if spec.minimise:
-        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=spec.minimise)
+        minimise(context, spec.minimise, spec.temperature_k, spec.seed)
     done = 0
     while done < spec.n_equilibration:
         chunk = min(spec.stride, spec.n_equilibration - done)
