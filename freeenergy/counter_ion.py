@@ -164,7 +164,7 @@ def add_counter_ions(
             )
         pairs.setParticleParameters(atom, float(gone), sigma, epsilon)
         pairs.addParticleParameterOffset(parameter, atom, float(there - gone), 0.0, 0.0)
-    k, edge = _stiffness / kj_per_mol * nanometer**2, ions.distance / nanometer
+    k, edge = _stiffness / kj_per_mol * nanometer**2, float(ions.distance) / nanometer
     wall = openmm.CustomBondForce(f"0.5*{k!r}*max(0,{edge!r}-r)^2")
     for centre in ions.centres.tolist():
         wall.addBond(centre, ions.anchor, [])

@@ -1,4 +1,4 @@
-"""Equilibrium sampling: a flexible OpenMM System and a start (bohr) in, a `Trajectory` out (bohr, kT)."""
+"""Equilibrium sampling: an OpenMM System and a start (bohr) in, a `Trajectory` out (bohr, kT)."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from drupe.freeenergy.dynamics import (
     langevin_context,
     minimise,
     potential_kt,
+    read_box,
     read_positions,
 )
 from drupe.records import frozen, register
@@ -76,6 +77,7 @@ class Trajectory:
     potential  ``(frames,)``           kT      at the temperature of the spec
     spec       --                      --      its seed included
     versions   --                      --      of the engine, and the platform taken
+    boxes      ``(frames, 3, 3)``      bohr    rows are box vectors; None without a box
     =========  ======================  ======  =========================================
     """
 
@@ -83,18 +85,23 @@ class Trajectory:
     potential: NDArray[np.float64]
     spec: SampleSpec
     versions: Mapping[str, str]
+    boxes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        if self.boxes is not None:
+            object.__setattr__(self, "boxes", frozen(self.boxes, np.float64))
         object.__setattr__(self, "positions", frozen(self.positions, np.float64))
         object.__setattr__(self, "potential", frozen(self.potential, np.float64))
         if (
             self.positions.ndim != 3
             or self.positions.shape[2] != 3
             or len(self.potential) != len(self.positions)
+            or (self.boxes is not None and self.boxes.shape != (len(self.positions), 3, 3))
         ):
             raise InputError(
-                f"a trajectory has positions {self.positions.shape} and energies {self.potential.shape}",
-                remedy="pass positions of shape (frames, atoms, 3) and one energy per frame",
+                f"a trajectory has positions {self.positions.shape}, energies {self.potential.shape} and "
+                f"boxes {None if self.boxes is None else self.boxes.shape}",
+                remedy="pass positions of shape (frames, atoms, 3), one energy and, in a box, one box per frame",
             )
         if not (np.isfinite(self.positions).all() and np.isfinite(self.potential).all()):
             raise ConvergenceError(
@@ -128,6 +135,7 @@ def sample(
     positions: ArrayLike,
     spec: SampleSpec,
     *,
+    box: ArrayLike | None = None,
     platform: str = "auto",
     threads: int | None = None,
     on_done: Callable[[int], None] = lambda n: None,
@@ -137,11 +145,13 @@ def sample(
     Parameters
     ----------
     system
-        Flexible OpenMM system (no constraints).
+        OpenMM system, flexible but for rigid water.
     positions
         Start, shape ``(atoms, 3)``, bohr.
     spec
         What to run.
+    box
+        Periodic box of the start, rows in bohr; None takes that of the system.
     platform, threads
         Where to run, as for `openmm_platform`.
     on_done
@@ -161,6 +171,8 @@ def sample(
         step_fs=spec.step_fs,
         friction_per_ps=spec.friction_per_ps,
         seed=spec.seed,
+        box=box,
+        pressure_bar=spec.pressure_bar,
         platform=platform,
         threads=threads,
     )
@@ -172,14 +184,21 @@ def sample(
         advance(context, chunk, spec.temperature_k)
         done += chunk
         on_done(done)
-    frames, energies = [], []
+    frames, energies, boxes = [], [], []
     for _ in range(spec.n_frames):
         advance(context, spec.stride, spec.temperature_k)
         frames.append(read_positions(context))
         energies.append(potential_kt(context, spec.temperature_k))
+        boxes.append(read_box(context))
         done += spec.stride
         on_done(done)
-    return Trajectory(np.array(frames), np.array(energies), spec, engine_versions(context))
+    return Trajectory(
+        np.array(frames),
+        np.array(energies),
+        spec,
+        engine_versions(context),
+        boxes=np.array(boxes) if system.usesPeriodicBoundaryConditions() else None,
+    )
 
 
 def decorrelated(trajectory: Trajectory) -> Decorrelation:

@@ -159,11 +159,11 @@ def _water_of(vacuum: Structure, members: NDArray[np.int64]) -> Structure:
     if not len(waters):
         return tip3p_molecule("HOH")
     first = waters[0]
-    runs = vacuum.system.residue_runs
-    size = int(np.count_nonzero(runs == runs[first[0]]))
-    if size != 3:
+    runs, sites = vacuum.system.residue_runs, vacuum.system.numbers == 0
+    more = int(np.count_nonzero(sites & (runs == runs[first[0]])))
+    if more:
         raise InputError(
-            f"the water of {vacuum.system.describe(int(first[0]))} has {size} sites",
+            f"the water of {vacuum.system.describe(int(first[0]))} has {3 + more} sites",
             remedy="use a water model of three sites, such as TIP3P, for alchemy in explicit solvent",
         )
     return cut_out(vacuum, first)
