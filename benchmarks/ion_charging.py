@@ -1,4 +1,4 @@
-"""Free energy of charging Na+ in cubes of TIP3P water of two sizes, before and after the finite-size correction.
+"""Free energy of charging Na+ in cubes of TIP3P water of two sizes, with and without finite-size correction.
 
     python benchmarks/ion_charging.py folder --minutes 5 [--edge 2.4 --edge 3.6]
 
@@ -49,7 +49,7 @@ def main() -> None:
     edges = given.edge or [2.4, 3.6]
     boxes = {edge: box(edge) for edge in edges}
     end = time.monotonic() + 60 * given.minutes
-    longest = {edge: 0.0 for edge in edges}
+    longest = dict.fromkeys(edges, 0.0)
     while edges:
         edge = min(edges, key=lambda one: len(pieces(given.folder, one)) * one**1.5)
         if time.monotonic() + longest[edge] > end:

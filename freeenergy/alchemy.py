@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import openmm
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.embedding.structures.structure import Structure

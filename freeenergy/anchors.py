@@ -137,7 +137,7 @@ def _near_the_ligand(
     frames: NDArray[np.float64],
     boxes: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Frames with every molecule in one piece, at the image nearest to the ligand; a barostat wraps molecules."""
+    """Frames with molecules in one piece, at the image nearest to the ligand: a barostat wraps them."""
     if boxes.shape != (len(frames), 3, 3):
         raise InputError(
             f"{len(frames)} frames come with boxes of shape {boxes.shape}",

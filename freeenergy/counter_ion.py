@@ -128,7 +128,7 @@ def choose_counter_ions(
 def add_counter_ions(
     system: "openmm.System", ions: CounterIons, ligand_change: float, parameter: str = "lambda_electrostatics"
 ) -> "openmm.Force":
-    """Let the charges of ``ions`` follow ``parameter`` in an alchemical system; the returned force holds them.
+    """Let the charges of ``ions`` follow ``parameter`` in an alchemical system; return their wall.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def add_counter_ions(
     Raises
     ------
     InputError
-        If the change of the ions does not undo that of the ligand, or their charges are not those of the system.
+        If the change of the ions does not undo that of the ligand, or the system has other charges.
     """
     import openmm
 
@@ -159,7 +159,7 @@ def add_counter_ions(
         charge, sigma, epsilon = pairs.getParticleParameters(atom)
         if abs(charge._value - there) > 1e-6:
             raise InputError(
-                f"particle {atom} has charge {charge._value:.4f} e, as a counter-ion it should have {there:.4f} e",
+                f"particle {atom} has charge {charge._value:.4f} e, as a counter-ion it should have {there:.4f}",
                 remedy="choose counter-ions for this ligand, in this structure",
             )
         pairs.setParticleParameters(atom, float(gone), sigma, epsilon)

@@ -1,6 +1,7 @@
 """Door to OpenMM dynamics: a System and positions (bohr) in, a running Langevin context out.
 
-All bonds are flexible but those of rigid water. Seeds become OpenMM seeds that are never 0, which OpenMM would replace by the clock.
+All bonds are flexible but those of rigid water. Seeds become OpenMM seeds that are never 0, which
+OpenMM would replace by the clock.
 """
 
 import math
@@ -80,8 +81,8 @@ def langevin_context(
     Raises
     ------
     InputError
-        If the system has other constraints or has no box for a pressure, shapes disagree, a position is not finite, or the energy of
-        the start is not finite (atoms on top of each other).
+        If the system has other constraints or has no box for a pressure, shapes disagree, a position is
+        not finite, or the energy of the start is not finite (atoms on top of each other).
     """
     refuse_other_constraints(system)
     place = _checked_positions(positions, system.getNumParticles())

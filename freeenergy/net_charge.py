@@ -60,7 +60,11 @@ class ChargeCorrection:
     def total(self) -> float:
         """Sum of the terms, kT."""
         return (
-            self.periodicity + self.undersolvation + self.residual + self.finite_radius + self.discrete_solvent
+            self.periodicity
+            + self.undersolvation
+            + self.residual
+            + self.finite_radius
+            + self.discrete_solvent
         )
 
 

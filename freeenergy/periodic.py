@@ -1,4 +1,4 @@
-"""A structure in a periodic box on its way into alchemy: what can be done with it, checked (bohr, OpenMM units)."""
+"""A structure in a periodic box on its way into dynamics and alchemy: checked, whole, with rigid water (bohr)."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ def is_periodic(structure: Structure) -> bool:
 def in_water_box(structure: Structure, ligand: ArrayLike) -> "openmm.System":
     """System of a periodic structure as dynamics and alchemy need it.
 
-    Water is rigid, barostats and removers of centre-of-mass motion are gone, the box is that of the structure.
+    Water is rigid, barostats and removers of the centre's motion are gone, the box is the structure's.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _refuse_wide_ligand(structure: Structure, ligand: NDArray[np.int64], cutoff_
     room = float(heights(system.box).min())
     if extent + cutoff_nm * nanometer > room:
         raise InputError(
-            f"the ligand is {extent / angstrom:.1f} A long and the cutoff {10 * cutoff_nm:.1f} A, but opposite "
-            f"faces of the box are only {room / angstrom:.1f} A apart: it would meet its own image",
+            f"the ligand is {extent / angstrom:.1f} A long and the cutoff {10 * cutoff_nm:.1f} A, but "
+            f"opposite faces of the box are only {room / angstrom:.1f} A apart: it would meet its own image",
             remedy="use a larger box",
         )

@@ -99,8 +99,8 @@ def refuse_other_constraints(system: openmm.System) -> None:
     loose = [i for i, others in near.items() if not _corner_of_triangle(i, others, near)]
     if loose:
         raise InputError(
-            f"the system has {system.getNumConstraints()} constraints, and particle {loose[0]} is in one that "
-            "is not of a rigid water",
+            f"the system has {system.getNumConstraints()} constraints, and particle {loose[0]} is in one "
+            "that is not of a rigid water",
             remedy="build it with flexible bonds (constraints=None); only water may be rigid",
         )
 

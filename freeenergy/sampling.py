@@ -47,7 +47,9 @@ class SampleSpec:
 
     def __post_init__(self) -> None:
         if self.pressure_bar is not None and not 0 < self.pressure_bar < 1e6:
-            raise InputError(f"the pressure is {self.pressure_bar} bar", remedy="give a positive one, such as 1")
+            raise InputError(
+                f"the pressure is {self.pressure_bar} bar", remedy="give a positive one, such as 1"
+            )
         least = {"n_equilibration": 0, "n_frames": 1, "stride": 1, "minimise": 0, "seed": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -101,7 +103,7 @@ class Trajectory:
             raise InputError(
                 f"a trajectory has positions {self.positions.shape}, energies {self.potential.shape} and "
                 f"boxes {None if self.boxes is None else self.boxes.shape}",
-                remedy="pass positions of shape (frames, atoms, 3), one energy and, in a box, one box per frame",
+                remedy="pass positions of shape (frames, atoms, 3), and one energy and one box per frame",
             )
         if not (np.isfinite(self.positions).all() and np.isfinite(self.potential).all()):
             raise ConvergenceError(

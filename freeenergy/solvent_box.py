@@ -1,4 +1,4 @@
-"""The solvent leg in explicit solvent: a ligand, alone or in its complex, in; the ligand in a box of water out.
+"""The solvent leg in explicit solvent: a ligand, alone or in its complex, in; it in a box of water out.
 
 The water and the ions of the complex are copied where it has some, so that both legs have the same
 solvent; otherwise they are TIP3P and Joung and Cheatham's. Lengths are in nm here.
@@ -181,8 +181,8 @@ def _ion_of(vacuum: Structure, members: NDArray[np.int64], charge: int, water: S
     tip3p = tip3p_molecule("HOH").system.charges
     if not np.allclose(np.sort(water.system.charges), np.sort(tip3p), atol=1e-3):
         raise InputError(
-            f"the ligand has charge {charge:+d}, the structure holds no ion of charge {-np.sign(charge):+d} to "
-            "copy, and its water is not TIP3P",
+            f"the ligand has charge {charge:+d}, the structure holds no ion of charge "
+            f"{-np.sign(charge):+d} to copy, and its water is not TIP3P",
             remedy="add such an ion to the complex, so that its parameters fit its water",
         )
     return tip3p_molecule("CL" if charge > 0 else "NA")

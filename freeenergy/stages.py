@@ -251,7 +251,9 @@ def find_restraint(settings: RestraintStage, prepared: Prepared, *runs: "Traject
 
     leg = prepared.complex
     frames = np.concatenate([run.positions for run in runs])
-    boxes = _boxes(runs, [(number, frame) for number, run in enumerate(runs) for frame in range(len(run.positions))])
+    boxes = _boxes(
+        runs, [(number, frame) for number, run in enumerate(runs) for frame in range(len(run.positions))]
+    )
     return choose(leg.structure, leg.ligand, frames, settings.temperature_k, boxes=boxes)
 
 

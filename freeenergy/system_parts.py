@@ -1,4 +1,4 @@
-"""Joining OpenMM systems: several in, one of all their particles out, without terms between them (OpenMM units)."""
+"""Joining OpenMM systems: several in, one of all their particles out, without bonds between them."""
 
 from collections.abc import Callable, Sequence
 
@@ -43,7 +43,7 @@ def joined(parts: Sequence[openmm.System]) -> openmm.System:
             if kind not in _RULES:
                 raise InputError(
                     f"the ligand's force field holds a {kind}, and there is no rule to put one beside water",
-                    remedy=f"kinds with a rule: {', '.join(sorted(_RULES))}; build the box with your own program",
+                    remedy=f"kinds with a rule: {', '.join(sorted(_RULES))}; or build the box elsewhere",
                 )
             _RULES[kind](force, into[kind], first)
     for force in into.values():

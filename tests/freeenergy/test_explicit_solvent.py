@@ -1,4 +1,4 @@
-"""Alchemy in periodic boxes: a small salt for exact identities, a host and guest in water for the real case."""
+"""Alchemy in periodic boxes: a small salt for exact identities, ions and a host with its guest in water."""
 
 import itertools
 from pathlib import Path
@@ -30,7 +30,7 @@ LIGAND = [0, 1, 2, 3]
 
 
 def salt(box=CUBE, *, method=openmm.NonbondedForce.PME, cutoff=0.8, net=0.0):
-    """A bent chain of four charged atoms (1-4 exception included) in a jittered lattice of 212 ions; box in nm."""
+    """A bent chain of four charged atoms (with a 1-4 exception) in a jittered lattice of ions; box in nm."""
     rng = np.random.default_rng(2)
     grid = np.array(list(itertools.product(range(6), repeat=3)))
     x = (grid / 6) @ box + rng.normal(scale=0.01, size=(216, 3))
@@ -69,7 +69,7 @@ def state(restraint, electrostatics, sterics):
 
 
 def context_of(system, positions, groups=None, parameters=None, platform=None):
-    """Double precision in a cubic box; the Reference platform's neighbour list misses pairs in a sheared one."""
+    """Double precision in a cubic box; the Reference platform's neighbour list misses pairs in other ones."""
     a, b, c = system.getDefaultPeriodicBoxVectors()
     platform = platform or ("CPU" if b[0]._value or c[0]._value or c[1]._value else "Reference")
     return langevin_context(
@@ -129,9 +129,7 @@ def test_without_its_dispersion_correction_the_first_state_would_be_another():
 def test_the_energy_is_quadratic_in_the_charges_and_not_linear():
     structure = salt(net=1.0)
     window = alchemical_system(structure, LIGAND, state(0.0, 0.3, 1.0))
-    context = context_of(
-        window.system, structure.system.positions, window.dynamic_groups, window.parameters
-    )
+    context = context_of(window.system, structure.system.positions, window.dynamic_groups, window.parameters)
     at = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
     rows = reduced_potentials(context, window, [state(0.0, value, 1.0) for value in at], TEMPERATURE)
     cubic = np.polynomial.polynomial.polyfit(at, rows, 3)

@@ -67,7 +67,7 @@ def test_the_residual_term_is_the_potential_missing_in_the_ions_sphere():
 @pytest.mark.reference
 def test_terms_of_a_sodium_ion_are_those_of_the_published_formula():
     # Kastenholz and Huenenberger, J. Chem. Phys. 124, 224501 (2006), type B for lattice sums:
-    # q^2/(8 pi eps0) (1 - 1/eps) [-2.837297/L + 4 pi R^2/(3 L^3) - 16 pi^2 R^5/(45 L^6)], 138.935 kJ nm/mol/e^2.
+    # q^2/(8 pi eps0) (1 - 1/eps) [-2.837297/L + 4 pi R^2/(3 L^3) - 16 pi^2 R^5/(45 L^6)].
     edge, radius, screening = 2.4, 0.168, 1 - 1 / 97.0
     series = -2.837297 / edge + 4 * math.pi * radius**2 / (3 * edge**3)
     series -= 16 * math.pi**2 * radius**5 / (45 * edge**6)

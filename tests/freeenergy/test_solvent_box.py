@@ -106,9 +106,7 @@ def test_a_charged_ligand_gets_the_ion_that_makes_the_box_neutral_far_away(name,
 def test_ions_of_the_complex_are_copied_before_those_of_the_library():
     forces = joined([openmm_system(tip3p_molecule(name)) for name in ("NA", "CL")])
     pairs_of(forces).setParticleParameters(1, -1.0, 0.47, 0.2)
-    structure = Structure(
-        system_of([11, 17], [1.0, -1.0], []), openmm.XmlSerializer.serialize(forces), None
-    )
+    structure = Structure(system_of([11, 17], [1.0, -1.0], []), openmm.XmlSerializer.serialize(forces), None)
     made = openmm_system(in_water(structure, [0], edge_nm=1.9))
     assert [value._value for value in pairs_of(made).getParticleParameters(1)] == [-1.0, 0.47, 0.2]
 
@@ -194,4 +192,3 @@ def exceptions(pairs, atoms):
 def system_of(numbers, charges, bonds):
     x = np.array([[0.3 * n, 0.1 * (n % 2), 0.0] for n in range(len(numbers))]) * nanometer
     return MolecularSystem.from_atoms(numbers, x, charges, np.array(bonds, np.int64).reshape(-1, 2))
-
