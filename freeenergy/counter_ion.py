@@ -159,7 +159,7 @@ def add_counter_ions(
         charge, sigma, epsilon = pairs.getParticleParameters(atom)
         if abs(charge._value - there) > 1e-6:
             raise InputError(
-                f"particle {atom} has charge {charge._value:.4f} e, as a counter-ion it should have {there:.4f}",
+                f"particle {atom} has charge {charge._value:.4f} e, as a counter-ion {there:.4f}",
                 remedy="choose counter-ions for this ligand, in this structure",
             )
         pairs.setParticleParameters(atom, float(gone), sigma, epsilon)

@@ -216,11 +216,11 @@ def self_potential(box: ArrayLike) -> float:
     # The splitting at which both sums converge alike; both reach far beyond 1e-12 of their first term.
     eta = math.sqrt(math.pi) / volume ** (1 / 3)
     real = np.linalg.norm(_lattice(rows, 6.5 / eta), axis=1)
-    waves = _lattice(2 * math.pi * np.linalg.inv(rows).T, 13.0 * eta)
+    waves = _lattice(np.asarray(2 * math.pi * np.linalg.inv(rows).T, np.float64), 13.0 * eta)
     square = (waves**2).sum(axis=1)
     near = float((erfc(eta * real) / real).sum())
     far = 4 * math.pi / volume * float((np.exp(-square / (4 * eta**2)) / square).sum())
-    return near + far - 2 * eta / math.sqrt(math.pi) - math.pi / (eta**2 * volume)
+    return float(near + far - 2 * eta / math.sqrt(math.pi) - math.pi / (eta**2 * volume))
 
 
 def _lattice(rows: NDArray[np.float64], reach: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A structure in a periodic box on its way into dynamics and alchemy: checked, whole, with rigid water (bohr)."""
+"""A structure in a periodic box on its way into alchemy: checked, whole, with rigid water (bohr)."""
 
 from typing import TYPE_CHECKING
 

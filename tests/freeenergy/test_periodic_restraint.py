@@ -109,6 +109,7 @@ def test_the_choice_of_anchors_does_not_depend_on_how_frames_are_wrapped():
     assert found.dihedrals == pytest.approx(plain.dihedrals, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_releasing_the_restraint_by_simulation_closes_with_the_integral():
     # A ligand that sees nothing, in a box of volume V: the simulated release ends in V, the integral in the
     # standard volume, so they differ by -ln(V / V0).
@@ -116,11 +117,11 @@ def test_releasing_the_restraint_by_simulation_closes_with_the_integral():
     system = two_chains(periodic=True, mass=3.0)
     columns, counts = [], []
     for index, strength in enumerate(strengths):
-        context = context_of(system, six_points(), seed=index, step_fs=2.0)
+        context = context_of(system, six_points(), seed=index + 500, step_fs=2.0)
         context.setParameter("lambda_restraint", strength)
         advance(context, 1500, TEMPERATURE)
         rows = []
-        for _ in range(500):
+        for _ in range(1300):
             advance(context, 60, TEMPERATURE, watch_heat=False)
             context.setParameter("lambda_restraint", 1.0)
             full = potential_kt(context, TEMPERATURE, frozenset({1}))
@@ -133,7 +134,7 @@ def test_releasing_the_restraint_by_simulation_closes_with_the_integral():
     got = mbar(np.concatenate(columns, axis=1), counts)
     volume = abs(np.linalg.det(BOX))
     want = release_free_energy(RESTRAINT, TEMPERATURE).numerical - math.log(volume / standard_volume_nm3)
-    assert got.errors[-1] < 0.3
+    assert got.errors[-1] < 0.2
     assert got.values[-1] == pytest.approx(want, abs=2 * got.errors[-1])
     at_rest = boresch_coordinates(six_points())
     assert at_rest[0] > 0.3  # the start is no accident of the rest values
