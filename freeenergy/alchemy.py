@@ -3,6 +3,7 @@
 lambda = 1 is "there", 0 is "not there": charges of the ligand are annihilated with
 lambda_electrostatics (implicit solvent included), its Lennard-Jones coupling to the rest is switched off
 with lambda_sterics through a soft core (alpha 0.5), lambda_restraint = 1 is the full restraint.
+In a periodic box the dynamics may run at constant pressure; the reduced potentials then hold its work.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,14 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import openmm
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.embedding.structures.structure import Structure
 from drupe.errors import ConvergenceError, InputError
 from drupe.freeenergy.anchors import boresch_coordinates
+from drupe.freeenergy.counter_ion import CounterIons
 from drupe.freeenergy.decoupling import alchemical_system, reduced_potentials
-from drupe.freeenergy.dynamics import advance, engine_versions, langevin_context, read_positions
+from drupe.freeenergy.dynamics import (
+    advance,
+    engine_versions,
+    langevin_context,
+    minimise,
+    read_box,
+    read_positions,
+)
+from drupe.freeenergy.periodic import nearest_chain, whole_start
 from drupe.freeenergy.restraints import BoreschRestraint
 from drupe.freeenergy.sampling import SampleSpec
 from drupe.records import frozen, register
@@ -85,6 +94,8 @@ class WindowSamples:
     index           scalar                --     the state that was sampled
     u               ``(states, frames)``  kT     reduced potential of each frame in each state
     last_positions  ``(atoms, 3)``        bohr   of the last frame
+    last_box        ``(3, 3)``            bohr   of the last frame, rows; None without a box
+    volumes         ``(frames,)``         bohr^3 of the box at each frame; None without a box
     schedule        --                    --
     spec            --                    --     of the dynamics, seed included
     versions        --                    --
@@ -100,8 +111,13 @@ class WindowSamples:
     spec: SampleSpec
     versions: Mapping[str, str]
     restrained: NDArray[np.float64] | None = None
+    last_box: NDArray[np.float64] | None = None
+    volumes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("last_box", "volumes"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
         object.__setattr__(self, "u", frozen(self.u, np.float64))
         if self.restrained is not None:
             object.__setattr__(self, "restrained", frozen(self.restrained, np.float64))
@@ -127,6 +143,8 @@ def run_window(
     spec: SampleSpec,
     start_positions: ArrayLike,
     *,
+    start_box: ArrayLike | None = None,
+    counter_ions: CounterIons | None = None,
     platform: str = "auto",
     threads: int | None = None,
     on_done: Callable[[int], None] = lambda n: None,
@@ -143,6 +161,10 @@ def run_window(
         Dynamics: steps, frames, minimisation, seed.
     start_positions
         Shape ``(atoms, 3)``, bohr.
+    start_box
+        Periodic box of the start, rows in bohr; None takes that of the structure.
+    counter_ions
+        As for `alchemical_system`.
     platform, threads
         Where to run.
     on_done
@@ -164,30 +186,38 @@ def run_window(
         )
     if restraint is None and any(schedule.restraint):
         raise InputError("the schedule has a restraint, but none was given", remedy="choose one first")
-    window = alchemical_system(structure, ligand, schedule.state(index), restraint)
+    window = alchemical_system(structure, ligand, schedule.state(index), restraint, counter_ions)
+    start = np.asarray(start_positions, np.float64)
+    if window.periodic:
+        start = whole_start(structure, start, start_box)
     context = langevin_context(
         window.system,
-        start_positions,
+        start,
         temperature_k=spec.temperature_k,
         step_fs=spec.step_fs,
         friction_per_ps=spec.friction_per_ps,
         seed=spec.seed,
         groups=window.dynamic_groups,
         parameters=window.parameters,
+        box=start_box,
+        pressure_bar=spec.pressure_bar,
         platform=platform,
         threads=threads,
     )
     if spec.minimise:
-        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=spec.minimise)
+        minimise(context, spec.minimise, spec.temperature_k, spec.seed)
     advance(context, spec.n_equilibration, spec.temperature_k)
     on_done(spec.n_equilibration)
     states = [schedule.state(n) for n in range(len(schedule))]
-    rows, held = [], []
+    rows, volumes, held = [], [], []
     for frame in range(1, spec.n_frames + 1):
         advance(context, spec.stride, spec.temperature_k)
-        rows.append(reduced_potentials(context, window, states, spec.temperature_k))
+        rows.append(reduced_potentials(context, window, states, spec.temperature_k, spec.pressure_bar))
+        box = read_box(context)
+        volumes.append(abs(float(np.linalg.det(box))))
         if restraint is not None:
-            held.append(boresch_coordinates(read_positions(context)[list(restraint.anchors)]))
+            six = read_positions(context)[list(restraint.anchors)]
+            held.append(boresch_coordinates(nearest_chain(six, box) if window.periodic else six))
         on_done(spec.n_equilibration + frame * spec.stride)
     return WindowSamples(
         index,
@@ -196,5 +226,7 @@ def run_window(
         schedule,
         spec,
         engine_versions(context),
-        np.array(held) if held else None,
+        restrained=np.array(held) if held else None,
+        last_box=read_box(context) if window.periodic else None,
+        volumes=np.array(volumes) if window.periodic else None,
     )

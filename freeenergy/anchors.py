@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from drupe.embedding.regions.periodic import gather
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.units import angstrom, kcal_per_mol, kt
@@ -48,6 +49,7 @@ def search(
     members: NDArray[np.int64],
     frames: NDArray[np.float64],
     temperature_k: float,
+    boxes: NDArray[np.float64] | None = None,
 ) -> Anchors:
     """Find the safe set of anchors with the smallest configurational volume.
 
@@ -61,6 +63,8 @@ def search(
         Unrestrained motion, shape ``(frames, atoms, 3)``, bohr.
     temperature_k
         Kelvin.
+    boxes
+        Periodic box of each frame, shape ``(frames, 3, 3)``, bohr; None without one.
 
     Raises
     ------
@@ -68,6 +72,8 @@ def search(
         If shapes disagree, or no set of anchors is safe.
     """
     _check(frames, members, system)
+    if boxes is not None:
+        frames = _near_the_ligand(system, members, frames, boxes)
     sets = _candidates(system, members, frames[0])
     center, variance = _moments(boresch_coordinates(frames[:, sets, :]))
     thermal = kt(temperature_k)
@@ -123,6 +129,25 @@ def _check(frames: NDArray[np.float64], members: NDArray[np.int64], system: Mole
         raise InputError(
             f"the ligand is given as {len(members)} indices", remedy="name at least three different atoms"
         )
+
+
+def _near_the_ligand(
+    system: MolecularSystem,
+    members: NDArray[np.int64],
+    frames: NDArray[np.float64],
+    boxes: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Frames with molecules in one piece, at the image nearest to the ligand: a barostat wraps them."""
+    if boxes.shape != (len(frames), 3, 3):
+        raise InputError(
+            f"{len(frames)} frames come with boxes of shape {boxes.shape}",
+            remedy="pass one box of three rows per frame, in bohr",
+        )
+    place = [
+        gather(system.with_positions(frame).with_box(box), members).positions
+        for frame, box in zip(frames, boxes, strict=True)
+    ]
+    return np.array(place)
 
 
 def _candidates(

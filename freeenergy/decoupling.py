@@ -3,6 +3,10 @@
 lambda = 1 is "there", 0 is "not there": charges of the ligand are annihilated with
 lambda_electrostatics (implicit solvent included), its Lennard-Jones coupling to the rest is switched off
 with lambda_sterics through a soft core (alpha 0.5), lambda_restraint = 1 is the full restraint.
+
+In a periodic box the charges follow lambda_electrostatics in the whole lattice sum, reciprocal part
+included, so that the energy is quadratic in it (exceptions inside the ligand follow linearly); the
+long-range dispersion correction follows lambda_sterics; water is rigid.
 """
 
 import itertools
@@ -15,7 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from drupe.embedding.structures.structure import Structure, openmm_system
 from drupe.errors import InputError
-from drupe.freeenergy.dynamics import potential_kt
+from drupe.freeenergy.counter_ion import CounterIons, add_counter_ions
+from drupe.freeenergy.dynamics import potential_kt, pressure_work_kt
+from drupe.freeenergy.periodic import in_water_box, is_periodic
 from drupe.freeenergy.restraints import BoreschRestraint, restraint_force
 from drupe.freeenergy.solvation import GhostSolvent, mixed_solvent, take_solvent, without_ligand
 from drupe.units import kj_per_mol, kt, nanometer
@@ -32,7 +38,8 @@ class AlchemicalSystem:
     """OpenMM system of one window with all that is needed to evaluate every window.
 
     Fields: ``system``; ``dynamic_groups`` the force groups that move the atoms; ``solvent`` whether
-    there is any, ``ghost`` its force without the ligand; ``state`` the parameters of the window.
+    there is any implicit one, ``ghost`` its force without the ligand; ``state`` the parameters of the window;
+    ``periodic`` whether it is in a box under PME.
     """
 
     system: openmm.System
@@ -40,6 +47,7 @@ class AlchemicalSystem:
     solvent: bool
     ghost: GhostSolvent | None
     state: Mapping[str, float]
+    periodic: bool = False
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -53,40 +61,53 @@ def alchemical_system(
     ligand: ArrayLike,
     state: Mapping[str, float],
     restraint: BoreschRestraint | None = None,
+    counter_ions: CounterIons | None = None,
 ) -> AlchemicalSystem:
     """Build the system of one alchemical state.
 
     The nonbonded part is that of openmmtools' AbsoluteAlchemicalFactory, made without the implicit
-    solvent; the solvent is a linear mixture of native forces (`solvation`).
+    solvent; the solvent is a linear mixture of native forces (`solvation`). In a box it treats PME
+    exactly, by offsets of the charges.
 
     Parameters
     ----------
     structure
-        Complex, or the ligand alone.
+        Complex, or the ligand alone; without cutoff, or in a box under PME.
     ligand
         Indices of the ligand's atoms.
     state
         ``lambda_restraint``, ``lambda_electrostatics``, ``lambda_sterics``.
     restraint
         Needed where lambda_restraint is not 0.
+    counter_ions
+        What keeps the charge of the box when the ligand loses its own; only in a box.
 
     Raises
     ------
     InputError
-        If the restraint is missing, or the force field is of a kind that cannot be treated.
+        If the restraint is missing, the box is missing or too small, the counter-ions do not fit, or the
+        force field is of a kind that cannot be treated.
     """
     from openmmtools.alchemy import AbsoluteAlchemicalFactory, AlchemicalRegion
 
     members = np.asarray(ligand, np.int64)
     if restraint is None and state["lambda_restraint"] != 0:
         raise InputError("a window has lambda_restraint > 0, but there is no restraint", remedy="pass one")
-    bare = openmm_system(structure)
+    periodic = is_periodic(structure)
+    if counter_ions is not None and not periodic:
+        raise InputError(
+            "counter-ions were given, but the system is not in a periodic box",
+            remedy="leave them out: without a box a net charge has no images",
+        )
+    bare = in_water_box(structure, members) if periodic else openmm_system(structure)
     full = take_solvent(bare)
     for n in reversed(range(bare.getNumForces())):
         if isinstance(bare.getForce(n), openmm.CMMotionRemover):
             bare.removeForce(n)
     factory = AbsoluteAlchemicalFactory(
-        consistent_exceptions=False, disable_alchemical_dispersion_correction=True
+        consistent_exceptions=False,
+        alchemical_pme_treatment="exact",
+        disable_alchemical_dispersion_correction=not periodic,
     )
     region = AlchemicalRegion(
         alchemical_atoms=[int(i) for i in members],
@@ -98,10 +119,16 @@ def alchemical_system(
         softcore_c=6,
     )
     system = factory.create_alchemical_system(bare, region)
+    kept_away = None
+    if counter_ions is not None:
+        change = float(structure.system.charges[members].sum())
+        kept_away = add_counter_ions(system, counter_ions, change)
     for force in system.getForces():
         force.setForceGroup(_group_of(force))
+    if kept_away is not None:
+        _add(system, kept_away, _FIXED)
     if restraint is not None:
-        _add(system, restraint_force(restraint), _RESTRAINT)
+        _add(system, restraint_force(restraint, periodic=periodic), _RESTRAINT)
     dynamic = {_FIXED, _STERICS, _ELECTROSTATICS, _RESTRAINT}
     ghost = None
     if full is not None:
@@ -113,7 +140,7 @@ def alchemical_system(
         if strength not in (0.0, 1.0):
             _add(system, mixed_solvent(full, ghost), _MIXED)
         dynamic.add({0.0: _ABSENT, 1.0: _FULL}.get(strength, _MIXED))
-    return AlchemicalSystem(system, frozenset(dynamic), full is not None, ghost, dict(state))
+    return AlchemicalSystem(system, frozenset(dynamic), full is not None, ghost, dict(state), periodic)
 
 
 def reduced_potentials(
@@ -121,10 +148,12 @@ def reduced_potentials(
     window: AlchemicalSystem,
     states: Sequence[Mapping[str, float]],
     temperature_k: float,
+    pressure_bar: float | None = None,
 ) -> NDArray[np.float64]:
     """Reduced potential of the context's geometry in every one of ``states``.
 
-    Everything but the sterics is linear in its lambda, so each expensive part is evaluated once.
+    The restraint is linear in its lambda, and so are, without a box, the charges: these are evaluated
+    once. Sterics, and charges in a lattice sum, are evaluated at every value.
 
     Parameters
     ----------
@@ -136,6 +165,8 @@ def reduced_potentials(
         As for `alchemical_system`.
     temperature_k
         Kelvin.
+    pressure_bar
+        With one, the work of the volume belongs to each reduced potential.
 
     Returns
     -------
@@ -148,17 +179,23 @@ def reduced_potentials(
 
     here = dict(window.state)
     row = {name: np.array([state[name] for state in states]) for name in here}
-    charges, sterics = row["lambda_electrostatics"], row["lambda_sterics"]
+    charges = row["lambda_electrostatics"]
     total = np.full(len(states), energy(_FIXED))
-    for group, name in ((_ELECTROSTATICS, "lambda_electrostatics"), (_RESTRAINT, "lambda_restraint")):
+    linear = [(_RESTRAINT, "lambda_restraint")]
+    at_every_value = [(_STERICS, "lambda_sterics")]
+    (at_every_value if window.periodic else linear).insert(0, (_ELECTROSTATICS, "lambda_electrostatics"))
+    for group, name in linear:
         if name in _present(window.system, group):
             context.setParameter(name, 1.0)
             total += row[name] * energy(group)
             context.setParameter(name, here[name])
-    for value in np.unique(sterics):
-        context.setParameter("lambda_sterics", float(value))
-        total[sterics == value] += energy(_STERICS)
-    context.setParameter("lambda_sterics", here["lambda_sterics"])
+    for group, name in at_every_value:
+        for value in np.unique(row[name]):
+            context.setParameter(name, float(value))
+            total[row[name] == value] += energy(group)
+        context.setParameter(name, here[name])
+    if pressure_bar is not None:
+        total += pressure_work_kt(context, pressure_bar, temperature_k)
     if window.solvent:
         total += charges * energy(_FULL)
     if window.ghost is not None:

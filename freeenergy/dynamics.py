@@ -1,6 +1,7 @@
 """Door to OpenMM dynamics: a System and positions (bohr) in, a running Langevin context out.
 
-All bonds are flexible. Seeds become OpenMM seeds that are never 0, which OpenMM would replace by the clock.
+All bonds are flexible but those of rigid water. Seeds become OpenMM seeds that are never 0, which
+OpenMM would replace by the clock.
 """
 
 import math
@@ -13,9 +14,11 @@ import numpy as np
 import openmm
 from numpy.typing import ArrayLike, NDArray
 from openmm import unit
+from scipy import constants as codata
 from scipy.spatial import cKDTree
 
 from drupe.errors import ConvergenceError, InputError
+from drupe.freeenergy.rigid_water import refuse_other_constraints
 from drupe.hardware.platforms import openmm_platform
 from drupe.units import kj_per_mol, kt, nanometer
 
@@ -23,14 +26,20 @@ __all__ = [
     "advance",
     "engine_versions",
     "langevin_context",
+    "minimise",
     "nan_is_an_explosion",
     "potential_kt",
+    "pressure_work_kt",
+    "read_box",
     "read_positions",
     "split_seed",
 ]
 
 _boltzmann_kj: Final[float] = kt(1.0) / kj_per_mol
 _explosion_sigmas: Final[float] = 10.0
+_barostat_steps: Final[int] = 25
+#: 1 bar nm^3 in kJ/mol.
+_bar_nm3_kj: Final[float] = codata.N_A * 1e5 * 1e-27 * 1e-3
 
 
 def langevin_context(
@@ -43,6 +52,8 @@ def langevin_context(
     seed: int,
     groups: frozenset[int] | None = None,
     parameters: Mapping[str, float] | None = None,
+    box: ArrayLike | None = None,
+    pressure_bar: float | None = None,
     platform: str = "auto",
     threads: int | None = None,
 ) -> openmm.Context:
@@ -51,7 +62,7 @@ def langevin_context(
     Parameters
     ----------
     system
-        Flexible system; it must hold no constraints.
+        Flexible system; it may hold no constraints but those of rigid waters.
     positions
         Shape ``(atoms, 3)``, bohr.
     temperature_k, step_fs, friction_per_ps
@@ -62,22 +73,24 @@ def langevin_context(
         Force groups that move the atoms; None takes all.
     parameters
         Global parameters to set before the first energy.
+    box
+        Periodic box of the start, rows in bohr; None takes that of the system.
+    pressure_bar
+        Pressure of a Monte Carlo barostat that scales all three edges alike; None keeps the volume.
     platform, threads
         As for `openmm_platform`.
 
     Raises
     ------
     InputError
-        If the system has constraints, shapes disagree, a position is not finite, or the energy of
-        the start is not finite (atoms on top of each other).
+        If the system has other constraints or has no box for a pressure, shapes disagree, a position is
+        not finite, or the energy of the start is not finite (atoms on top of each other).
     """
-    if system.getNumConstraints():
-        raise InputError(
-            f"the system has {system.getNumConstraints()} constraints",
-            remedy="build it with flexible bonds (constraints=None, rigidWater=False)",
-        )
+    refuse_other_constraints(system)
     place = _checked_positions(positions, system.getNumParticles())
     settings = {"temperature_k": temperature_k, "step_fs": step_fs, "friction_per_ps": friction_per_ps}
+    if pressure_bar is not None:
+        settings["pressure_bar"] = pressure_bar
     for name, value in settings.items():
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}", remedy=f"give a positive {name}")
@@ -88,9 +101,15 @@ def langevin_context(
     integrator.setRandomNumberSeed(noise_seed)
     if groups is not None:
         integrator.setIntegrationForceGroups(set(groups))
+    if pressure_bar is not None:
+        system = _under_pressure(system, pressure_bar, temperature_k, noise_seed)
     chosen, properties = openmm_platform(platform, threads)
     context = openmm.Context(system, integrator, chosen, properties)
+    if box is not None:
+        context.setPeriodicBoxVectors(*(np.asarray(box, np.float64) / nanometer))
     context.setPositions(place / nanometer)
+    if system.getNumConstraints():
+        context.applyConstraints(integrator.getConstraintTolerance())
     for name, value in (parameters or {}).items():
         context.setParameter(name, value)
     start = _energy(context, groups)
@@ -101,6 +120,16 @@ def langevin_context(
         )
     context.setVelocitiesToTemperature(temperature_k * unit.kelvin, velocity_seed)
     return context
+
+
+def minimise(context: openmm.Context, iterations: int, temperature_k: float, seed: int) -> None:
+    """Go downhill, then draw the velocities of `langevin_context` again.
+
+    Where water is rigid, velocities that were drawn for other positions are not those of rigid bodies, and
+    the first long step with them ends in NaN.
+    """
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=iterations)
+    context.setVelocitiesToTemperature(temperature_k * unit.kelvin, split_seed(seed)[0])
 
 
 def advance(context: openmm.Context, n_steps: int, temperature_k: float, *, watch_heat: bool = True) -> None:
@@ -119,7 +148,7 @@ def advance(context: openmm.Context, n_steps: int, temperature_k: float, *, watc
         raise _exploded(f"a coordinate became NaN within {n_steps} steps")
     if watch_heat:
         found = _kinetic_temperature(context.getSystem(), state.getVelocities(asNumpy=True)._value)
-        freedom = 3 * context.getSystem().getNumParticles()
+        freedom = 3 * context.getSystem().getNumParticles() - context.getSystem().getNumConstraints()
         bound = temperature_k * (1.5 + _explosion_sigmas * math.sqrt(2.0 / freedom))
         if not found <= bound:
             raise _exploded(f"the kinetic temperature reached {found:.0f} K in a bath of {temperature_k:g} K")
@@ -140,6 +169,18 @@ def read_positions(context: openmm.Context) -> NDArray[np.float64]:
     """Positions of the context, shape ``(atoms, 3)``, bohr."""
     table = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     return np.asarray(table, np.float64) * nanometer
+
+
+def read_box(context: openmm.Context) -> NDArray[np.float64]:
+    """Periodic box of the context, rows in bohr, shape ``(3, 3)``."""
+    rows = context.getState().getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
+    return np.asarray(rows, np.float64) * nanometer
+
+
+def pressure_work_kt(context: openmm.Context, pressure_bar: float, temperature_k: float) -> float:
+    """Pressure times volume of the context's box, kT: what a reduced potential has under a barostat."""
+    volume_nm3 = abs(float(np.linalg.det(read_box(context) / nanometer)))
+    return pressure_bar * volume_nm3 * _bar_nm3_kj / (_boltzmann_kj * temperature_k)
 
 
 def potential_kt(
@@ -182,8 +223,26 @@ def _energy(context: openmm.Context, groups: frozenset[int] | None) -> float:
 
 def _kinetic_temperature(system: openmm.System, velocities: NDArray[np.float64]) -> float:
     masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
-    moving = max(int(np.count_nonzero(masses)), 1)
-    return float(np.einsum("i,ix,ix->", masses, velocities, velocities) / (3 * moving * _boltzmann_kj))
+    freedom = max(3 * int(np.count_nonzero(masses)) - system.getNumConstraints(), 1)
+    return float(np.einsum("i,ix,ix->", masses, velocities, velocities) / (freedom * _boltzmann_kj))
+
+
+def _under_pressure(
+    system: openmm.System, pressure_bar: float, temperature_k: float, seed: int
+) -> openmm.System:
+    """Copy of a periodic system with a Monte Carlo barostat."""
+    if not system.usesPeriodicBoundaryConditions():
+        raise InputError(
+            f"a pressure of {pressure_bar:g} bar was asked for, but the system is not periodic",
+            remedy="leave the pressure out, or build the system in a periodic box",
+        )
+    made = openmm.XmlSerializer.clone(system)
+    barostat = openmm.MonteCarloBarostat(
+        pressure_bar * unit.bar, temperature_k * unit.kelvin, _barostat_steps
+    )
+    barostat.setRandomNumberSeed(seed)
+    made.addForce(barostat)
+    return made
 
 
 def _checked_positions(positions: ArrayLike, n_atoms: int) -> NDArray[np.float64]:

@@ -15,8 +15,17 @@ from openmm import unit
 from drupe.embedding.structures.structure import Structure
 from drupe.errors import InputError
 from drupe.freeenergy.alchemy import Schedule
+from drupe.freeenergy.counter_ion import CounterIons
 from drupe.freeenergy.decoupling import AlchemicalSystem, alchemical_system, reduced_potentials
-from drupe.freeenergy.dynamics import advance, engine_versions, langevin_context, read_positions, split_seed
+from drupe.freeenergy.dynamics import (
+    advance,
+    engine_versions,
+    langevin_context,
+    minimise,
+    read_positions,
+    split_seed,
+)
+from drupe.freeenergy.periodic import whole_start
 from drupe.freeenergy.replicas import Phase
 from drupe.freeenergy.restraints import BoreschRestraint
 from drupe.freeenergy.sampling import SampleSpec
@@ -38,12 +47,12 @@ class AlchemicalMover:
 
     Parameters
     ----------
-    structure, ligand, restraint
+    structure, ligand, restraint, counter_ions
         As for `alchemical_system`.
     schedule
         All states.
     spec
-        Temperature, step, friction and the seed of the noise.
+        Temperature, pressure, step, friction and the seed of the noise.
     start_positions
         Any sound geometry, shape ``(atoms, 3)``, bohr: the contexts are made with it.
     platform, threads
@@ -64,26 +73,28 @@ class AlchemicalMover:
         spec: SampleSpec,
         start_positions: ArrayLike,
         *,
+        counter_ions: CounterIons | None = None,
         platform: str = "auto",
         threads: int | None = None,
     ) -> None:
         if restraint is None and any(schedule.restraint):
             raise InputError("the schedule has a restraint, but none was given", remedy="choose one first")
-        self._spec = spec
+        self._spec, self._structure = spec, structure
         self._states = [schedule.state(k) for k in range(len(schedule))]
         self._rooms: dict[str, _Room] = {}
         for number, kind in enumerate(dict.fromkeys(charge_state(state) for state in self._states)):
             state = next(one for one in self._states if charge_state(one) == kind)
-            window = alchemical_system(structure, ligand, state, restraint)
+            window = alchemical_system(structure, ligand, state, restraint, counter_ions)
             context = langevin_context(
                 window.system,
-                start_positions,
+                whole_start(structure, start_positions, None) if window.periodic else start_positions,
                 temperature_k=spec.temperature_k,
                 step_fs=spec.step_fs,
                 friction_per_ps=spec.friction_per_ps,
                 seed=spec.seed + number,
                 groups=window.dynamic_groups,
                 parameters=window.parameters,
+                pressure_bar=spec.pressure_bar,
                 platform=platform,
                 threads=threads,
             )
@@ -94,18 +105,28 @@ class AlchemicalMover:
         """Versions and platform behind the dynamics."""
         return engine_versions(next(iter(self._rooms.values())).context)
 
-    def begin(self, positions: ArrayLike, state: int) -> Phase:
+    def begin(self, positions: ArrayLike, state: int, box: NDArray[np.float64] | None = None) -> Phase:
         """Take a start into a state: minimised, with Maxwell velocities, and equilibrated by itself.
 
         How long is said by ``minimise`` and ``n_equilibration`` of the spec; the velocities depend
-        on its seed and the state.
+        on its seed and the state. ``box`` of the start, rows in bohr; None takes that of the structure.
         """
-        spec, context = self._spec, self._enter(state).context
-        context.setPositions(np.asarray(positions, np.float64) / nanometer)
+        spec, room = self._spec, self._enter(state)
+        context, place = room.context, np.asarray(positions, np.float64)
+        if room.window.periodic:
+            # Another replica may have left its box in this context.
+            box = self._structure.system.box if box is None else box
+            assert box is not None
+            place = whole_start(self._structure, place, box)
+            context.setPeriodicBoxVectors(*(box / nanometer))
+        context.setPositions(place / nanometer)
+        if context.getSystem().getNumConstraints():
+            context.applyConstraints(context.getIntegrator().getConstraintTolerance())
+        seed = spec.seed + 7919 * (state + 1)
         if spec.minimise:
-            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=spec.minimise)
-        first, _ = split_seed(spec.seed + 7919 * (state + 1))
-        context.setVelocitiesToTemperature(spec.temperature_k * unit.kelvin, first)
+            minimise(context, spec.minimise, spec.temperature_k, seed)
+        else:
+            context.setVelocitiesToTemperature(spec.temperature_k * unit.kelvin, split_seed(seed)[0])
         if spec.n_equilibration:
             advance(context, spec.n_equilibration, spec.temperature_k)
         return read_phase(context)
@@ -122,7 +143,9 @@ class AlchemicalMover:
         set_phase(room.context, phase)
         advance(room.context, n_steps, self._spec.temperature_k)
         here = replace(room.window, state=self._states[state])
-        u = reduced_potentials(room.context, here, self._states, self._spec.temperature_k)
+        u = reduced_potentials(
+            room.context, here, self._states, self._spec.temperature_k, self._spec.pressure_bar
+        )
         return read_phase(room.context), u
 
     def _enter(self, state: int) -> _Room:

@@ -62,8 +62,12 @@ def begin_exchange(
     """First stretch of a leg: each state starts from its own frame, equilibrates alone, then exchanges."""
     mover = _mover(settings, prepared, restraint)
     count = len(settings.schedule)
-    starts = snapshots.positions
-    phases = [mover.begin(starts[(settings.start + k) % len(starts)], k) for k in range(count)]
+    frames = [(settings.start + k) % len(snapshots.positions) for k in range(count)]
+    boxes = snapshots.boxes
+    phases = [
+        mover.begin(snapshots.positions[frame], k, None if boxes is None else boxes[frame])
+        for k, frame in enumerate(frames)
+    ]
     return _run(settings, mover, Replicas.of(phases, np.arange(count), 0))
 
 

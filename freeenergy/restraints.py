@@ -99,7 +99,12 @@ class StandardState:
 
 
 def choose(
-    structure: Structure, ligand: ArrayLike, trajectory_positions: ArrayLike, temperature_k: float
+    structure: Structure,
+    ligand: ArrayLike,
+    trajectory_positions: ArrayLike,
+    temperature_k: float,
+    *,
+    boxes: ArrayLike | None = None,
 ) -> BoreschRestraint:
     """Pick anchors, rest values and force constants from unrestrained motion.
 
@@ -118,6 +123,9 @@ def choose(
         Frames of the complex, shape ``(frames, atoms, 3)``, bohr; one run or several in a row.
     temperature_k
         Kelvin, of the trajectory and of the restraint.
+    boxes
+        Periodic box of each frame, shape ``(frames, 3, 3)``, bohr, where there is one: receptor and
+        ligand, each in one piece, may then be in any images.
 
     Raises
     ------
@@ -125,7 +133,8 @@ def choose(
         If shapes disagree, or no set of anchors is safe.
     """
     frames = np.asarray(trajectory_positions, np.float64)
-    found = search(structure.system, np.asarray(ligand, np.int64), frames, temperature_k)
+    cells = None if boxes is None else np.asarray(boxes, np.float64)
+    found = search(structure.system, np.asarray(ligand, np.int64), frames, temperature_k, cells)
     return BoreschRestraint(
         receptor=found.atoms[:3][::-1],
         ligand=found.atoms[3:],
@@ -177,8 +186,13 @@ def release_free_energy(restraint: BoreschRestraint, temperature_k: float) -> St
     return StandardState(analytic, numerical, standard_state_verdict(analytic, numerical, temperature_k))
 
 
-def restraint_force(restraint: BoreschRestraint, parameter: str = "lambda_restraint") -> "openmm.Force":
-    """OpenMM force of the restraint, scaled by the global ``parameter`` (1 at the start of a context)."""
+def restraint_force(
+    restraint: BoreschRestraint, parameter: str = "lambda_restraint", *, periodic: bool = False
+) -> "openmm.Force":
+    """OpenMM force of the restraint, scaled by the global ``parameter`` (1 at the start of a context).
+
+    In a periodic box it acts between nearest images: neighbouring anchors must be closer than half the box.
+    """
     import openmm
 
     names = ["r0", "a1", "a2", "t1", "t2", "t3", "kr", "ka1", "ka2", "kt1", "kt2", "kt3"]
@@ -194,7 +208,7 @@ def restraint_force(restraint: BoreschRestraint, parameter: str = "lambda_restra
     for name in names:
         force.addPerBondParameter(name)
     force.addBond(list(restraint.anchors), values)
-    force.setUsesPeriodicBoundaryConditions(False)
+    force.setUsesPeriodicBoundaryConditions(periodic)
     force.setName("BoreschRestraint")
     return force
 

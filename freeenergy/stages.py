@@ -85,6 +85,7 @@ class Snapshots:
     labels         scalar                   how many of them are for labels
     correlated     scalar                   frames taken although a statistical inefficiency apart
                                             from its neighbours there were no more
+    boxes          ``(frames, 3, 3)``       bohr; None without a box
     =============  =======================  ========================================================
     """
 
@@ -92,8 +93,11 @@ class Snapshots:
     run: NDArray[np.int64]
     labels: int
     correlated: int
+    boxes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        if self.boxes is not None:
+            object.__setattr__(self, "boxes", frozen(self.boxes, np.float64))
         object.__setattr__(self, "positions", frozen(self.positions, np.float64))
         object.__setattr__(self, "run", frozen(self.run, np.int64))
 
@@ -173,12 +177,13 @@ class PilotStage:
 def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
     """Sample a leg with its MM force field from the input structure."""
     from drupe.embedding.structures.structure import openmm_system
+    from drupe.freeenergy.periodic import in_water_box, is_periodic
     from drupe.freeenergy.sampling import sample
 
-    structure = prepared.leg(settings.leg).structure
-    place = settings.place
+    leg = prepared.leg(settings.leg)
+    structure, place = leg.structure, settings.place
     return sample(
-        openmm_system(structure),
+        in_water_box(structure, leg.ligand) if is_periodic(structure) else openmm_system(structure),
         structure.system.positions,
         settings.spec,
         platform=place.platform,
@@ -201,7 +206,15 @@ def pick_snapshots(settings: SnapshotStage, *runs: "Trajectory") -> Snapshots:
         run=np.array([number for number, _ in chosen]),
         labels=settings.labels,
         correlated=max(wanted - len(apart), 0),
+        boxes=_boxes(runs, chosen),
     )
+
+
+def _boxes(runs: "Sequence[Trajectory]", chosen: Sequence[tuple[int, int]]) -> NDArray[np.float64] | None:
+    """Box of each chosen (run, frame); None where a run has none."""
+    found = [(runs[number].boxes, frame) for number, frame in chosen]
+    boxes = [table[frame] for table, frame in found if table is not None]
+    return np.array(boxes) if len(boxes) == len(found) else None
 
 
 def _by_correlation(runs: "Sequence[Trajectory]") -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -252,7 +265,10 @@ def find_restraint(settings: RestraintStage, prepared: Prepared, *runs: "Traject
 
     leg = prepared.complex
     frames = np.concatenate([run.positions for run in runs])
-    return choose(leg.structure, leg.ligand, frames, settings.temperature_k)
+    boxes = _boxes(
+        runs, [(number, frame) for number, run in enumerate(runs) for frame in range(len(run.positions))]
+    )
+    return choose(leg.structure, leg.ligand, frames, settings.temperature_k, boxes=boxes)
 
 
 def run_alchemical_window(
@@ -262,6 +278,7 @@ def run_alchemical_window(
     from drupe.freeenergy.alchemy import run_window
 
     leg = prepared.leg(settings.leg)
+    start = settings.start % len(snapshots.positions)
     return run_window(
         leg.structure,
         leg.ligand,
@@ -269,7 +286,8 @@ def run_alchemical_window(
         settings.index,
         restraint[0] if restraint else None,
         settings.spec,
-        snapshots.positions[settings.start % len(snapshots.positions)],
+        snapshots.positions[start],
+        start_box=None if snapshots.boxes is None else snapshots.boxes[start],
         platform=settings.place.platform,
         threads=settings.place.threads,
     )
