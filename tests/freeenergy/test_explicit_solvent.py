@@ -14,7 +14,8 @@ from drupe.freeenergy.alchemy import Schedule, run_window
 from drupe.freeenergy.counter_ion import CounterIons, choose_counter_ions
 from drupe.freeenergy.decoupling import alchemical_system, reduced_potentials
 from drupe.freeenergy.dynamics import advance, langevin_context, potential_kt, pressure_work_kt, read_box
-from drupe.freeenergy.periodic import in_water_box, is_periodic, shortest_vectors, whole_start
+from drupe.freeenergy.exchange_dynamics import AlchemicalMover
+from drupe.freeenergy.periodic import in_water_box, is_periodic, nearest_chain, shortest_vectors, whole_start
 from drupe.freeenergy.restraints import BoreschRestraint
 from drupe.freeenergy.sampling import SampleSpec, sample
 from drupe.freeenergy.solvent_box import in_water, tip3p_molecule
@@ -442,3 +443,38 @@ def of_the_rest(structure):
     out.addForce(kept)
     out.setDefaultPeriodicBoxVectors(*(atoms.box / nanometer))
     return Structure(atoms.subset(rest), openmm.XmlSerializer.serialize(out), None)
+
+
+def test_replicas_under_pressure_keep_their_boxes_and_count_them():
+    structure = salt()
+    schedule = Schedule((0.0,) * 3, (1.0, 0.5, 0.0), (1.0,) * 3)
+    spec = SampleSpec(
+        n_equilibration=0, n_frames=1, stride=50, step_fs=1.0, temperature_k=TEMPERATURE, seed=3,
+        minimise=60, pressure_bar=2000.0,
+    )  # fmt: skip
+    mover = AlchemicalMover(
+        structure, LIGAND, schedule, None, spec, structure.system.positions, platform="Reference"
+    )
+    first, u = mover.move(mover.begin(structure.system.positions, 1), 1, 75)
+    box = structure.system.box
+    assert np.abs(np.linalg.det(first.box) / np.linalg.det(box) - 1) > 1e-3
+    for k in range(3):
+        window = alchemical_system(structure, LIGAND, schedule.state(k))
+        context = context_of(
+            window.system, structure.system.positions, window.dynamic_groups, window.parameters
+        )
+        context.setPeriodicBoxVectors(*(first.box / nanometer))
+        context.setPositions(first.positions / nanometer)
+        want = potential_kt(context, TEMPERATURE, window.dynamic_groups)
+        want += pressure_work_kt(context, 2000.0, TEMPERATURE)
+        assert u[k] == pytest.approx(want, abs=1e-6)
+    # The same state again, in the context that holds the box of the replica before.
+    assert mover.begin(structure.system.positions, 1).box == pytest.approx(box, rel=1e-12)
+
+
+def test_points_in_a_row_are_at_the_nearest_images():
+    rng = np.random.default_rng(4)
+    chain = np.cumsum(rng.uniform(-0.3, 0.3, size=(6, 3)), axis=0)
+    wrapped = chain + rng.integers(-2, 3, size=(6, 3)) @ SHEARED
+    found = nearest_chain(wrapped, SHEARED)
+    assert found - found[0] == pytest.approx(chain - chain[0], abs=1e-12)
