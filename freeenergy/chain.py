@@ -4,6 +4,7 @@ Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008), solved by pymbar.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,7 @@ def uncorrelated(u: ArrayLike, index: int) -> NDArray[np.int64]:
     NDArray
         Indices of the frames to use, shape ``(kept,)``, at least one.
     """
+    os.environ.setdefault("PYMBAR_DISABLE_JAX", "1")
     from pymbar import timeseries
 
     table = np.asarray(u, np.float64)
@@ -157,8 +159,11 @@ def _solved(
     # An offset common to all states of one sample drops out of the equations exactly.
     u = u - u.min(axis=0)
     try:
-        # pymbar's own start from BAR fails where it has a handful of frames.
-        solver = MBAR(u, counts, solver_protocol="robust", initial_f_k=_along_the_chain(u, counts))
+        with warnings.catch_warnings():
+            # pymbar's second solver hands scipy an option that scipy does not know.
+            warnings.filterwarnings("ignore", message="Unknown solver options: verbose")
+            # pymbar's own start from BAR fails where it has a handful of frames.
+            solver = MBAR(u, counts, solver_protocol="robust", initial_f_k=_along_the_chain(u, counts))
         got = solver.compute_free_energy_differences()
     except (ParameterError, np.linalg.LinAlgError, FloatingPointError) as error:
         raise ConvergenceError(

@@ -90,7 +90,8 @@ def test_switching_to_a_potential_gives_what_switching_to_its_truth_gives():
     at_first, at_second = sampled(first, 1), sampled(second, 11)
     # Half of the frames of each end are for labels, the others for starts.
     frames = np.concatenate([at_first[1::2], at_second[1::2]])
-    data = Dataset.from_labels(labelled(frames), which="low", blocks=[k // 5 for k in range(len(frames))])
+    blocks = [k // 5 for k in range(len(frames))]
+    data = Dataset.from_labels(labelled(frames), which="low", blocks=blocks, energies="relative")
     spec = FitSpec(members=2, seed=1, steps=300, features=16, batch=10)
     model = train(data, spec, LigandForceField.from_system(first, range(6)))
     at_learned = sampled(mixed(model, interpolate=False), 21)
