@@ -19,7 +19,6 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 from pair_distribution import pair_distribution, shell_edges
@@ -95,10 +94,10 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Frames of a stage: angstrom, angstrom sqrt(u / eV), eV, kelvin."""
+    """Frames of a stage: angstrom, sqrt(u eV), eV, kelvin."""
 
     positions: Array
-    velocities: Array  # of the last frame
+    momenta: Array  # of the last frame
     total: Array
     temperature: Array
 
@@ -117,12 +116,11 @@ def run_stage(atoms: Atoms, stage: Stage, path: Path, key: str) -> Run:
                 raise InputError(f"{path} is of another model or settings", remedy="give another --out")
             made = Run(*(found[name] for name in Run.__dataclass_fields__))
         atoms.set_positions(made.positions[-1])
-        atoms.set_velocities(made.velocities)
+        atoms.set_momenta(made.momenta)
         return made
     rng = np.random.default_rng(stage.seed)
     if stage.thermostat:
-        MaxwellBoltzmannDistribution(atoms, temperature_K=stage.temperature_k, rng=rng)
-        Stationary(atoms)
+        atoms.set_momenta(_thermal_momenta(atoms, stage.temperature_k, rng))
     moves = _integrator(atoms, stage, rng)
     moves.run(round(1e3 * stage.equilibration_ps / STEP_FS))
     kept: list[tuple[Array, float, float]] = []
@@ -130,18 +128,31 @@ def run_stage(atoms: Atoms, stage: Stage, path: Path, key: str) -> Run:
         moves.run(EVERY)
         kept.append((atoms.get_positions(), atoms.get_total_energy(), atoms.get_temperature()))
     place, total, temperature = (np.array(column) for column in zip(*kept, strict=True))
-    made = Run(place, atoms.get_velocities(), total, temperature)
+    made = Run(place, atoms.get_momenta(), total, temperature)
     held = io.BytesIO()
     np.savez(held, key=np.array(key), **vars(made))
     write_whole(path, held.getvalue())
     return made
 
 
+def _thermal_momenta(atoms: Atoms, temperature_k: float, rng: np.random.Generator) -> Array:
+    """Maxwell-Boltzmann momenta, sqrt(u eV)."""
+    mass = atoms.get_masses()[:, None]
+    return np.asarray(rng.normal(0.0, np.sqrt(mass * units.kB * temperature_k), (len(mass), 3)))
+
+
 def _integrator(atoms: Atoms, stage: Stage, rng: np.random.Generator) -> MolecularDynamics:
     if not stage.thermostat:
         return VelocityVerlet(atoms, STEP_FS * units.fs)
     friction = FRICTION_PER_PS / (1e3 * units.fs)
-    return Langevin(atoms, STEP_FS * units.fs, temperature_K=stage.temperature_k, friction=friction, rng=rng)
+    return Langevin(
+        atoms,
+        STEP_FS * units.fs,
+        temperature_K=stage.temperature_k,
+        friction=friction,
+        fixcm=False,  # the cell as a whole is warm too
+        rng=rng,
+    )
 
 
 def drift(total: Array, atoms: int) -> dict[str, float]:
@@ -166,7 +177,9 @@ def compared(found: Array, parts: Array, wanted: Array, middle: Array) -> dict[s
     }
 
 
-def study(frames: Frames, model: CellModel, held_out: NDArray[np.int64], out: Path, ps: float) -> dict[str, Any]:
+def study(
+    frames: Frames, model: CellModel, held_out: NDArray[np.int64], out: Path, ps: float
+) -> dict[str, Any]:
     """Run the three stages and compare."""
     out.mkdir(parents=True, exist_ok=True)
     box = frames.box / angstrom

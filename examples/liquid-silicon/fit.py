@@ -301,8 +301,10 @@ def fit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of the scripts that make fits."""
     for option in (
         click.option("--device", default="auto", show_default=True, help="Torch device."),
-        click.option("--steps", type=click.IntRange(1), help="Optimiser steps, if not those of the settings."),
-        click.option("--settings", "name", type=click.Choice(list(SETTINGS)), default="small", show_default=True),
+        click.option("--steps", type=click.IntRange(1), help="Optimiser steps; else those of the settings."),
+        click.option(
+            "--settings", "name", type=click.Choice(list(SETTINGS)), default="small", show_default=True
+        ),
         click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where fits are kept."),
         click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
     ):

@@ -151,7 +151,15 @@ def monte_carlo(atoms: FewAtoms, walkers: int, steps: int, move: float, seed: in
 @click.option("--move", default=0.12, show_default=True, help="Largest shift of a coordinate, angstrom.")
 @click.option("--seed", default=1, show_default=True)
 def main(
-    data: Path, model: Path, out: Path, repeats: int, free: int, walkers: int, steps: int, move: float, seed: int
+    data: Path,
+    model: Path,
+    out: Path,
+    repeats: int,
+    free: int,
+    walkers: int,
+    steps: int,
+    move: float,
+    seed: int,
 ) -> None:
     """Measure, sample and print."""
     torch.set_num_threads(1)
@@ -163,11 +171,13 @@ def main(
     curve = shot_curve(fitted.measurements(frame[None])[0], repeats, seed)
     chains = monte_carlo(FewAtoms(fitted, frame, free), walkers, steps, move * angstrom, seed)
     write_whole(out, json.dumps({"shot_noise": curve, "monte_carlo": chains}, indent=1).encode())
-    print(f"one shot of {curve['circuits']} circuits: {curve['one_shot_sd_ev']:.2f} eV; exponent {curve['exponent']:.3f}")
+    one_shot, exponent = curve["one_shot_sd_ev"], curve["exponent"]
+    print(f"one shot of {curve['circuits']} circuits: {one_shot:.2f} eV; exponent {exponent:.3f}")
     print("measured / known standard deviation:", " ".join(f"{ratio:.3f}" for ratio in curve["ratio"]))
     for name in ("exact", "penalty", "noise ignored"):
         one = chains[name]
-        print(f"{name}: {one['mean_energy_kt']:.3f} +- {one['standard_error_kt']:.3f} kT, accepted {one['acceptance']:.2f}")
+        mean, error = one["mean_energy_kt"], one["standard_error_kt"]
+        print(f"{name}: {mean:.3f} +- {error:.3f} kT, accepted {one['acceptance']:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Frames of one periodic cell: an npz file in (angstrom, eV), frames in the order of time out (bohr, hartree).
+"""Frames of one periodic cell: an npz file in (angstrom, eV), frames and splits out (bohr, hartree).
 
 The file's frames are shuffled: those of the study are two runs, with neighbours in time that are 10 fs and
 5 fs apart, in no order. A split into stretches needs the order back. It follows from the positions: atoms
@@ -47,7 +47,8 @@ class Frames:
             kind = np.int64 if name == "numbers" else np.float64
             object.__setattr__(self, name, frozen(getattr(self, name), kind))
         frames, atoms = len(self.energy), len(self.numbers)
-        for name, shape in (("positions", (frames, atoms, 3)), ("forces", (frames, atoms, 3)), ("box", (3, 3))):
+        each = (frames, atoms, 3)
+        for name, shape in (("positions", each), ("forces", each), ("box", (3, 3))):
             found = getattr(self, name)
             if found.shape != shape or not np.isfinite(found).all():
                 raise InputError(

@@ -1,4 +1,4 @@
-"""A backbone and a readout of energies for one periodic cell: positions in, energy and forces out (bohr, hartree).
+"""A backbone and a readout for one periodic cell: positions in, energy and forces out (bohr, hartree).
 
 No charges, no surroundings: the field at the atoms is zero.
 """

@@ -33,9 +33,7 @@ def read_fits(folder: Path) -> Fits:
         If there are none, or they differ in settings.
     """
     found = [
-        made
-        for path in sorted(folder.glob("*.json"))
-        if "curve" in (made := json.loads(path.read_text()))
+        made for path in sorted(folder.glob("*.json")) if "curve" in (made := json.loads(path.read_text()))
     ]
     kinds = {json.dumps(one["settings"], sort_keys=True) for one in found}
     if len(kinds) != 1:
@@ -112,7 +110,9 @@ def _curve(one: dict[str, Any], side: str) -> list[float]:
 def claims(group: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, Any]:
     """Numbers on the three claims for one split."""
     bar, reached = speeds(group)
-    lowest = {r: {s: float(o["lowest_held_out_force"]["step"]) for s, o in f.items()} for r, f in group.items()}
+    lowest = {
+        r: {s: float(o["lowest_held_out_force"]["step"]) for s, o in f.items()} for r, f in group.items()
+    }
     rise = {
         r: {s: _curve(o, "held_out")[-1] / min(_curve(o, "held_out")) - 1 for s, o in f.items()}
         for r, f in group.items()
@@ -120,7 +120,9 @@ def claims(group: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, Any]:
     force = {r: {s: float(o["final"]["held_out"]["force"]) for s, o in f.items()} for r, f in group.items()}
     hybrids = [name for name in group if name.startswith("vqc-")]
 
-    def against(values: Mapping[str, Mapping[int, float]], control: str, names: Sequence[str]) -> dict[str, Any]:
+    def against(
+        values: Mapping[str, Mapping[int, float]], control: str, names: Sequence[str]
+    ) -> dict[str, Any]:
         if control not in values:
             return {}
         return {name: difference(values[name], values[control]) for name in names if name != control}
@@ -163,7 +165,7 @@ def told(found: Mapping[str, Any]) -> str:
 
 def _rows(found: Mapping[str, Any]) -> list[str]:
     lines = [
-        "| readout | parameters | seeds | train eV/A | held out eV/A | meV/atom raw | meV/atom mean-shifted |",
+        "| readout | parameters | seeds | train eV/A | held out eV/A | meV/atom raw | mean-shifted |",
         "|---|---|---|---|---|---|---|",
     ]
     for readout, one in found.items():

@@ -75,7 +75,7 @@ class DensePairs(nn.Module):
     def forward(self, positions: Tensor) -> Pairs:
         """Pairs of positions of shape ``(frames, atoms, 3)``, bohr; in a box, of any images."""
         apart = positions[:, None] - positions[:, :, None]  # from i to j at [:, i, j]
-        if self.box is not None:
+        if self.box is not None and self.inverse_box is not None:
             # Whole numbers of a box at least twice as high as the cutoff: what is within it is found.
             apart = apart - torch.round(apart @ self.inverse_box) @ self.box
         squared = (apart * apart).sum(-1) + self.eye
@@ -89,7 +89,7 @@ class DensePairs(nn.Module):
 def _inverse_of(box: Tensor, cutoff: float) -> Tensor:
     if box.shape != (3, 3) or not bool(torch.linalg.det(box).abs() > 0):
         raise InputError(f"box vectors {box.tolist()} span no volume", remedy="give three rows, bohr")
-    inverse = torch.linalg.inv(box)
+    inverse: Tensor = torch.linalg.inv(box)
     height = float((1 / torch.linalg.vector_norm(inverse, dim=0)).min())  # between opposite faces
     if height < 2 * cutoff:
         raise InputError(

@@ -122,7 +122,7 @@ def test_shuffled_frames_are_put_back_in_the_order_of_time(scripts, frames, shuf
 def test_frames_too_far_apart_for_an_order_are_refused(scripts, frames):
     rng = np.random.default_rng(0)
     cloud = np.repeat(frames.positions[:1], 40, axis=0) + rng.normal(0, 0.1, (40, 8, 3))
-    cloud = scripts.silicon_data.Frames(frames.numbers, cloud, frames.energy[:40], frames.forces[:40], frames.box)
+    cloud = replace(frames, positions=cloud, energy=frames.energy[:40], forces=frames.forces[:40])
     with pytest.raises(InputError, match="more than two nearest neighbours"):
         scripts.silicon_data.in_time(cloud)
 
@@ -254,29 +254,29 @@ def test_claims_follow_from_the_curves(scripts):
 
 def test_dynamics_conserve_the_energy_and_go_on(scripts, data, noisy, tmp_path):
     out = tmp_path / "dynamics"
-    call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.1)
+    call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.05)
     found = json.loads((out / "dynamics.json").read_text())["stages"]
     # Forces that were not the slopes of the energy in these units would lose it by its own size.
     assert found["nve-3000"]["drift"]["scatter_mev_per_atom"] < 1.0
     assert found["nvt-3000"]["temperature_k"]["mean"] > 500
     with np.load(out / "nvt-3000.npz") as run:
-        assert run["positions"].shape == (10, 8, 3)
+        assert run["positions"].shape == (5, 8, 3)
         assert run["total"].std() > 8 * 1e-3
     (out / "nve-3000.npz").unlink()
     (out / "nvt-2000.npz").unlink()
-    call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.1)
+    call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.05)
     assert json.loads((out / "dynamics.json").read_text())["stages"] == found
     with pytest.raises(InputError, match="another model or settings"):
         call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.2)
 
 
-def test_shot_noise_falls_with_the_root_of_the_shots_and_biases_what_ignores_it(scripts, data, noisy, tmp_path):
+def test_shot_noise_falls_with_the_root_of_the_shots(scripts, data, noisy, tmp_path):
     out = tmp_path / "noise.json"
-    options = ["--repeats", 800, "--free", 1, "--walkers", 40, "--steps", 60, "--move", 0.4]
+    options = ["--repeats", 300, "--free", 1, "--walkers", 40, "--steps", 30, "--move", 0.4]
     call(scripts.noise, data, noisy, "--out", out, *options)
     found = json.loads(out.read_text())
-    assert found["shot_noise"]["exponent"] == pytest.approx(-0.5, abs=0.02)
-    assert found["shot_noise"]["ratio"] == pytest.approx([1.0] * 7, abs=0.1)  # four standard errors
+    assert found["shot_noise"]["exponent"] == pytest.approx(-0.5, abs=0.03)
+    assert found["shot_noise"]["ratio"] == pytest.approx([1.0] * 7, abs=0.16)  # four standard errors
     chains = found["monte_carlo"]
     # Two energies of 0.7 kT each.
     assert chains["penalty"]["variance_of_differences_kt2"] == pytest.approx(0.98, rel=0.3)

@@ -42,7 +42,7 @@ def positions():
     return torch.tensor(np.random.default_rng(5).random((ATOMS, 3))) @ BOX
 
 
-@pytest.fixture(scope="module", params=["painn", "tensornet", pytest.param("equivariant", marks=WITHOUT_E3NN)])
+@pytest.fixture(params=["painn", "tensornet", pytest.param("equivariant", marks=WITHOUT_E3NN)])
 def name(request):
     return request.param
 
