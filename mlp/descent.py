@@ -252,7 +252,7 @@ class _Loop:
         moments: dict[str, NDArray[np.float64]] = {}
         for name, value in self.parameters.items():
             for kind, moment in self.optimiser.state[value].items():
-                moments[f"{kind} {name}"] = moment.detach().numpy().astype(np.float64)
+                moments[f"{kind} {name}"] = moment.detach().cpu().numpy().astype(np.float64)
         return DescentState(
             fit=self.fit,
             step=self.step,
@@ -276,12 +276,14 @@ class _Loop:
         for key, moment in state.moments.items():
             kind, name = key.split(" ", 1)
             value = self.parameters[name]
-            # The optimiser counts its steps in single precision.
-            precision = torch.float32 if kind == "step" else value.dtype
-            self.optimiser.state[value][kind] = torch.tensor(moment, dtype=precision)
-        like = {name: value.dtype for name, value in self.average.items()}
-        self.average = {name: torch.tensor(v, dtype=like[name]) for name, v in state.average.items()}
-        self.best = {name: torch.tensor(v, dtype=like[name]) for name, v in state.best.items()}
+            # The optimiser counts its steps in single precision, on the processor.
+            like = torch.zeros((), dtype=torch.float32) if kind == "step" else value
+            self.optimiser.state[value][kind] = torch.tensor(moment).to(like)
+        like_these = dict(self.average)
+        self.average, self.best = (
+            {name: torch.tensor(value).to(like_these[name]) for name, value in kept.items()}
+            for kept in (state.average, state.best)
+        )
         self.step, self.factor = state.step, state.factor
         self.best_score, self.best_step = state.best_score, state.best_step
         self.plateau_score, self.plateau_step = state.plateau_score, state.plateau_step
@@ -292,7 +294,7 @@ class _Loop:
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:
-    return {name: frozen(value.detach().numpy(), np.float64) for name, value in tensors.items()}
+    return {name: frozen(value.detach().cpu().numpy(), np.float64) for name, value in tensors.items()}
 
 
 @contextmanager

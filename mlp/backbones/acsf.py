@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from drupe.errors import InputError
 from drupe.mlp.backbones.pairs import DensePairs, bounded
 from drupe.mlp.backbones.registry import NetworkSize
 from drupe.mlp.backbones.settings import AcsfSettings
@@ -48,6 +49,10 @@ class Acsf(nn.Module):
 
     def __init__(self, size: NetworkSize, settings: AcsfSettings) -> None:
         super().__init__()
+        if size.box is not None:
+            raise InputError(
+                "the backbone 'acsf' knows no periodic box", remedy="take painn, tensornet or equivariant"
+            )
         self.field_scale, self.members = size.field_scale, size.members
         self.charge_sums = charge_sums_of(settings)
         self.functions = _functions(size, settings)

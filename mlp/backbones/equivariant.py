@@ -57,7 +57,7 @@ class Equivariant(nn.Module):
         self.register_buffer("species", size.species, persistent=False)
         elements = functional.one_hot(size.species, size.n_species).to(torch.float64)
         self.register_buffer("elements", elements, persistent=False)
-        self.pairs = DensePairs(len(size.species), size.radial, size.cutoff)
+        self.pairs = DensePairs(len(size.species), size.radial, size.cutoff, size.box)
         kinds = (size.members, size.n_species, size.features)
         self.embedding = nn.Parameter(torch.randn(kinds, dtype=torch.float64))
         self.field_gain = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))

@@ -42,7 +42,7 @@ class PaiNN(nn.Module):
         members, features = size.members, size.features
         self.field_scale = size.field_scale
         self.register_buffer("species", size.species, persistent=False)
-        self.pairs = DensePairs(len(size.species), size.radial, size.cutoff)
+        self.pairs = DensePairs(len(size.species), size.radial, size.cutoff, size.box)
         kinds = (members, size.n_species, features)
         self.embedding = nn.Parameter(torch.randn(kinds, dtype=torch.float64))
         self.field_gain = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))

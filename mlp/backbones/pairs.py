@@ -1,7 +1,8 @@
 """Dense pairs of a batch of molecules: positions (bohr) in, radial functions and directions out.
 
 Every pair is there, near or far: for molecules of tens of atoms that costs less than a neighbour list, and
-sums over neighbours become matrix products.
+sums over neighbours become matrix products. In a periodic box a pair is an atom and the nearest image of the
+other.
 """
 
 import math
@@ -9,6 +10,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from drupe.errors import InputError
+from drupe.units import angstrom
 
 __all__ = ["DensePairs", "Pairs", "bounded", "fade", "spread"]
 
@@ -44,27 +48,56 @@ class DensePairs(nn.Module):
         Number of atoms and of radial functions.
     cutoff
         Distance at which neighbours fade out, bohr; two derivatives vanish there.
+    box
+        Box vectors as rows, ``(3, 3)``, bohr; None for a molecule without a box.
+
+    Raises
+    ------
+    InputError
+        If the box is less than twice as high as the cutoff: an atom would have two images near enough.
     """
 
     frequencies: Tensor
     eye: Tensor
+    box: Tensor | None
+    inverse_box: Tensor | None
 
-    def __init__(self, atoms: int, radial: int, cutoff: float) -> None:
+    def __init__(self, atoms: int, radial: int, cutoff: float, box: Tensor | None = None) -> None:
         super().__init__()
         self.cutoff = cutoff
+        inverse = None if box is None else _inverse_of(box, cutoff)
+        self.register_buffer("box", box, persistent=False)
+        self.register_buffer("inverse_box", inverse, persistent=False)
         frequencies = torch.arange(1, radial + 1, dtype=torch.float64) * (math.pi / cutoff)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.register_buffer("eye", torch.eye(atoms, dtype=torch.float64), persistent=False)
 
     def forward(self, positions: Tensor) -> Pairs:
-        """Pairs of positions of shape ``(frames, atoms, 3)``, bohr."""
+        """Pairs of positions of shape ``(frames, atoms, 3)``, bohr; in a box, of any images."""
         apart = positions[:, None] - positions[:, :, None]  # from i to j at [:, i, j]
+        if self.box is not None and self.inverse_box is not None:
+            # Whole numbers of a box at least twice as high as the cutoff: what is within it is found.
+            apart = apart - torch.round(apart @ self.inverse_box) @ self.box
         squared = (apart * apart).sum(-1) + self.eye
         inverse = torch.rsqrt(squared)
         distance = squared * inverse
         weight = fade(distance / self.cutoff) * (1 - self.eye) * inverse
         waves = torch.sin(distance[..., None] * self.frequencies) * weight[..., None]
         return Pairs(waves, apart * inverse[..., None])
+
+
+def _inverse_of(box: Tensor, cutoff: float) -> Tensor:
+    if box.shape != (3, 3) or not bool(torch.linalg.det(box).abs() > 0):
+        raise InputError(f"box vectors {box.tolist()} span no volume", remedy="give three rows, bohr")
+    inverse: Tensor = torch.linalg.inv(box)
+    height = float((1 / torch.linalg.vector_norm(inverse, dim=0)).min())  # between opposite faces
+    if height < 2 * cutoff:
+        raise InputError(
+            f"a box with faces {height / angstrom:.2f} A apart is too small for a cutoff of "
+            f"{cutoff / angstrom:.2f} A",
+            remedy=f"use a cutoff of at most {height / 2 / angstrom:.2f} A, or a larger cell",
+        )
+    return inverse
 
 
 def fade(x: Tensor) -> Tensor:

@@ -44,7 +44,8 @@ class NetworkSize(NamedTuple):
 
     ``species`` index of each atom's element ``(atoms,)``; ``n_species`` different elements; ``features``
     width; ``layers`` depth; ``radial`` radial functions; ``cutoff`` bohr; ``field_scale`` hartree/(e bohr)
-    where the field feature saturates; ``members`` stacked networks.
+    where the field feature saturates; ``members`` stacked networks; ``box`` vectors of a periodic box as
+    rows ``(3, 3)``, bohr, None for a molecule: atoms then have their neighbours' nearest images.
     """
 
     species: "Tensor"
@@ -55,6 +56,7 @@ class NetworkSize(NamedTuple):
     cutoff: float
     field_scale: float
     members: int
+    box: "Tensor | None" = None
 
 
 # Name: module, class, class of its own settings. Modules are imported when asked for.

@@ -51,7 +51,7 @@ class TensorNet(nn.Module):
         elements = functional.one_hot(size.species, size.n_species).to(torch.float64)
         self.register_buffer("elements", elements, persistent=False)
         self.register_buffer("basis", basis(), persistent=False)
-        self.pairs = DensePairs(len(size.species), size.radial, size.cutoff)
+        self.pairs = DensePairs(len(size.species), size.radial, size.cutoff, size.box)
         kinds = (members, size.n_species, features)
         self.centre = nn.Parameter(1 + 0.5 * torch.randn(kinds, dtype=torch.float64))
         self.field_gain = nn.Parameter(0.3 * torch.randn(kinds, dtype=torch.float64))

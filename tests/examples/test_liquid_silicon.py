@@ -1,0 +1,295 @@
+"""The study of liquid silicon on eight atoms and springs: every script runs, stops, goes on, and adds up."""
+
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from click.testing import CliRunner
+
+from drupe.errors import InputError
+from drupe.units import angstrom
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "liquid-silicon"
+NAMES = ("silicon_data", "silicon_model", "pair_distribution", "fit", "study", "summary", "dynamics", "noise")
+FRAMES = 30  # of each of two runs
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        made = SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
+        # Half the box is 2.715 A.
+        tiny = replace(made.fit.SETTINGS["small"], features=4, radial=3, cutoff=2.7, steps=STEPS)
+        patch.setitem(made.fit.SETTINGS, "small", tiny)
+        yield made
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+def springs(place, box, start):
+    """Energy (eV) and forces (eV/A) of springs between nearest neighbours of the start."""
+    apart = place[:, None] - place
+    apart -= np.rint(apart @ np.linalg.inv(box)) @ box
+    first = start[:, None] - start
+    first -= np.rint(first @ np.linalg.inv(box)) @ box
+    rest = np.linalg.norm(first, axis=-1)
+    bonded = (rest > 0.1) & (rest < 2.5)
+    length = np.linalg.norm(apart, axis=-1) + np.eye(len(place))
+    pull = np.where(bonded, 5.0 * (length - rest), 0.0)
+    forces = -((pull / length)[..., None] * apart).sum(1)
+    return float((pull**2).sum() / 5.0 / 4), forces
+
+
+@pytest.fixture(scope="module")
+def shuffled():
+    """Two runs of eight atoms that also drift, in no order: fields of the file, and each frame's place."""
+    crystal = bulk("Si", cubic=True)
+    box, start = crystal.cell.array, crystal.positions
+    rng = np.random.default_rng(4)
+    frames, places = [], []
+    for run in range(2):
+        offset = 2.0 * run  # no frame of one run is near one of the other
+        place, speed = start + offset, rng.normal(0.012, 0.016, start.shape)  # A/fs
+        for count in range(FRAMES * 5):
+            _, force = springs(place, box, start)
+            speed = speed + 2.0 * force * 9.6485e-3 / 28.085
+            place = place + 2.0 * speed
+            if count % 5 == 0:
+                frames.append((place % np.diag(box), *springs(place, box, start)))
+                places.append((run, count // 5))
+    order = rng.permutation(len(frames))
+    positions, energy, forces = (np.array([frames[k][part] for k in order]) for part in range(3))
+    fields = {
+        "numbers": crystal.numbers,
+        "positions_angstrom": positions,
+        "energy_ev": energy - 100.0,
+        "forces_ev_per_angstrom": forces,
+        "cell_angstrom": box,
+    }
+    return fields, np.array(places)[order]
+
+
+@pytest.fixture(scope="module")
+def data(shuffled, tmp_path_factory):
+    path = tmp_path_factory.mktemp("silicon") / "frames.npz"
+    np.savez(path, **shuffled[0])
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames(scripts, data):
+    return scripts.silicon_data.read_frames(data)
+
+
+@pytest.fixture(scope="module")
+def noisy(scripts, frames, tmp_path_factory):
+    """A model with large random weights of its circuit: energies of some eV, slopes to match."""
+    name, own = scripts.silicon_model.readout_of("vqc-cx", 4)
+    header = scripts.silicon_model.CellHeader(
+        frames.numbers, frames.box, "tensornet", 4, 1, 3, 2.7 * angstrom, None, name, own, -3.7, 0.02
+    )
+    made = scripts.silicon_model.CellModel(header, 1)
+    torch.nn.init.normal_(made.readout.weight, std=0.5, generator=torch.Generator().manual_seed(1))
+    path = tmp_path_factory.mktemp("noisy") / "noisy.model"
+    scripts.silicon_model.save_model(path, made, np.arange(20))
+    return path
+
+
+def call(script, *arguments):
+    done = CliRunner().invoke(script.main, [str(one) for one in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_shuffled_frames_are_put_back_in_the_order_of_time(scripts, frames, shuffled):
+    runs = scripts.silicon_data.in_time(frames)
+    assert [len(run) for run in runs] == [FRAMES, FRAMES]
+    for run in runs:
+        name, place = shuffled[1][run].T
+        assert len(set(name)) == 1
+        assert (np.diff(place) == 1).all() or (np.diff(place) == -1).all()
+
+
+def test_frames_too_far_apart_for_an_order_are_refused(scripts, frames):
+    rng = np.random.default_rng(0)
+    cloud = np.repeat(frames.positions[:1], 40, axis=0) + rng.normal(0, 0.1, (40, 8, 3))
+    cloud = replace(frames, positions=cloud, energy=frames.energy[:40], forces=frames.forces[:40])
+    with pytest.raises(InputError, match="more than two nearest neighbours"):
+        scripts.silicon_data.in_time(cloud)
+
+
+def test_a_block_split_keeps_its_distance_in_time_and_a_random_one_does_not(scripts, frames, shuffled):
+    nearest = {}
+    for kind in ("block", "random"):
+        made = scripts.silicon_data.split_frames(frames, kind, seed=2)
+        train, held = shuffled[1][made.train], shuffled[1][made.held_out]
+        assert len(held) == 12
+        assert not set(map(tuple, train)) & set(map(tuple, held))
+        nearest[kind] = min(abs(a[1] - b[1]) for a in train for b in held if a[0] == b[0])
+    assert nearest["random"] == 1
+    assert nearest["block"] == scripts.silicon_data.GAP + 1
+
+
+def test_a_file_without_forces_is_refused(scripts, shuffled, tmp_path):
+    fields = {name: value for name, value in shuffled[0].items() if "forces" not in name}
+    np.savez(tmp_path / "bad.npz", **fields)
+    with pytest.raises(InputError, match="has no forces_ev_per_angstrom"):
+        scripts.silicon_data.read_frames(tmp_path / "bad.npz")
+
+
+def test_all_readouts_have_nearly_as_many_parameters(scripts, frames):
+    def count(readout):
+        name, own = scripts.silicon_model.readout_of(readout, 32)
+        header = scripts.silicon_model.CellHeader(
+            frames.numbers, frames.box, "tensornet", 32, 1, 3, 2.7 * angstrom, None, name, own, 0.0, 0.02
+        )
+        return scripts.silicon_model.CellModel(header).parameter_counts["readout"]
+
+    counts = [count(readout) for readout in scripts.silicon_model.READOUTS]
+    assert len(counts) == 7
+    assert max(counts) - min(counts) <= 10
+    assert set(counts[2:]) == {297}  # (32 + 2 + 3) 8 + 1
+
+
+def test_a_fit_that_was_stopped_goes_on_to_the_same_end(scripts, frames, tmp_path, monkeypatch):
+    settings = scripts.fit.SETTINGS["small"]
+    which = ("vqc-cz", "block", 1, settings)
+    whole = scripts.fit.fit(frames, tmp_path / "whole", *which)
+    judge = scripts.fit._Course.judge
+
+    def stop_at_the_fourth(course, weights):
+        if len(course.curve) == 3:
+            raise KeyboardInterrupt
+        return judge(course, weights)
+
+    monkeypatch.setattr(scripts.fit._Course, "judge", stop_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        scripts.fit.fit(frames, tmp_path / "stopped", *which, save_every_s=0.0)
+    assert not list((tmp_path / "stopped").glob("*.json"))
+    monkeypatch.setattr(scripts.fit._Course, "judge", judge)
+    again = scripts.fit.fit(frames, tmp_path / "stopped", *which)
+    for made in (whole, again):
+        made.pop("cpu_s")
+        for point in made["curve"]:
+            point.pop("cpu_s")
+    assert again == whole
+    assert [point["step"] for point in whole["curve"]] == list(range(1, STEPS + 1))
+    assert sorted(path.suffix for path in (tmp_path / "stopped").iterdir()) == [".json", ".model"]
+
+
+def test_errors_of_a_model_that_knows_nothing_are_the_spread_of_the_labels(scripts, frames):
+    settings = scripts.fit.SETTINGS["small"]
+    course = scripts.fit._Course(frames, "cosine", "random", 1, settings, torch.device("cpu"))
+    train = course.split.train
+    found = course.errors(train)  # the last layer starts at zero
+    energy = frames.energy[train] / 0.0367493221757 * 1e3 / 8
+    assert found["energy_raw"] == pytest.approx(energy.std(), rel=1e-3)
+    assert found["energy_shifted"] == pytest.approx(energy.std(), rel=1e-3)
+    force = frames.forces[train] / (0.0367493221757 / angstrom)
+    assert found["force"] == pytest.approx(np.sqrt((force**2).mean()), rel=1e-3)
+
+
+def test_the_study_runs_and_is_summarised(scripts, data, tmp_path):
+    folder = tmp_path / "study"
+    options = ["--folder", folder, "--readout", "classical", "--readout", "vqc-cz", "--seed", 1, "--seed", 2]
+    out = call(scripts.study, data, *options)
+    assert "8/8" in out
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert call(scripts.study, data, *options) == out  # read, not made again
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    with pytest.raises(InputError, match="other settings or data"):
+        call(scripts.fit, data, "--folder", folder, "--steps", 2)
+
+    printed = call(scripts.summary, folder)
+    found = json.loads((folder / "summary.json").read_text())
+    assert set(found) == {"block", "random"}
+    forces = [
+        json.loads((folder / f"random-vqc-cz-{seed}.json").read_text())["final"]["held_out"]["force"]
+        for seed in (1, 2)
+    ]
+    cell = found["random"]["table"]["vqc-cz"]["held_out"]["force"]
+    assert cell["mean"] == pytest.approx(np.mean(forces))
+    assert cell["sd"] == pytest.approx(np.std(forces, ddof=1))
+    assert f"{np.mean(forces):.4g} +- {np.std(forces, ddof=1):.2g}" in printed
+    assert "hybrids fit the training set faster" in printed
+    assert "<svg" in (folder / "summary.svg").read_text()
+
+
+def made_up(held, train):
+    """A fit with these force errors along its curve."""
+    curve = [
+        {"step": 10 * (k + 1), "train": {"force": a}, "held_out": {"force": b}}
+        for k, (a, b) in enumerate(zip(train, held, strict=True))
+    ]
+    return {
+        "curve": curve,
+        "final": {"held_out": {"force": held[-1]}},
+        "lowest_held_out_force": {"step": 10 * (int(np.argmin(held)) + 1)},
+    }
+
+
+def test_claims_follow_from_the_curves(scripts):
+    slow = {s: made_up([4, 3, 2.0 + s / 10], [4, 3, 2.0]) for s in (0, 1, 2)}
+    fast = {s: made_up([3, 2, 2.5 + s / 10], [3, 2, 1.0]) for s in (0, 1, 2)}
+    found = scripts.summary.claims({"classical": slow, "vqc-cz": fast})
+    first, second, third = found.values()
+    assert first["training_force_error_passed"] == 2.0
+    assert first["steps_minus_classical"]["vqc-cz"]["mean"] == -10
+    assert second["step_minus_classical"]["vqc-cz"] == {
+        "mean": -10.0, "standard_error": 0.0, "seeds": [0, 1, 2], "settled": True,
+    }  # fmt: skip
+    assert second["rise_from_lowest_to_last"]["vqc-cz"]["mean"] == pytest.approx(2.6 / 2 - 1)
+    assert third["ranking_by_held_out_force"] == ["classical", "vqc-cz"]
+    assert third["force_minus_vqc_cz"]["classical"]["mean"] == pytest.approx(-0.5)
+
+
+def test_dynamics_conserve_the_energy_and_go_on(scripts, data, noisy, tmp_path):
+    out = tmp_path / "dynamics"
+    call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.05)
+    found = json.loads((out / "dynamics.json").read_text())["stages"]
+    # Forces that were not the slopes of the energy in these units would lose it by its own size.
+    assert found["nve-3000"]["drift"]["scatter_mev_per_atom"] < 1.0
+    assert found["nvt-3000"]["temperature_k"]["mean"] > 500
+    with np.load(out / "nvt-3000.npz") as run:
+        assert run["positions"].shape == (5, 8, 3)
+        assert run["total"].std() > 8 * 1e-3
+    (out / "nve-3000.npz").unlink()
+    (out / "nvt-2000.npz").unlink()
+    call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.05)
+    assert json.loads((out / "dynamics.json").read_text())["stages"] == found
+    with pytest.raises(InputError, match="another model or settings"):
+        call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.2)
+
+
+def test_shot_noise_falls_with_the_root_of_the_shots(scripts, data, noisy, tmp_path):
+    out = tmp_path / "noise.json"
+    options = ["--repeats", 300, "--free", 1, "--walkers", 40, "--steps", 30, "--move", 0.4]
+    call(scripts.noise, data, noisy, "--out", out, *options)
+    found = json.loads(out.read_text())
+    assert found["shot_noise"]["exponent"] == pytest.approx(-0.5, abs=0.03)
+    assert found["shot_noise"]["ratio"] == pytest.approx([1.0] * 7, abs=0.16)  # four standard errors
+    chains = found["monte_carlo"]
+    # Two energies of 0.7 kT each.
+    assert chains["penalty"]["variance_of_differences_kt2"] == pytest.approx(0.98, rel=0.3)
+    assert chains["exact"]["variance_of_differences_kt2"] == 0.0
+    assert chains["penalty"]["acceptance"] < chains["exact"]["acceptance"]
+    off, error = chains["penalty"]["energy_minus_exact_kt"]
+    assert abs(off) < 5 * error
+
+
+def test_pairs_of_an_even_gas_are_even(scripts):
+    gas = np.random.default_rng(1).random((200, 30, 3)) * 9.0
+    g = scripts.pair_distribution.pair_distribution(gas, 9.0 * np.eye(3))
+    assert len(g) == 45
+    assert g[10:] == pytest.approx(np.ones(35), abs=0.1)
+    some = scripts.pair_distribution.pair_distribution(gas, 9.0 * np.eye(3), rows=np.array([3, 4]))
+    assert some[20:].mean() == pytest.approx(1.0, abs=0.05)
