@@ -160,7 +160,7 @@ def labels_of(mol, refit, *, zero=-150.0, noise=(0.0, 0.0), seed=0, charges=5, m
                 mm_charges=values,
             )
         )  # fmt: skip
-    return Dataset.from_labels(made)
+    return Dataset.from_labels(made, energies="relative")
 
 
 SPEC = TorsionSpec(highest=3, width=kcal_per_mol)
