@@ -13,7 +13,6 @@ from drupe.errors import InputError
 from drupe.freeenergy import stages
 from drupe.freeenergy.config import read_config
 from drupe.freeenergy.diagnostics import Verdict
-from drupe.freeenergy.end_states import between
 from drupe.freeenergy.pilot import PilotChoice, choose_length
 from drupe.freeenergy.sampling import SampleSpec, Trajectory
 from drupe.freeenergy.stages import (
@@ -30,7 +29,7 @@ from drupe.freeenergy.workflow import campaign_graph
 from drupe.records import content_key
 
 sys.path.insert(0, str(Path(__file__).parent))
-from learned_molecule import force_field, molecule
+from learned_molecule import committee, mixed, molecule
 
 SMOKE = Path(__file__).parents[2] / "examples" / "t4l-xylene" / "smoke.toml"
 
@@ -101,9 +100,7 @@ def test_the_stage_sorts_works_by_length_and_direction():
 
 
 def test_a_switch_of_the_estimate_takes_the_length_that_was_chosen(monkeypatch):
-    monkeypatch.setattr(
-        stages, "mixed_system", lambda *_, **__: between(force_field(), force_field(barrier=3.0))
-    )
+    monkeypatch.setattr(stages, "mixed_system", lambda *_, **__: mixed(committee(), interpolate=True))
     prepared = SimpleNamespace(leg=lambda name: None)
     rng = np.random.default_rng(3)
     frames = molecule().positions + 0.02 * rng.normal(size=(4, 6, 3))
