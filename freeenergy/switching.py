@@ -76,20 +76,20 @@ def _profiled(fields: dict[str, Any]) -> dict[str, Any]:
 class Work:
     """Work of one switch and what made it.
 
-    ========  ===========  =====  ==================================================================
-    field     shape        unit   note
-    ========  ===========  =====  ==================================================================
-    value     scalar       kT     sum of the increments
-    profile   ``(<=100,)`` kT     work done by the end of each of a hundred equal stretches, or of each
-                                  increment where there are fewer: 800 bytes, however long the switch
-    spec      --           --     its direction included
-    start     --           --     content key of the starting positions
-    seed      scalar       --
-    protocol  --           --     content key of both ends and of the spec without its direction: a
-                                  switch and its mirror image share it; empty where it was not kept
-    leg       --           --     what the caller calls the surroundings
-    versions  --           --     of the engine, and the platform taken
-    ========  ===========  =====  ==================================================================
+    ========  ============  =====  =================================================================
+    field     shape         unit   note
+    ========  ============  =====  =================================================================
+    value     scalar        kT     sum of the increments
+    profile   ``(<=100,)``  kT     work done by the end of each of a hundred equal stretches, or of each
+                                   increment where there are fewer: 800 bytes, however long the switch
+    spec      --            --     its direction included
+    start     --            --     content key of the starting positions
+    seed      scalar        --
+    protocol  --            --     content key of both ends and of the spec without its direction: a
+                                   switch and its mirror image share it; empty where it was not kept
+    leg       --            --     what the caller calls the surroundings
+    versions  --            --     of the engine, and the platform taken
+    ========  ============  =====  =================================================================
     """
 
     value: float
