@@ -27,10 +27,10 @@ sys.path.insert(0, str(HERE))
 from methanol import force_field, methanol  # noqa: E402
 
 from drupe.embedding import Level, MolecularSystem, Partition  # noqa: E402
-from drupe.freeenergy.active_learning import ActivePlan, Ground, Pool, learn_actively  # noqa: E402
-from drupe.freeenergy.active_pool import PoolFrame  # noqa: E402
-from drupe.freeenergy.progress import Progress  # noqa: E402
-from drupe.freeenergy.runner import Node, read_result, run_graph  # noqa: E402
+from drupe.freeenergy.learning.active_learning import ActivePlan, Ground, Pool, learn_actively  # noqa: E402
+from drupe.freeenergy.learning.pool import PoolFrame  # noqa: E402
+from drupe.freeenergy.tasks.progress import Progress  # noqa: E402
+from drupe.freeenergy.tasks.runner import Node, read_result, run_graph  # noqa: E402
 from drupe.hardware.engine import LocalEngine  # noqa: E402
 from drupe.mlp import Dataset, FitSpec, accuracy  # noqa: E402
 from drupe.mlp.baseline import LigandForceField  # noqa: E402
@@ -39,7 +39,7 @@ from drupe.units import angstrom, kcal_per_mol, nanometer  # noqa: E402
 
 SHARES = {300.0: 0.7, 600.0: 0.2, 1000.0: 0.1}
 FORCE = kcal_per_mol / angstrom
-LABEL = "drupe.freeenergy.active_pool:label_frame"
+LABEL = "drupe.freeenergy.learning.pool:label_frame"
 
 
 def frames(system: openmm.System, start: Any, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -135,8 +135,10 @@ def main(labels: int, steps: int, members: int, workers: int, folder: Path | Non
     torch.set_num_threads(1)
     numbers, plain, frames = sample(labels + 200)
     made = [label(numbers, plain, qm, i) for i, qm in enumerate(frames)]
-    data = Dataset.from_labels(made[:labels], blocks=[i // 20 for i in range(labels)])
-    held, test = Dataset.from_labels(made[labels : labels + 100]), Dataset.from_labels(made[labels + 100 :])
+    # Energies of a force field: their zero is its own.
+    data = Dataset.from_labels(made[:labels], blocks=[i // 20 for i in range(labels)], energies="relative")
+    held = Dataset.from_labels(made[labels : labels + 100], energies="relative")
+    test = Dataset.from_labels(made[labels + 100 :], energies="relative")
     spec = FitSpec(members=members, seed=1, steps=steps)
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     own = time.process_time()

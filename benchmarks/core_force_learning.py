@@ -27,8 +27,8 @@ sys.path.insert(0, str(HERE))
 from core_force_tasks import MODES, FitStage, Labelled, LabelStage, Learned, LearnStage, RunStage  # noqa: E402
 
 from drupe.errors import DrupeError  # noqa: E402
-from drupe.freeenergy.progress import Progress  # noqa: E402
-from drupe.freeenergy.runner import Node, read_result, run_graph  # noqa: E402
+from drupe.freeenergy.tasks.progress import Progress  # noqa: E402
+from drupe.freeenergy.tasks.runner import Node, read_result, run_graph  # noqa: E402
 from drupe.hardware.engine import LocalEngine  # noqa: E402
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, accuracy  # noqa: E402
 from drupe.store import Row, Store  # noqa: E402

@@ -17,7 +17,7 @@ from drupe.embedding import Label, Level, MolecularSystem, Partition, label
 from drupe.embedding.gradients.directional import random_directions
 from drupe.embedding.meanfield.restart import Restart
 from drupe.embedding.regions.periodic import cut_cluster
-from drupe.freeenergy.dynamics import advance, read_positions, split_seed
+from drupe.freeenergy.simulation.dynamics import advance, read_positions, split_seed
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, accuracy
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.fitted import Fitted

@@ -46,9 +46,9 @@ def read(path: Path, points: int) -> tuple[Dataset, Dataset]:
 
     stop = frames(VALIDATION)
     blocks = [0] * points + [1] * len(stop)
-    return Dataset.from_labels(frames(slice(0, points)) + stop, blocks=blocks), Dataset.from_labels(
-        frames(TEST)
-    )
+    # The file's energies are counted from a zero of its own.
+    training = Dataset.from_labels(frames(slice(0, points)) + stop, blocks=blocks, energies="relative")
+    return training, Dataset.from_labels(frames(TEST), energies="relative")
 
 
 def errors(committee: Committee, test: Dataset) -> dict[str, float]:

@@ -33,9 +33,9 @@ from openmm import unit
 from openmmml import MLPotential
 
 from drupe.embedding.structures.structure import locate, openmm_system, openmm_topology, read_amber
-from drupe.freeenergy.dynamics import langevin_context
-from drupe.freeenergy.switching import SwitchSpec, switch
-from drupe.freeenergy.switching_together import switch_together
+from drupe.freeenergy.simulation.dynamics import langevin_context
+from drupe.freeenergy.switches.switching import SwitchSpec, switch
+from drupe.freeenergy.switches.switching_together import switch_together
 from drupe.mlp import Committee, FitSpec, passes
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.force import learned_forces

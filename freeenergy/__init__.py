@@ -4,18 +4,18 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from drupe.freeenergy.diagnostics import Verdict, verdict
-    from drupe.freeenergy.estimators import FreeEnergy, bar, jarzynski, mbar
+    from drupe.freeenergy.estimation.diagnostics import Verdict, verdict
+    from drupe.freeenergy.estimation.estimators import FreeEnergy, bar, jarzynski, mbar
 
 __all__ = ["FreeEnergy", "Verdict", "bar", "jarzynski", "mbar", "verdict"]
 
 _HOMES: Final[dict[str, str]] = {
-    "FreeEnergy": "estimators",
-    "Verdict": "diagnostics",
-    "bar": "estimators",
-    "jarzynski": "estimators",
-    "mbar": "estimators",
-    "verdict": "diagnostics",
+    "FreeEnergy": "estimation.estimators",
+    "Verdict": "estimation.diagnostics",
+    "bar": "estimation.estimators",
+    "jarzynski": "estimation.estimators",
+    "mbar": "estimation.estimators",
+    "verdict": "estimation.diagnostics",
 }
 
 

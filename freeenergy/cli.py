@@ -17,8 +17,8 @@ from drupe.errors import DrupeError, InputError, MachineError
 from drupe.version import __version__
 
 if TYPE_CHECKING:
-    from drupe.freeenergy.campaign import CampaignResult
-    from drupe.freeenergy.config import Config
+    from drupe.freeenergy.campaigns.config import Config
+    from drupe.freeenergy.outcomes.campaign import CampaignResult
 
 __all__ = ["main"]
 
@@ -73,7 +73,7 @@ def run(input_file: Path, folder: Path | None) -> None:
     Everything finished is kept in the campaign folder and never computed twice: after a kill, a
     crash or a change in the input the same command does what is missing.
     """
-    from drupe.freeenergy.config import read_config
+    from drupe.freeenergy.campaigns.config import read_config
 
     config = read_config(input_file)
     complete = _run_campaign(config, input_file, folder or Path(config.name))
@@ -94,8 +94,8 @@ def label(input_file: Path, folder: Path | None, as_json: bool) -> None:
     Labels are kept in the folder and never computed twice; extended xyz and QCSchema files are
     written beside them.
     """
-    from drupe.freeenergy.label_command import run_labels
-    from drupe.freeenergy.label_config import read_label_config
+    from drupe.freeenergy.labelling.command import run_labels
+    from drupe.freeenergy.labelling.config import read_label_config
 
     config = read_label_config(input_file)
     console = Console(highlight=False, stderr=as_json)
@@ -151,22 +151,22 @@ def export(folder: Path, u_nk: Path) -> None:
     Each Parquet file is a leg of one repeat, every frame in every state, in kT:
     alchemlyb.parsing.parquet.extract_u_nk(file, T=...) reads it.
     """
-    from drupe.freeenergy.export_command import export_u_nk
+    from drupe.freeenergy.campaigns.export_command import export_u_nk
 
     for path in export_u_nk(folder, u_nk):
         click.echo(path)
 
 
 def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
-    from drupe.freeenergy.preparation import prepare
+    from drupe.freeenergy.campaigns.preparation import prepare
 
     prepared = prepare(config, input_file.resolve().parent)  # before anything slow: it finds bad input
 
-    from drupe.freeenergy.assembly import assemble
-    from drupe.freeenergy.progress import Progress
-    from drupe.freeenergy.report import write_report
-    from drupe.freeenergy.runner import run_graph
-    from drupe.freeenergy.workflow import campaign_graph, engine_for, slots_for
+    from drupe.freeenergy.campaigns.assembly import assemble
+    from drupe.freeenergy.campaigns.workflow import campaign_graph, engine_for, slots_for
+    from drupe.freeenergy.reporting.report import write_report
+    from drupe.freeenergy.tasks.progress import Progress
+    from drupe.freeenergy.tasks.runner import run_graph
     from drupe.store import Store
 
     console = Console(highlight=False)
@@ -193,7 +193,7 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
 
 def _print_summary(console: Console, result: "CampaignResult", folder: Path) -> None:
     """The headline in five lines, as in the report."""
-    from drupe.freeenergy.summary import summarise
+    from drupe.freeenergy.outcomes.summary import summarise
     from drupe.units import kcal_per_mol, kj_per_mol, kt
 
     summary = summarise(result)

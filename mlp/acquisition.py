@@ -1,6 +1,6 @@
 """Which frames to label next: a committee's predictions in, frames in order of what they would teach out.
 
-Nothing here labels or fits: the loop that does lies in `drupe.freeenergy.active_learning`. Atomic units.
+Nothing here labels or fits: `drupe.freeenergy.learning.active_learning` has the loop that does. Atomic units.
 """
 
 from collections.abc import Collection, Sequence

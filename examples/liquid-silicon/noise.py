@@ -19,7 +19,7 @@ from silicon_model import CellModel, load_model
 
 from drupe.errors import InputError
 from drupe.files import write_whole
-from drupe.freeenergy.noisy_metropolis import Measured, MetropolisSpec, sample_noisy
+from drupe.freeenergy.estimation.noisy_metropolis import Measured, MetropolisSpec, sample_noisy
 from drupe.mlp.readouts.shots import Measurement
 from drupe.units import angstrom, ev, kt
 

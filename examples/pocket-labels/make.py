@@ -22,8 +22,8 @@ from pocket_sampling import SYSTEMS  # noqa: E402
 from pocket_tasks import Plan, labelling  # noqa: E402
 
 from drupe.errors import DrupeError  # noqa: E402
-from drupe.freeenergy.progress import Progress  # noqa: E402
-from drupe.freeenergy.runner import Node, run_graph  # noqa: E402
+from drupe.freeenergy.tasks.progress import Progress  # noqa: E402
+from drupe.freeenergy.tasks.runner import Node, run_graph  # noqa: E402
 from drupe.hardware.engine import LocalEngine  # noqa: E402
 from drupe.store import Row, Store  # noqa: E402
 

@@ -17,7 +17,13 @@ from openmm.mtsintegrator import MTSLangevinIntegrator
 
 from drupe.embedding.structures.structure import Structure, locate, openmm_system, read_amber
 from drupe.embedding.system import MolecularSystem
-from drupe.freeenergy.dynamics import advance, engine_versions, potential_kt, read_positions, split_seed
+from drupe.freeenergy.simulation.dynamics import (
+    advance,
+    engine_versions,
+    potential_kt,
+    read_positions,
+    split_seed,
+)
 from drupe.records import frozen, register
 from drupe.units import nanometer
 

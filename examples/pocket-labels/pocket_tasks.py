@@ -7,7 +7,7 @@ import numpy as np
 from pocket_labels import REGIONS, PocketFrame
 from pocket_sampling import SYSTEMS, ChunkStage, StartStage
 
-from drupe.freeenergy.runner import Node
+from drupe.freeenergy.tasks.runner import Node
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ import mdtraj
 import numpy as np
 import pytest
 
-from drupe.freeenergy.campaign import (
+from drupe.freeenergy.alchemical.exchange import exchange
+from drupe.freeenergy.alchemical.leg_estimate import estimate
+from drupe.freeenergy.alchemical.leg_tables import Tables
+from drupe.freeenergy.alchemical.restraint_health import RestraintTrace
+from drupe.freeenergy.alchemical.restraints import BoreschRestraint
+from drupe.freeenergy.estimation.chain import mbar
+from drupe.freeenergy.estimation.extrapolation import Doubts
+from drupe.freeenergy.estimation.label_check import LabelDifferences
+from drupe.freeenergy.outcomes.campaign import (
     CampaignResult,
     CoreTable,
     Cost,
@@ -25,14 +33,6 @@ from drupe.freeenergy.campaign import (
     SwitchingResult,
     Trace,
 )
-from drupe.freeenergy.chain import mbar
-from drupe.freeenergy.exchange import exchange
-from drupe.freeenergy.extrapolation import Doubts
-from drupe.freeenergy.label_check import LabelDifferences
-from drupe.freeenergy.leg_estimate import estimate
-from drupe.freeenergy.leg_tables import Tables
-from drupe.freeenergy.restraint_health import RestraintTrace
-from drupe.freeenergy.restraints import BoreschRestraint
 from drupe.units import angstrom, kcal_per_mol, kt
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from drupe.embedding import Level, MolecularSystem, Partition, label
 from drupe.errors import InputError
-from drupe.freeenergy.stages import LabelledSnapshot
+from drupe.freeenergy.campaigns.stages import LabelledSnapshot
 from drupe.mlp import Dataset
 from drupe.mlp.stored import blocks_of, labels_of_store
 from drupe.records import pack

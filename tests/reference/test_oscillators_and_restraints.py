@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from drupe.freeenergy.estimators import bar, mbar
-from drupe.freeenergy.restraints import BoreschRestraint, release_free_energy
+from drupe.freeenergy.alchemical.restraints import BoreschRestraint, release_free_energy
+from drupe.freeenergy.estimation.estimators import bar, mbar
 from drupe.units import angstrom, kcal_per_mol
 
 pytestmark = pytest.mark.reference

@@ -8,7 +8,7 @@ the sign of dG, so they are negated here.
 import numpy as np
 import pytest
 
-from drupe.freeenergy.estimators import bar, crooks_gaussian, cumulant, jarzynski
+from drupe.freeenergy.estimation.estimators import bar, crooks_gaussian, cumulant, jarzynski
 from drupe.units import kj_per_mol, kt
 
 pytestmark = pytest.mark.reference

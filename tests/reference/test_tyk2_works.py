@@ -8,8 +8,8 @@ it: complex and solvent keep their own.
 import numpy as np
 import pytest
 
-from drupe.freeenergy.corrections import end_state_correction
-from drupe.freeenergy.estimators import bar
+from drupe.freeenergy.estimation.estimators import bar
+from drupe.freeenergy.outcomes.corrections import end_state_correction
 
 pytestmark = pytest.mark.reference
 

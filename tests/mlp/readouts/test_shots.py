@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from drupe.errors import InputError
-from drupe.freeenergy.noisy_metropolis import Measured, MetropolisSpec, sample_noisy
+from drupe.freeenergy.estimation.noisy_metropolis import Measured, MetropolisSpec, sample_noisy
 from drupe.hardware.circuits import ENTANGLERS, Circuit
 from drupe.mlp import Committee
 from drupe.mlp.readouts.registry import ReadoutSize, build_readout

@@ -1,0 +1,1 @@
+"""Absolute binding along alchemical states: restraints, decoupling, exchange, and a leg judged."""

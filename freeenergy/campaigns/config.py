@@ -1,0 +1,343 @@
+"""The input file of a campaign: TOML in, a checked `Config` out; unknown keys are refused."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from drupe.freeenergy.inputs.quantities import (
+    Amu,
+    Femtoseconds,
+    Hartree,
+    Kelvin,
+    PerPicosecond,
+    Picoseconds,
+    Seconds,
+)
+from drupe.freeenergy.inputs.toml_input import Table as _Table
+from drupe.freeenergy.inputs.toml_input import read_toml
+from drupe.units import kcal_per_mol
+
+__all__ = ["Config", "read_config"]
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Temperature = Annotated[Kelvin, Field(ge=1.0, le=5000.0)]
+Step = Annotated[Femtoseconds, Field(ge=0.01, le=5.0)]
+Friction = Annotated[PerPicosecond, Field(ge=1e-3, le=1e4)]
+HydrogenMass = Annotated[Amu, Field(ge=1.0, le=4.0)]
+Span = Annotated[Picoseconds, Field(ge=1e-5, le=1e9)]
+Lambda = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+Selection = str | list[int]
+
+
+class System(_Table):
+    """What is simulated: Amber files of the complex, and which atoms are the ligand."""
+
+    topology: str
+    coordinates: str
+    ligand: Selection
+    charge: int = 0
+    multiplicity: Count = 1
+    implicit_solvent: Literal["OBC2"] = "OBC2"
+    hydrogen_mass: HydrogenMass = 3.0
+
+
+class Regions(_Table):
+    """Quantum cores inside the QM region; the QM region is the ligand."""
+
+    cores: list[Selection] = Field(min_length=1)
+
+
+class LevelTable(_Table):
+    """Level of theory of the labels."""
+
+    functional: str = "PBE"
+    basis: str = "def2-SVP"
+    core: str = "CCSD(T)"
+    virtual_shells: Annotated[int, Field(ge=0)] = 1
+
+
+class Dynamics(_Table):
+    """Settings common to all dynamics."""
+
+    temperature: Temperature = 300.0
+    friction: Friction = 5.0
+    step: Step = 2.0
+    ml_step: Step = 1.0
+
+
+class LegSampling(_Table):
+    """Molecular-mechanics sampling of one leg, in independent runs."""
+
+    runs: Count = 3
+    equilibration: Span
+    spacing: Span
+    frames: Count
+
+
+class PilotTable(_Table):
+    """Short switches that pick the length: how many of each length, half of them in either direction."""
+
+    switches: Annotated[int, Field(ge=4, le=10_000, multiple_of=2)] = 20
+    lengths: list[Span] = Field(default=[1.0, 5.0, 20.0], min_length=1)
+
+
+class LegSwitching(_Table):
+    """Switching in one leg: switches per direction, their length, and the ML/MM runs before the reverse.
+
+    The length is given, or a pilot picks it.
+    """
+
+    switches: Annotated[int, Field(ge=2, le=1_000_000)]
+    length: Span | None = None
+    pilot: PilotTable | None = None
+    runs: Count = 3
+    equilibration: Span
+    spacing: Span
+    frames: Count
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "LegSwitching":
+        if (self.length is None) == (self.pilot is None):
+            raise ValueError("give either length, or a table pilot that picks one")
+        return self
+
+    @property
+    def piloted(self) -> int:
+        """Switches of the pilot per direction and length."""
+        return 0 if self.pilot is None else self.pilot.switches // 2
+
+
+class LegWindows(_Table):
+    """Alchemical windows of one leg: lambda of the restraint, electrostatics and sterics in each."""
+
+    restraints: list[Lambda] | None = None
+    electrostatics: list[Lambda]
+    sterics: list[Lambda]
+    equilibration: Span
+    length: Span
+    spacing: Span
+
+    @model_validator(mode="after")
+    def _same_lengths(self) -> "LegWindows":
+        lengths = {len(self.electrostatics), len(self.sterics), len(self.restraints or self.sterics)}
+        if len(lengths) != 1:
+            raise ValueError(f"the lambda lists have different lengths: {sorted(lengths)}")
+        if len(self.sterics) < 2:
+            raise ValueError("at least two windows are needed")
+        ends = [(row[0], row[-1]) for row in (self.electrostatics, self.sterics)]
+        if ends != [(1.0, 0.0), (1.0, 0.0)]:
+            raise ValueError("electrostatics and sterics must both go from 1.0 (first window) to 0.0 (last)")
+        if self.length < self.spacing:
+            raise ValueError(f"windows of {self.length:g} ps hold no frame every {self.spacing:g} ps")
+        return self
+
+
+class SamplingTable(_Table):
+    """Molecular-mechanics sampling of both legs."""
+
+    complex: LegSampling
+    solvent: LegSampling
+
+
+class Counts(_Table):
+    """A number for each leg."""
+
+    complex: Count
+    solvent: Count
+
+
+class Checks(_Table):
+    """How many frames of each ML/MM end state are labelled to check the potential; 0 checks nothing.
+
+    What is not said is eight, or as many frames as the end state keeps.
+    """
+
+    complex: Annotated[int, Field(ge=0, le=1_000_000)] = 8
+    solvent: Annotated[int, Field(ge=0, le=1_000_000)] = 8
+
+
+class LabelsTable(_Table):
+    """How many snapshots are labelled, how many of these get the core correction, how many check."""
+
+    total: Counts
+    core: Counts
+    check: Checks = Checks()
+
+    @model_validator(mode="after")
+    def _core_within_total(self) -> "LabelsTable":
+        for leg in ("complex", "solvent"):
+            if getattr(self.core, leg) > getattr(self.total, leg):
+                raise ValueError(
+                    f"{getattr(self.core, leg)} core-corrected labels of {getattr(self.total, leg)} "
+                    f"in the {leg} leg"
+                )
+        return self
+
+
+class PotentialTable(_Table):
+    """The learned potential; with mechanical embedding it feels no field, as a comparison."""
+
+    embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
+    backbone: Literal["painn", "tensornet", "acsf", "equivariant"] = "painn"
+    readout: Literal["classical", "cosine", "vqc"] = "classical"
+    members: Annotated[int, Field(ge=2)] = 4
+    steps: Count = 1500
+    transfer_steps: Count = 150
+
+    @model_validator(mode="after")
+    def _no_charges_in_a_mechanical_backbone(self) -> "PotentialTable":
+        if self.embedding == "mechanical" and self.backbone == "acsf":
+            raise ValueError(
+                'embedding = "mechanical" with backbone = "acsf", which reads the charges around: '
+                "take another backbone"
+            )
+        return self
+
+
+class TorsionsTable(_Table):
+    """The ligand's torsions refitted to the same labels, beside the potential: a baseline."""
+
+    highest: Annotated[int, Field(ge=1, le=6)] = 4
+    width: Hartree = 0.25 * kcal_per_mol
+    rotors: bool = False
+
+
+class AbfeTable(_Table):
+    """Alchemical windows of both legs: independent repeats of each, and whether windows exchange states.
+
+    With ``exchange`` the windows of a leg make ``spacing`` of dynamics between exchanges, and one task
+    carries all of them through a ``stretch`` (a tenth of their length unless it is given).
+    """
+
+    repeats: Count = 3
+    exchange: Literal["none", "gibbs", "neighbours"] = "none"
+    stretch: Span | None = None
+    complex: LegWindows
+    solvent: LegWindows
+
+    @model_validator(mode="after")
+    def _stretches_hold_an_exchange(self) -> "AbfeTable":
+        if self.stretch is not None:
+            if self.exchange == "none":
+                raise ValueError('stretch is for windows that exchange states: set exchange = "gibbs"')
+            longest = max(self.complex.spacing, self.solvent.spacing)
+            if self.stretch < longest * (1 - 1e-9):
+                raise ValueError(f"stretch is {self.stretch:g} ps, shorter than a spacing of {longest:g} ps")
+        return self
+
+    @model_validator(mode="after")
+    def _restrained_in_the_complex_only(self) -> "AbfeTable":
+        held = self.complex.restraints
+        if held is None or (held[0], held[-1]) != (0.0, 1.0):
+            raise ValueError(
+                "complex.restraints must go from 0.0 in the first window to 1.0 in the last: the free energy "
+                "of the restraint and the standard state are counted from there"
+            )
+        if any(self.solvent.restraints or ()):
+            raise ValueError("solvent.restraints: there is nothing to restrain the ligand to in solvent")
+        return self
+
+
+class SwitchingTable(_Table):
+    """Switching in both legs."""
+
+    complex: LegSwitching
+    solvent: LegSwitching
+
+
+class EngineTable(_Table):
+    """Where the tasks run."""
+
+    workers: Count | Literal["auto"] = "auto"
+    threads: Count = 1
+    platform: str = "auto"
+    timeout: Seconds = 3600.0
+
+
+class Experiment(_Table):
+    """A measured binding free energy to show beside the computed one, in kcal/mol."""
+
+    value_kcal: Annotated[float, Field(allow_inf_nan=False)]
+    source: str
+
+
+class Config(_Table):
+    """A whole campaign."""
+
+    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    system: System
+    regions: Regions
+    level: LevelTable = LevelTable()
+    dynamics: Dynamics = Dynamics()
+    sampling: SamplingTable
+    labels: LabelsTable
+    potential: PotentialTable = PotentialTable()
+    torsions: TorsionsTable | None = None
+    abfe: AbfeTable
+    switching: SwitchingTable
+    engine: EngineTable = EngineTable()
+    experiment: Experiment | None = None
+
+    @model_validator(mode="after")
+    def _spans_hold_steps(self) -> "Config":
+        steps = {
+            "sampling": self.dynamics.step,
+            "abfe": self.dynamics.step,
+            "switching": self.dynamics.ml_step,
+        }
+        for table, step_fs in steps.items():
+            for leg in ("complex", "solvent"):
+                settings = getattr(getattr(self, table), leg)
+                for name in ("equilibration", "spacing", "length"):
+                    span_ps = getattr(settings, name, None)
+                    if span_ps is not None and span_ps * 1e3 < step_fs * (1 - 1e-9):
+                        raise ValueError(
+                            f"{table}.{leg}.{name} is {span_ps * 1e3:g} fs, "
+                            f"shorter than a step of {step_fs:g} fs"
+                        )
+                pilot = getattr(settings, "pilot", None)
+                if pilot is not None and min(pilot.lengths) * 1e3 < step_fs * (1 - 1e-9):
+                    raise ValueError(
+                        f"{table}.{leg}.pilot has a length of {min(pilot.lengths) * 1e3:g} fs, "
+                        f"shorter than a step of {step_fs:g} fs"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _enough_frames(self) -> "Config":
+        for leg in ("complex", "solvent"):
+            sampling, switching = getattr(self.sampling, leg), getattr(self.switching, leg)
+            starts = switching.switches + switching.piloted
+            have, need = sampling.runs * sampling.frames, getattr(self.labels.total, leg) + starts
+            if have < need:
+                raise ValueError(
+                    f"sampling.{leg} keeps {have} frames, but labels and switches need {need} different "
+                    "ones: "
+                    "raise frames or runs"
+                )
+            have = switching.runs * switching.frames
+            if have < starts:
+                raise ValueError(
+                    f"switching.{leg} keeps {have} ML/MM frames for {starts} reverse switches: "
+                    "raise frames or runs"
+                )
+            need = getattr(self.labels.check, leg)
+            if have < need and leg in self.labels.check.model_fields_set:
+                raise ValueError(
+                    f"switching.{leg} keeps {have} ML/MM frames, {need} are to be labelled to check the "
+                    f"potential: raise frames or runs, or lower labels.check.{leg}"
+                )
+        return self
+
+
+def read_config(path: Path) -> Config:
+    """Read and check the input file of a campaign.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no TOML, or breaks a rule; all broken rules are named at once.
+    """
+    return read_toml(path, Config, "a campaign")

@@ -1,0 +1,1 @@
+"""What input files have in common: TOML, models, quantities with units."""

@@ -1,0 +1,1 @@
+"""The verb ``drupe label``: its input file, its graph of tasks, its command."""

@@ -1,0 +1,1 @@
+"""Active learning: what is labelled next, while labels still come back."""

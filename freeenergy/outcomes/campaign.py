@@ -1,0 +1,376 @@
+"""What a finished campaign knows, as one record: the only thing the report reads.
+
+Energies of labels in hartree, positions in bohr, forces in hartree / bohr, works and free energies
+in kT, times in seconds unless a name says otherwise. Works come in raw: what is concluded from
+them is computed by whoever reads the record.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drupe.errors import InputError
+from drupe.freeenergy.alchemical.leg_estimate import LegChecks
+from drupe.freeenergy.alchemical.restraint_health import RestraintTrace
+from drupe.freeenergy.alchemical.restraints import BoreschRestraint
+from drupe.freeenergy.estimation.chain import MbarResult
+from drupe.freeenergy.estimation.diagnostics import Verdict
+from drupe.freeenergy.estimation.extrapolation import Doubts
+from drupe.freeenergy.estimation.label_check import LabelDifferences
+from drupe.records import frozen, register
+
+__all__ = [
+    "CampaignResult",
+    "CoreTable",
+    "Cost",
+    "Count",
+    "Failure",
+    "LearningCurve",
+    "MmLeg",
+    "Parity",
+    "RegionGeometry",
+    "RestraintSummary",
+    "SwitchingResult",
+    "Trace",
+]
+
+_CORRECTIONS = ("low", "core", "torsions")
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class RegionGeometry:
+    """One snapshot of the complex with its regions, for drawing.
+
+    ==============  ==================  =====================================================
+    field           shape               meaning
+    ==============  ==================  =====================================================
+    numbers         ``(atoms,)``        atomic numbers
+    positions       ``(atoms, 3)``      bohr
+    bonds           ``(bonds, 2)``      atom indices
+    atom_names      ``(atoms,)``        strings
+    residue_names   ``(atoms,)``        strings
+    residue_ids     ``(atoms,)``        integers
+    chain_ids       ``(atoms,)``        integers
+    qm              ``(qm atoms,)``     indices of the QM region
+    cores           tuple of arrays     indices of each quantum core
+    core_labels     tuple               what each core is called
+    anchors         ``(0 or 6,)``       restraint anchors, three of receptor then three of ligand
+    ==============  ==================  =====================================================
+    """
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    bonds: NDArray[np.int64]
+    atom_names: tuple[str, ...]
+    residue_names: tuple[str, ...]
+    residue_ids: NDArray[np.int64]
+    chain_ids: NDArray[np.int64]
+    qm: NDArray[np.int64]
+    cores: tuple[NDArray[np.int64], ...]
+    core_labels: tuple[str, ...]
+    anchors: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        for name in ("numbers", "residue_ids", "chain_ids", "qm", "anchors"):
+            object.__setattr__(self, name, frozen(getattr(self, name), np.int64))
+        object.__setattr__(self, "bonds", frozen(np.reshape(self.bonds, (-1, 2)), np.int64))
+        object.__setattr__(self, "positions", frozen(self.positions, np.float64))
+        object.__setattr__(self, "cores", tuple(frozen(core, np.int64) for core in self.cores))
+        for name in ("atom_names", "residue_names", "core_labels"):
+            object.__setattr__(self, name, tuple(str(text) for text in getattr(self, name)))
+        atoms = len(self.numbers)
+        per_atom = (self.positions, self.atom_names, self.residue_names, self.residue_ids, self.chain_ids)
+        if any(len(item) != atoms for item in per_atom) or self.positions.shape != (atoms, 3):
+            raise InputError(
+                f"{atoms} atomic numbers come with {[len(item) for item in per_atom]} positions, atom names, "
+                "residue names, residue numbers and chain numbers",
+                remedy="give each of them one entry per atom",
+            )
+        if len(self.cores) != len(self.core_labels):
+            raise InputError(
+                f"{len(self.cores)} cores have {len(self.core_labels)} labels", remedy="label each core once"
+            )
+
+
+@register(version=2, upgrades={1: lambda fields: {**fields, "checks": ()}})
+@dataclass(frozen=True, eq=False)
+class MmLeg:
+    """One leg of the MM-level alchemical calculation: one MBAR result per repeat, and what was checked of it.
+
+    ``checks`` has one entry per repeat, or none at all for a result that was not checked.
+    """
+
+    leg: str  # "complex" or "solvent"
+    repeats: tuple[MbarResult, ...]
+    checks: tuple[LegChecks, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.repeats or len(self.checks) not in (0, len(self.repeats)):
+            raise InputError(
+                f"the {self.leg} leg has {len(self.repeats)} repeats and {len(self.checks)} checks",
+                remedy="give at least one repeat, and one record of checks per repeat or none",
+            )
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class RestraintSummary:
+    """Boresch restraint in numbers for reading: kT, angstrom, degrees, kcal/mol."""
+
+    release_numerical: float  # kT, free energy of release to the standard state
+    release_analytic: float  # kT
+    anchors: tuple[str, ...]  # six atoms in words
+    values: tuple[float, ...]  # r in angstrom, two angles and three dihedrals in degrees
+    force_constants: tuple[float, ...]  # kcal/mol/angstrom^2, then kcal/mol/rad^2
+
+
+def _without_starts(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew lengths only that were given, and did not say where the works started."""
+    return {**fields, "pilot": None}
+
+
+@register(version=2, upgrades={1: _without_starts})
+@dataclass(frozen=True, eq=False)
+class SwitchingResult:
+    """Works of one correction in one leg, kT, as measured.
+
+    ``members`` holds (u_m - u_mean) of the committee (or of draws from a posterior) at end-state frames,
+    shape ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps". ``run_f`` and
+    ``run_r`` are the independent runs that the starts came from, ``time_f`` and ``time_r`` when in them, ps;
+    one entry per work, or None where nobody knows. ``pilot`` judges the length, where a pilot chose it.
+    """
+
+    leg: str  # "complex" or "solvent"
+    correction: str  # "low" (MM -> low), "core" (low -> core-corrected), "torsions" (MM -> torsion refit)
+    w_f: NDArray[np.float64]
+    w_r: NDArray[np.float64]
+    description: str
+    members: NDArray[np.float64] | None = None
+    run_f: NDArray[np.int64] | None = None
+    run_r: NDArray[np.int64] | None = None
+    time_f: NDArray[np.float64] | None = None
+    time_r: NDArray[np.float64] | None = None
+    pilot: Verdict | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("w_f", "w_r"):
+            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+        for side in ("f", "r"):
+            for name, kind in ((f"run_{side}", np.int64), (f"time_{side}", np.float64)):
+                if (value := getattr(self, name)) is None:
+                    continue
+                object.__setattr__(self, name, frozen(value, kind))
+                if len(value) != len(getattr(self, f"w_{side}")):
+                    raise InputError(
+                        f"{len(getattr(self, f'w_{side}'))} works come with {len(value)} entries of {name}",
+                        remedy="give one per work, or None",
+                    )
+        if self.members is not None:
+            object.__setattr__(self, "members", frozen(self.members, np.float64))
+
+
+def _without_truncation(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not keep what MP2 stands for."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_truncation})
+@dataclass(frozen=True, eq=False)
+class CoreTable:
+    """Core corrections of the labelled snapshots that have one, all of shape ``(labels,)``."""
+
+    leg: tuple[str, ...]
+    core: tuple[str, ...]
+    correction: NDArray[np.float64]  # hartree
+    spade_gap: NDArray[np.float64]
+    t1: NDArray[np.float64]
+    residual_overlap: NDArray[np.float64]
+    dft_in_dft_error: NDArray[np.float64]  # hartree, nan where it was not checked
+    seconds: NDArray[np.float64]
+    truncation: NDArray[np.float64] | None = None  # hartree, the part of ``correction`` that is MP2 only
+
+    def __post_init__(self) -> None:
+        names = ["correction", "spade_gap", "t1", "residual_overlap", "dft_in_dft_error", "seconds"]
+        for name in [*names, *(["truncation"] if self.truncation is not None else [])]:
+            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+            if getattr(self, name).shape != (len(self.leg),) or len(self.core) != len(self.leg):
+                raise InputError(
+                    f"{len(self.leg)} core corrections have {len(getattr(self, name))} values of {name}",
+                    remedy="give every column one entry per correction",
+                )
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Parity:
+    """Reference against prediction of one quantity; atomic units, any shape, flattened.
+
+    ``quantity`` is "energy" or "correction" (hartree; the latter left out of the transfer that
+    predicts it), "force_qm" or "force_mm" (hartree / bohr). ``group`` has
+    one entry per value ("complex, training"), or one for all. ``sigma`` is the committee's.
+    """
+
+    level: str  # "low" or "core"
+    quantity: str
+    reference: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    group: tuple[str, ...]
+    sigma: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("reference", "predicted"):
+            object.__setattr__(self, name, frozen(np.ravel(getattr(self, name)), np.float64))
+        if self.sigma is not None:
+            object.__setattr__(self, "sigma", frozen(np.ravel(self.sigma), np.float64))
+        if self.quantity not in ("energy", "correction", "force_qm", "force_mm"):
+            raise InputError(
+                f"there is no parity plot of {self.quantity!r}",
+                remedy="use energy, correction, force_qm or force_mm",
+            )
+        values = len(self.reference)
+        if len(self.predicted) != values or len(self.group) not in (1, values):
+            raise InputError(
+                f"{values} reference values have {len(self.predicted)} predictions, {len(self.group)} groups",
+                remedy="give one prediction per value, and one group per value or one for all",
+            )
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """Validation error of one member against the training step; nan where not measured."""
+
+    stage: str  # "low" or "core", or a longer name of the fit
+    member: int
+    step: NDArray[np.int64]
+    energy_rmse: NDArray[np.float64]  # hartree
+    force_rmse: NDArray[np.float64]  # hartree / bohr
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", frozen(self.step, np.int64))
+        for name in ("energy_rmse", "force_rmse"):
+            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+            if getattr(self, name).shape != self.step.shape:
+                raise InputError(
+                    f"a learning curve of {len(self.step)} steps has another number of {name}",
+                    remedy="give one value per step, nan where it was not measured",
+                )
+
+
+@register(version=1)
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Potential energy along one trajectory: time in ps, energy in kT."""
+
+    name: str
+    time_ps: NDArray[np.float64]
+    potential: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name in ("time_ps", "potential"):
+            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class Count:
+    """How many of one kind of task were wanted, done, and failed."""
+
+    what: str
+    wanted: int
+    done: int
+    failed: int = 0
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class Cost:
+    """Processor time one stage took: sum over its tasks, seconds."""
+
+    stage: str
+    seconds: float
+    tasks: int = 1
+
+
+@register(version=1)
+@dataclass(frozen=True)
+class Failure:
+    """A task that ended in one of our own errors: kept, counted and shown."""
+
+    task: str
+    found: str
+    remedy: str
+
+
+def _without_checks(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had no restraint traces, no doubts and no fresh labels."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_checks})
+@dataclass(frozen=True, eq=False)
+class CampaignResult:
+    """Everything the report shows. See the nested records for shapes and units.
+
+    ``settings`` and ``versions`` map a name to a text. ``approximations`` are pairs of a name and
+    what it means for the number. ``label_error_kcal`` is the error of the label in each correction
+    where one is known, in kcal/mol. ``experiment_kcal`` is dG_bind in kcal/mol. ``boresch`` and
+    ``restraint_traces`` are the restraint and what it held, ``doubts`` what the potentials think of the
+    frames they were asked for, ``checks`` their fresh labels.
+    """
+
+    title: str
+    ligand: str
+    receptor: str
+    temperature_k: float
+    seed: int
+    regions: RegionGeometry
+    mm_legs: tuple[MmLeg, ...]
+    restraint: RestraintSummary
+    switching: tuple[SwitchingResult, ...]
+    cores: CoreTable
+    parity: tuple[Parity, ...]
+    learning: tuple[LearningCurve, ...]
+    traces: tuple[Trace, ...]
+    counts: tuple[Count, ...]
+    costs: tuple[Cost, ...]
+    settings: Mapping[str, str]
+    approximations: tuple[tuple[str, str], ...]
+    versions: Mapping[str, str]
+    failures: tuple[Failure, ...] = ()
+    label_error_kcal: float | None = None
+    experiment_kcal: float | None = None
+    experiment_source: str = ""
+    boresch: BoreschRestraint | None = None
+    restraint_traces: tuple[RestraintTrace, ...] = ()
+    doubts: tuple[Doubts, ...] = ()
+    checks: tuple[LabelDifferences, ...] = ()
+
+    def __post_init__(self) -> None:
+        legs = sorted(leg.leg for leg in self.mm_legs)
+        if legs != ["complex", "solvent"]:
+            raise InputError(f"the MM level has the legs {legs}", remedy="give one complex, one solvent leg")
+        got = sorted((one.correction, one.leg) for one in self.switching)
+        for one in set(got):
+            if got.count(one) > 1 or one[0] not in _CORRECTIONS or one[1] not in ("complex", "solvent"):
+                raise InputError(
+                    f"works of correction {one[0]!r} in leg {one[1]!r} come {got.count(one)} times",
+                    remedy=f'give each of {", ".join(_CORRECTIONS)} once for "complex", once for "solvent"',
+                )
+
+    def mm_leg(self, leg: str) -> MmLeg:
+        """Return the MM leg called ``leg``."""
+        return next(one for one in self.mm_legs if one.leg == leg)
+
+    def works(self, correction: str, leg: str) -> SwitchingResult | None:
+        """Works of a correction in a leg, None if there are none."""
+        found = (one for one in self.switching if (one.correction, one.leg) == (correction, leg))
+        return next(found, None)
+
+    def check(self, level: str, leg: str) -> LabelDifferences | None:
+        """Fresh labels of an end state, None where none were asked for."""
+        return next((one for one in self.checks if (one.level, one.leg) == (level, leg)), None)

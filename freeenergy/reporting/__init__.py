@@ -1,0 +1,1 @@
+"""The report: a campaign record in, HTML and JSON out."""

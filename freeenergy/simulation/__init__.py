@@ -1,0 +1,1 @@
+"""Doors to OpenMM dynamics: systems and starts in, trajectories out."""

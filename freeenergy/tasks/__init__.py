@@ -1,0 +1,1 @@
+"""Graphs of tasks: run, resumed, shown."""

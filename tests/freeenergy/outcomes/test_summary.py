@@ -1,0 +1,149 @@
+"""The headline is computed from the works: other works, another verdict."""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from drupe.errors import InputError
+from drupe.freeenergy.estimation.diagnostics import Verdict
+from drupe.freeenergy.outcomes.campaign import CampaignResult, MmLeg, Parity, RegionGeometry, SwitchingResult
+from drupe.freeenergy.outcomes.summary import summarise
+from drupe.records import pack, unpack
+from drupe.units import kcal_per_mol
+
+
+def left_out(transferred_error, shift_error):
+    """Corrections in hartree, missed by so many kcal/mol."""
+    reference = np.array([0.071, 0.072, 0.0735])
+    signs = np.array([1.0, -1.0, 1.0]) * kcal_per_mol
+    predicted = np.concatenate([reference + transferred_error * signs, reference + shift_error * signs])
+    group = ("transferred",) * 3 + ("constant shift",) * 3
+    return Parity("core", "correction", np.tile(reference, 2), predicted, group)
+
+
+@cache
+def good_campaign(make_campaign, make_chain):
+    """Long enough everywhere: three repeats of every leg, 80 switches per direction."""
+    base = make_campaign(n_switch=(80, 80), sigma=1.0, label_error_kcal=None)
+    legs = tuple(
+        MmLeg(leg, tuple(make_chain(n, 120, 30 + k, spacing=0.5) for k in range(3)))
+        for leg, n in (("complex", 8), ("solvent", 5))
+    )
+    return replace(base, mm_legs=legs, parity=(*base.parity, left_out(0.1, 0.2)))
+
+
+@pytest.fixture
+def good(make_campaign, make_chain):
+    return good_campaign(make_campaign, make_chain)
+
+
+def with_works(result, correction, leg, w_f, w_r):
+    kept = [one for one in result.switching if (one.correction, one.leg) != (correction, leg)]
+    return replace(result, switching=(*kept, SwitchingResult(leg, correction, w_f, w_r, "replaced")))
+
+
+def test_a_long_enough_campaign_passes(good):
+    got = summarise(good, n_resamples=2)
+    assert got.level == "core-corrected"
+    assert got.verdict.level == "PASS", got.verdict
+    parts = got.mm.value + got.low.difference.value + got.core.difference.value
+    assert got.total.value == pytest.approx(parts, abs=1e-12)
+
+
+def test_a_pilot_that_found_no_length_is_a_warning_beside_the_number(good):
+    warned = Verdict("WARN", ("no pilot of 1000 increments suffices",))
+    marked = [replace(one, pilot=warned) if one.leg == "solvent" else one for one in good.switching]
+    got = summarise(replace(good, switching=tuple(marked)), n_resamples=2)
+    assert got.verdict.level == "WARN"
+    assert any("solvent pilot: no pilot of 1000" in reason for reason in got.verdict.reasons)
+
+
+@pytest.mark.parametrize("shift", [-6.0, 6.0])
+def test_works_of_another_system_flip_the_verdict(good, shift):
+    mine = good.works("low", "solvent")
+    got = summarise(with_works(good, "low", "solvent", mine.w_f + shift, mine.w_r), n_resamples=2)
+    assert got.verdict.level == "FAIL"
+    assert got.verdict.reasons[0].startswith("correction low: solvent: ")
+
+
+def test_quickstart_settings_are_found_to_be_too_short(make_campaign):
+    got = summarise(make_campaign(n_switch=(6, 20)), n_resamples=2)
+    text = str(got.verdict)
+    assert got.verdict.level == "FAIL"
+    assert "correction low: complex: min(n) x overlap = 6 x" in text
+    assert "neighbouring pairs" in text
+    assert any("one repeat only: there is no replicate error" in reason for reason in got.verdict.also)
+
+
+def test_one_repeat_alone_takes_the_pass_away(good):
+    legs = tuple(replace(leg, repeats=leg.repeats[:1]) for leg in good.mm_legs)
+    got = summarise(replace(good, mm_legs=legs), n_resamples=2)
+    assert got.verdict.level == "WARN"
+    assert got.mm.replicate is None
+
+
+def test_without_core_works_the_total_stops_at_the_low_level_and_fails(good):
+    low = tuple(one for one in good.switching if one.correction == "low")
+    got = summarise(replace(good, switching=low), n_resamples=2)
+    assert got.core is None
+    assert got.level == "low level"
+    assert got.verdict.level == "FAIL"
+    assert "core" in got.verdict.reasons[0]
+
+
+def test_a_leg_whose_switches_all_failed_gives_no_total(good):
+    got = summarise(with_works(good, "core", "complex", np.zeros(0), np.zeros(0)), n_resamples=2)
+    assert math.isnan(got.total.value)
+    assert got.verdict.level == "FAIL"
+    assert math.isfinite(got.mm.value)
+
+
+def test_the_label_error_is_a_named_part(good):
+    got = summarise(replace(good, label_error_kcal=1.5), n_resamples=2)
+    # 1.5 kcal/mol at 300 K, kT = 0.59616 kcal/mol.
+    assert got.total.label == pytest.approx(1.5 / 0.59616, rel=1e-4)
+    assert summarise(good, n_resamples=2).total.label is None
+
+
+def test_a_campaign_survives_storage(good):
+    again = unpack(pack(good))
+    assert isinstance(again, CampaignResult)
+    first, second = summarise(good, n_resamples=2), summarise(again, n_resamples=2)
+    assert first.total == second.total
+
+
+def test_a_campaign_without_a_solvent_leg_is_refused(good):
+    with pytest.raises(InputError, match="has the legs"):
+        replace(good, mm_legs=good.mm_legs[:1])
+    with pytest.raises(InputError, match="come 2 times"):
+        replace(good, switching=(*good.switching, good.switching[0]))
+
+
+def test_geometry_of_unequal_lengths_is_refused(good):
+    r = good.regions
+    with pytest.raises(InputError, match="one entry per atom"):
+        RegionGeometry(
+            r.numbers, r.positions[:-1], r.bonds, r.atom_names, r.residue_names, r.residue_ids, r.chain_ids,
+            r.qm, r.cores, r.core_labels,
+        )  # fmt: skip
+
+
+def test_a_transfer_that_learned_only_the_shift_is_warned_of_with_both_errors(good):
+    known = [p for p in good.parity if p.quantity != "correction"]
+    worse = replace(good, parity=(*known, left_out(0.2, 0.1)))
+    assert summarise(good, n_resamples=2).core.difference.verdict.level == "PASS"
+    got = summarise(worse, n_resamples=2).core.difference.verdict
+    assert got.level == "WARN"
+    assert "0.20 kcal/mol" in str(got)
+    assert "0.10 with a constant shift" in str(got)
+    unknown = summarise(replace(good, parity=tuple(known)), n_resamples=2)
+    assert "no label was left out" in str(unknown.core.difference.verdict)
+
+
+def test_the_model_error_of_the_total_is_that_of_the_last_potential(good):
+    got = summarise(good, n_resamples=2)
+    assert got.core.difference.model > 0
+    assert got.total.model == got.core.difference.model  # the low potential cancels on the way

@@ -1,0 +1,201 @@
+"""Switches of learned potentials, alone and several at a time: the same works from fewer network calls."""
+
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import openmm
+import pytest
+from openmm import unit
+
+from drupe.errors import ConvergenceError, InputError
+from drupe.freeenergy.switches.end_states import between
+from drupe.freeenergy.switches.switching import SwitchSpec, Work, switch
+from drupe.freeenergy.switches.switching_together import switch_together
+from drupe.mlp import passes
+from drupe.mlp.force import learned_forces
+from drupe.mlp.meeting import Meeting
+from drupe.mlp.passes import Frame
+from drupe.mlp.potential import Potential
+from drupe.units import nanometer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from learned_molecule import committee, force_field, mixed, molecule
+
+SPEC = SwitchSpec(12, 0.5)
+HERE = {"platform": "CPU"}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return committee()
+
+
+@pytest.fixture(scope="module")
+def to_learned(model):
+    return mixed(model, interpolate=True)
+
+
+@pytest.fixture(scope="module")
+def low_to_high(model):
+    return between(mixed(model, interpolate=False), mixed(committee((5, 6)), interpolate=False))
+
+
+@pytest.fixture(scope="module")
+def starts():
+    rng = np.random.default_rng(0)
+    return [molecule().positions + 0.02 * rng.normal(size=(6, 3)) for _ in range(5)]
+
+
+@pytest.fixture(autouse=True)
+def as_written(monkeypatch):
+    """Never from a frozen graph, which makes no calls that can be counted."""
+    monkeypatch.setattr(passes, "_WORTH_IT", 10**9)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Frames of each network call."""
+    found = []
+    honest = Potential.learned
+
+    def counted(self, positions, *rest):
+        found.append(len(positions))
+        return honest(self, positions, *rest)
+
+    monkeypatch.setattr(Potential, "learned", counted)
+    return found
+
+
+def energy_of(system, positions):
+    context = openmm.Context(
+        system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
+    context.setPositions(positions / nanometer)
+    return context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+
+
+THERMAL = (unit.MOLAR_GAS_CONSTANT_R * 300 * unit.kelvin).value_in_unit(unit.kilojoule_per_mole)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_a_switch_calls_the_network_exactly_once_per_increment(to_learned, starts, calls, direction):
+    switch(to_learned, starts[0], SwitchSpec(30, 0.5, direction=direction), 1, threads=1, **HERE)
+    assert calls == [1] * 30
+
+
+def test_between_two_potentials_each_is_called_once_per_increment(low_to_high, starts, calls):
+    switch(low_to_high, starts[0], SwitchSpec(30, 0.5), 1, threads=1, **HERE)
+    assert calls == [1] * 60
+
+
+def test_between_two_potentials_the_mm_part_is_there_once(low_to_high):
+    names = sorted(type(force).__name__ for force in low_to_high.getForces())
+    assert names.count("NonbondedForce") == names.count("CustomCVForce") == 1
+    (inside,) = [force for force in low_to_high.getForces() if isinstance(force, openmm.CustomCVForce)]
+    kinds = [
+        type(inside.getCollectiveVariable(k)).__name__ for k in range(inside.getNumCollectiveVariables())
+    ]
+    assert kinds == ["PythonForce", "PythonForce"]
+
+
+def test_a_switch_of_one_step_is_the_difference_of_the_ends(model, to_learned, low_to_high, starts):
+    low, high = mixed(model, interpolate=False), mixed(committee((5, 6)), interpolate=False)
+    for system, first, second in ((to_learned, force_field(), low), (low_to_high, low, high)):
+        work = switch(system, starts[1], SwitchSpec(1), 1, threads=1, **HERE).value
+        want = (energy_of(second, starts[1]) - energy_of(first, starts[1])) / THERMAL
+        # 1e-4 kT: the CPU platform's bonded terms of single precision.
+        assert work == pytest.approx(want, abs=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [2, 5])
+def test_switches_together_give_the_works_of_switches_alone(to_learned, starts, calls, at_once):
+    alone = [switch(to_learned, x, SPEC, k, threads=1, **HERE) for k, x in enumerate(starts)]
+    calls.clear()
+    found = switch_together(to_learned, starts, SPEC, range(5), at_once=at_once, **HERE)
+    # 1e-8 kT: rounding of 1e-15, and what twelve steps make of it.
+    assert [w.value for w in found] == pytest.approx([w.value for w in alone], abs=1e-8)
+    assert [w.protocol for w in found] == [w.protocol for w in alone]
+    assert len(calls) < 5 * SPEC.n_steps
+    assert set(calls) == {at_once}
+
+
+def test_it_is_so_from_a_frozen_graph_too(starts, monkeypatch):
+    system = mixed(committee((7,)), interpolate=True)
+    alone = [switch(system, x, SPEC, k, threads=1, **HERE).value for k, x in enumerate(starts)]
+    monkeypatch.setattr(passes, "_WORTH_IT", 10)
+    found = switch_together(system, starts, SPEC, range(5), at_once=3, **HERE)
+    (memory, _), *_ = learned_forces(system)
+    assert memory.committee.batches(3).frozen
+    assert [w.value for w in found] == pytest.approx(alone, abs=1e-8)
+
+
+def test_two_potentials_can_meet_without_waiting_for_each_other(low_to_high, starts):
+    found = switch_together(low_to_high, starts, SPEC, range(5), at_once=2, **HERE)
+    alone = [switch(low_to_high, x, SPEC, k, threads=1, **HERE).value for k, x in enumerate(starts)]
+    assert [w.value for w in found] == pytest.approx(alone, abs=1e-8)
+
+
+def test_a_switch_that_fails_does_not_stop_the_others(to_learned, starts):
+    broken = [starts[0], np.full((6, 3), np.nan), starts[2]]
+    found = switch_together(to_learned, broken, SPEC, range(3), at_once=3, **HERE)
+    assert isinstance(found[0], Work)
+    assert isinstance(found[1], InputError)
+    assert isinstance(found[2], Work)
+
+
+def test_a_potential_that_breaks_on_the_way_stops_its_own_switch_only(to_learned, starts):
+    # Atoms on top of each other: OpenMM's energy of the start is finite, the dynamics is not.
+    squeezed = starts[1].copy()
+    squeezed[5] = squeezed[1] + [0.02, 0.0, 0.0]
+    found = switch_together(to_learned, [starts[0], squeezed], SwitchSpec(40, 0.5), range(2), **HERE)
+    assert isinstance(found[0], Work)
+    assert isinstance(found[1], ConvergenceError)
+
+
+def test_afterwards_a_switch_alone_runs_as_before(to_learned, starts, calls):
+    switch_together(to_learned, starts[:2], SwitchSpec(2, 0.5), range(2), **HERE)
+    calls.clear()
+    switch(to_learned, starts[3], SPEC, 0, threads=1, **HERE)
+    assert calls == [1] * SPEC.n_steps
+
+
+def test_a_system_without_a_learned_force_is_refused(starts):
+    system = between(force_field(), force_field(barrier=3.0))
+    with pytest.raises(InputError, match="no learned force"):
+        switch_together(system, starts, SPEC, range(5))
+    with pytest.raises(InputError, match="5 starts, 2 seeds"):
+        switch_together(system, starts, SPEC, range(2))
+
+
+def test_an_error_of_the_network_reaches_every_thread(to_learned, model, monkeypatch):
+    (memory, _), *_ = learned_forces(to_learned)
+    meeting = Meeting(2)
+
+    def broken(*_):
+        raise ArithmeticError("broken")
+
+    monkeypatch.setattr(Potential, "learned", broken)
+    monkeypatch.setattr(memory.committee.batches(2), "_graph", None)
+    import torch
+
+    rest = torch.zeros(6).double(), torch.zeros(6, 3).double(), torch.zeros(6, 0).double()
+    frame = Frame(torch.tensor(molecule().positions), *rest)
+    seen = []
+
+    def run():
+        try:
+            memory.run(frame)
+        except ArithmeticError as error:
+            seen.append(str(error))
+        finally:
+            meeting.leave()
+
+    with meeting.of([memory], 3):
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=20)
+    assert seen == ["broken"] * 3
