@@ -163,19 +163,20 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
     prepared = prepare(config, input_file.resolve().parent)  # before anything slow: it finds bad input
 
     from drupe.freeenergy.campaigns.assembly import assemble
-    from drupe.freeenergy.campaigns.workflow import campaign_graph, engine_for, slots_for
+    from drupe.freeenergy.campaigns.workflow import campaign_graph
     from drupe.freeenergy.reporting.report import write_report
+    from drupe.freeenergy.tasks.placing import engine_for, slots_for
     from drupe.freeenergy.tasks.progress import Progress
     from drupe.freeenergy.tasks.runner import run_graph
     from drupe.store import Store
 
     console = Console(highlight=False)
-    slots_for(config)  # before anything is written
+    slots_for(config.engine)  # before anything is written
     nodes = campaign_graph(config)
     with Store(folder) as store:
         shutil.copyfile(input_file, store.scratch / "campaign.toml")
         (store.scratch / "campaign.toml").replace(folder / "campaign.toml")
-        engine, placed = engine_for(config, store)
+        engine, placed = engine_for(config.engine, store)
         console.print(
             f"campaign {config.name}: {len(nodes)} tasks, {placed}, folder {folder}", soft_wrap=True
         )
@@ -198,7 +199,7 @@ def _print_summary(console: Console, result: "CampaignResult", folder: Path) -> 
 
     summary = summarise(result)
     thermal = kt(result.temperature_k)
-    terms = [("dG_bind(MM)", summary.mm)]
+    terms = [("dG_bind(MM)", summary.mm)] if result.asked != "MM" else []
     terms += [
         (f"correction {name}", one.difference)
         for name, one in (("MM to ML/MM", summary.low), ("to quantum cores", summary.core))

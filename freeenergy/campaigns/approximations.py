@@ -8,7 +8,7 @@ from drupe.freeenergy.alchemical.symmetry import equivalent_orientations
 from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.preparation import Prepared
 from drupe.freeenergy.campaigns.stages import Snapshots
-from drupe.units import kcal_per_mol, kt
+from drupe.units import angstrom, kcal_per_mol, kt
 
 __all__ = ["approximations", "unscreened_field_kcal"]
 
@@ -31,33 +31,15 @@ def approximations(
     snapshots
         The snapshots of each leg, by its name.
     """
-    level = config.level
-    told = [
-        (
-            f"implicit solvent ({config.system.implicit_solvent})",
-            "stays at the MM level in both legs: the answer of the solvent to the corrected ligand "
-            "is not in the corrections",
-        ),
-        (
-            "unscreened field in the labels",
-            "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened "
-            "field this is an error of the label of about 1 to 2 kcal/mol; "
-            f"{unscreened_field_kcal:g} stands in the error",
-        ),
-        (
-            f"virtual space of the cores (concentric shells 0 to {level.virtual_shells})",
-            "the rest of the correlation is added at the MP2 level",
-        ),
-        (
-            "forces at the core-corrected level",
-            "are those of DFT/MM: the transfer learns core-corrected energies",
-        ),
-        _potential(config),
+    told = _solvent(config)
+    if config.corrected:
+        told += _corrections(config)
+    told.append(
         (
             "masses",
             f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
-        ),
-    ]
+        )
+    )
     if config.torsions is not None:
         told.append(
             (
@@ -67,7 +49,8 @@ def approximations(
                 "of the constants, given the form",
             )
         )
-    if (count := equivalent_orientations(prepared.solvent.structure.system)) > 1:
+    alone = prepared.solvent
+    if (count := equivalent_orientations(alone.structure.system.subset(alone.ligand))) > 1:
         missed = kt(config.dynamics.temperature) / kcal_per_mol * math.log(count)
         told.append(
             (
@@ -77,6 +60,8 @@ def approximations(
             )
         )
     for leg in ("complex", "solvent"):
+        if config.switching is None:
+            continue
         runs = min(getattr(config.sampling, leg).runs, getattr(config.switching, leg).runs)
         if runs < _FEWEST_RUNS:
             told.append(
@@ -87,7 +72,7 @@ def approximations(
                 )
             )
     for leg, taken in snapshots.items():
-        if taken.correlated:
+        if config.corrected and taken.correlated:
             told.append(
                 (
                     f"correlated snapshots ({leg})",
@@ -95,6 +80,61 @@ def approximations(
                 )
             )
     return told
+
+
+def _solvent(config: Config) -> list[tuple[str, str]]:
+    water = config.water
+    if water is None:
+        return [
+            (
+                f"implicit solvent ({config.system.implicit_solvent})",
+                "stays at the MM level in both legs: the answer of the solvent to the corrected ligand "
+                "is not in the corrections"
+                if config.corrected
+                else "stands for the water: no molecule of it is there to bridge or to be displaced",
+            )
+        ]
+    told = [
+        (
+            "box of water",
+            f"at {water.pressure:g} bar, PME; switches keep the volume they start with, which is exact. "
+            "Lennard-Jones forces end at the cutoff, with OpenMM's mean correction of the energy, as if the "
+            "surroundings of the ligand were uniform there",
+        )
+    ]
+    if config.corrected:
+        told.append(
+            (
+                "charges that DFT sees",
+                f"are those of whole molecules within {water.reach / angstrom:g} A of the ligand; what lies "
+                "beyond acts on its fixed charges only, by PME",
+            )
+        )
+    return told
+
+
+def _corrections(config: Config) -> list[tuple[str, str]]:
+    level = config.level
+    told = [
+        (
+            f"virtual space of the cores (concentric shells 0 to {level.virtual_shells})",
+            "the rest of the correlation is added at the MP2 level",
+        ),
+        (
+            "forces at the core-corrected level",
+            "are those of DFT/MM: the transfer learns core-corrected energies",
+        ),
+        _potential(config),
+    ]
+    if config.water is not None:
+        return told
+    unscreened = (
+        "unscreened field in the labels",
+        "DFT sees every MM charge of the protein in vacuum, none cut by distance; against a screened "
+        "field this is an error of the label of about 1 to 2 kcal/mol; "
+        f"{unscreened_field_kcal:g} stands in the error",
+    )
+    return [unscreened, *told]
 
 
 def _potential(config: Config) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from drupe.freeenergy.alchemical.anchors import boresch_coordinates
 from drupe.freeenergy.alchemical.restraint_health import RestraintTrace
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
 from drupe.freeenergy.estimation.extrapolation import Doubts
+from drupe.freeenergy.simulation.periodic import nearest_chain
 from drupe.freeenergy.tasks.runner import Node
 from drupe.records import content_key
 
@@ -66,13 +67,21 @@ def restraint_traces(results: Results, restraint: BoreschRestraint) -> Iterator[
             continue
         if re.fullmatch(r"complex/(sample|ml-low|ml-core)/\d+", node.name):
             run = results[node.name]
-            values = boresch_coordinates(run.positions[:, list(restraint.anchors)])
+            values = boresch_coordinates(_anchors(run, restraint))
             yield RestraintTrace(node.name, np.array(_times(run.spec)), values, held=False)
         elif re.fullmatch(r"complex/window/\d+/\d+", node.name):
             window = results[node.name]
             if window.restrained is not None and window.schedule.restraint[window.index] == 1.0:
                 times = np.array(_times(window.spec))[: len(window.restrained)]
                 yield RestraintTrace(node.name, times, window.restrained, held=True)
+
+
+def _anchors(run: Any, restraint: BoreschRestraint) -> NDArray[np.float64]:
+    """The six atoms of a restraint along a run, in a box each at its image nearest to the one before."""
+    six: NDArray[np.float64] = run.positions[:, list(restraint.anchors)]
+    if run.boxes is None:
+        return six
+    return np.array([nearest_chain(frame, box) for frame, box in zip(six, run.boxes, strict=True)])
 
 
 def doubts(results: Results) -> Iterator[Doubts]:

@@ -9,15 +9,20 @@ from importlib import metadata
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from drupe.embedding.regions.periodic import gather
+from drupe.embedding.system import MolecularSystem
 from drupe.errors import ConvergenceError
 from drupe.freeenergy.alchemical.leg_estimate import estimate
 from drupe.freeenergy.alchemical.leg_run import LegRun, leg_run
+from drupe.freeenergy.alchemical.net_charge import ligand_charge, net_charge_verdict
 from drupe.freeenergy.alchemical.restraints import release_free_energy
 from drupe.freeenergy.campaigns.approximations import approximations, unscreened_field_kcal
 from drupe.freeenergy.campaigns.assembled_trust import doubts, restraint_traces, starts_of
 from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.preparation import Prepared
+from drupe.freeenergy.estimation.diagnostics import Verdict
 from drupe.freeenergy.outcomes.campaign import (
     CampaignResult,
     CoreTable,
@@ -33,6 +38,7 @@ from drupe.freeenergy.outcomes.campaign import (
     Trace,
 )
 from drupe.freeenergy.outcomes.torsion_results import in_words, torsion_works
+from drupe.freeenergy.simulation.rigid_water import water_molecules
 from drupe.freeenergy.switches.work_sets import paired_works
 from drupe.freeenergy.tasks.runner import Node, read_result
 from drupe.store import Row, Store
@@ -80,7 +86,7 @@ def assemble(
     members = config.potential.members
     return CampaignResult(
         title=config.name,
-        ligand=prepared.solvent.structure.system.residue_names[0],
+        ligand=prepared.complex.structure.system.residue_names[int(prepared.complex.ligand[0])],
         receptor=_receptor(prepared),
         temperature_k=config.dynamics.temperature,
         seed=config.seed,
@@ -119,9 +125,11 @@ def assemble(
         ),
         versions=_versions(),
         failures=tuple(results.failures()),
-        label_error_kcal=unscreened_field_kcal if config.system.implicit_solvent else None,
+        label_error_kcal=unscreened_field_kcal if config.corrected and config.water is None else None,
         experiment_kcal=None if config.experiment is None else config.experiment.value_kcal,
         experiment_source="" if config.experiment is None else config.experiment.source,
+        asked="core-corrected" if config.corrected else "MM",
+        net_charge=_net_charge(prepared, config),
     )
 
 
@@ -307,9 +315,24 @@ def _traces(results: _Results) -> list[Trace]:
     return made
 
 
+def _net_charge(prepared: Prepared, config: Config) -> Verdict | None:
+    """What is to be said of a charged ligand in a box; None where there is nothing to say."""
+    leg = prepared.complex
+    if config.water is None or not (charge := ligand_charge(leg.structure.system, leg.ligand)):
+        return None
+    return net_charge_verdict(charge, periodic=True, counter_ions=leg.counter_ions is not None)
+
+
 def _regions(prepared: Prepared, anchors: Any) -> RegionGeometry:
+    """What the picture shows: all but the water and the ions of a box, in one piece around the ligand."""
     leg = prepared.complex
     system = leg.structure.system
+    if system.box is not None:
+        system = gather(system, leg.ligand)
+    shown = _solute(system, leg.ligand)
+    place = np.full(system.n_atoms, -1)
+    place[shown] = np.arange(len(shown))
+    system = system.subset(shown)
     return RegionGeometry(
         numbers=system.numbers,
         positions=system.positions,
@@ -318,11 +341,22 @@ def _regions(prepared: Prepared, anchors: Any) -> RegionGeometry:
         residue_names=system.residue_names,
         residue_ids=system.residue_ids,
         chain_ids=system.chain_ids,
-        qm=leg.ligand,
-        cores=tuple(np.asarray(core.indices) for core in leg.regions.cores),
+        qm=place[leg.ligand],
+        cores=tuple(place[np.asarray(core.indices)] for core in leg.regions.cores),
         core_labels=_core_names(prepared),
-        anchors=np.asarray(anchors),
+        anchors=place[np.asarray(anchors)],
     )
+
+
+def _solute(system: MolecularSystem, ligand: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All atoms, but in a box those that are neither water nor single atoms; the ligand in any case."""
+    if system.box is None:
+        return np.arange(system.n_atoms)
+    kept = np.zeros(system.n_atoms, bool)
+    kept[system.bonds.ravel()] = True
+    kept[water_molecules(system).ravel()] = False
+    kept[ligand] = True
+    return np.flatnonzero(kept)
 
 
 def _core_names(prepared: Prepared) -> tuple[str, ...]:
@@ -331,10 +365,12 @@ def _core_names(prepared: Prepared) -> tuple[str, ...]:
 
 
 def _receptor(prepared: Prepared) -> str:
-    system = prepared.complex.structure.system
-    inside = set(prepared.complex.ligand.tolist())
-    residues = {int(system.residue_ids[k]) for k in range(system.n_atoms) if k not in inside}
-    return f"{len(residues)} residues, {system.n_atoms - len(inside)} atoms"
+    leg = prepared.complex
+    system = leg.structure.system
+    around = np.setdiff1d(_solute(system, leg.ligand), leg.ligand)
+    told = f"{len(set(system.residue_runs[around].tolist()))} residues, {len(around)} atoms"
+    waters = len(water_molecules(system)) if system.box is not None else 0
+    return f"{told}, {waters} waters" if waters else told
 
 
 def _restraint(prepared: Prepared, restraint: Any, temperature_k: float) -> RestraintSummary:
@@ -353,14 +389,23 @@ def _restraint(prepared: Prepared, restraint: Any, temperature_k: float) -> Rest
 
 
 def _settings(config: Config, store: Store) -> dict[str, str]:
-    level = config.level
-    said = {
-        "level": f"{level.functional}/{level.basis}, core {level.core}, "
-        f"virtual shells 0 to {level.virtual_shells}",
-        "potential": f"{config.potential.backbone}, {config.potential.members} members, "
-        f"{config.potential.embedding} embedding",
+    level, water = config.level, config.water
+    said = {"level": "molecular mechanics"}
+    if config.corrected:
+        said = {
+            "level": f"{level.functional}/{level.basis}, core {level.core}, "
+            f"virtual shells 0 to {level.virtual_shells}",
+            "potential": f"{config.potential.backbone}, {config.potential.members} members, "
+            f"{config.potential.embedding} embedding",
+        }
+    steps = f"{config.dynamics.step:g} fs MM"
+    steps += f", {config.dynamics.ml_step:g} fs ML/MM" if config.corrected else ""
+    said |= {
+        "solvent": f"implicit, {config.system.implicit_solvent}"
+        if water is None
+        else f"boxes of water under PME at {water.pressure:g} bar",
         "temperature": f"{config.dynamics.temperature:g} K",
-        "time step": f"{config.dynamics.step:g} fs MM, {config.dynamics.ml_step:g} fs ML/MM, flexible bonds",
+        "time step": f"{steps}, flexible bonds" + ("" if water is None else ", rigid water"),
         "hydrogen mass": f"{config.system.hydrogen_mass:g} amu",
         "seed": str(config.seed),
         "alchemical legs": f"{config.abfe.repeats} repeat{'s' if config.abfe.repeats > 1 else ''}, "

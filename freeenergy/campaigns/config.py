@@ -5,33 +5,37 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from drupe.freeenergy.inputs.common import Count, EngineTable, Selection
 from drupe.freeenergy.inputs.quantities import (
     Amu,
+    Bar,
+    Bohr,
     Femtoseconds,
     Hartree,
     Kelvin,
     PerPicosecond,
     Picoseconds,
-    Seconds,
 )
 from drupe.freeenergy.inputs.toml_input import Table as _Table
 from drupe.freeenergy.inputs.toml_input import read_toml
-from drupe.units import kcal_per_mol
+from drupe.units import angstrom, kcal_per_mol, nanometer
 
 __all__ = ["Config", "read_config"]
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
 Temperature = Annotated[Kelvin, Field(ge=1.0, le=5000.0)]
 Step = Annotated[Femtoseconds, Field(ge=0.01, le=5.0)]
 Friction = Annotated[PerPicosecond, Field(ge=1e-3, le=1e4)]
 HydrogenMass = Annotated[Amu, Field(ge=1.0, le=4.0)]
 Span = Annotated[Picoseconds, Field(ge=1e-5, le=1e9)]
 Lambda = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
-Selection = str | list[int]
 
 
 class System(_Table):
-    """What is simulated: Amber files of the complex, and which atoms are the ligand."""
+    """What is simulated: Amber files of the complex, and which atoms are the ligand.
+
+    The implicit solvent is for campaigns without a table ``[water]``.
+    """
 
     topology: str
     coordinates: str
@@ -40,6 +44,22 @@ class System(_Table):
     multiplicity: Count = 1
     implicit_solvent: Literal["OBC2"] = "OBC2"
     hydrogen_mass: HydrogenMass = 3.0
+
+
+class Water(_Table):
+    """Explicit solvent: both legs in boxes of water under PME, at constant pressure.
+
+    A complex that has no box yet is put into one; the ligand always is, with the water of the complex.
+    ``padding`` is the least distance of the solute to the edge of the box, ``counter_ions`` says what keeps
+    the charge of the box while that of a charged ligand goes: ions, or waters that become ions; with
+    ``"none"`` the number is refused. Labels see the charges of whole molecules within ``reach`` of the
+    ligand, and so does the learned potential.
+    """
+
+    pressure: Annotated[Bar, Field(le=1e5)] = 1.0
+    padding: Annotated[Bohr, Field(le=10 * nanometer)] = 1.2 * nanometer
+    counter_ions: Literal["ion", "water", "none"] = "ion"
+    reach: Annotated[Bohr, Field(ge=4 * angstrom, le=10 * nanometer)] = 9.0 * angstrom
 
 
 class Regions(_Table):
@@ -246,15 +266,6 @@ class SwitchingTable(_Table):
     solvent: LegSwitching
 
 
-class EngineTable(_Table):
-    """Where the tasks run."""
-
-    workers: Count | Literal["auto"] = "auto"
-    threads: Count = 1
-    platform: str = "auto"
-    timeout: Seconds = 3600.0
-
-
 class Experiment(_Table):
     """A measured binding free energy to show beside the computed one, in kcal/mol."""
 
@@ -263,22 +274,51 @@ class Experiment(_Table):
 
 
 class Config(_Table):
-    """A whole campaign."""
+    """A whole campaign; without ``regions``, ``labels`` and ``switching`` it stays at the MM level."""
 
     name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     system: System
-    regions: Regions
+    water: Water | None = None
+    regions: Regions | None = None
     level: LevelTable = LevelTable()
     dynamics: Dynamics = Dynamics()
     sampling: SamplingTable
-    labels: LabelsTable
+    labels: LabelsTable | None = None
     potential: PotentialTable = PotentialTable()
     torsions: TorsionsTable | None = None
     abfe: AbfeTable
-    switching: SwitchingTable
+    switching: SwitchingTable | None = None
     engine: EngineTable = EngineTable()
     experiment: Experiment | None = None
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the campaign goes beyond the MM level."""
+        return self.labels is not None
+
+    @model_validator(mode="after")
+    def _corrections_whole_or_not_at_all(self) -> "Config":
+        tables = ("regions", "labels", "switching")
+        missing = [name for name in tables if getattr(self, name) is None]
+        if 0 < len(missing) < len(tables):
+            raise ValueError(
+                f"[{missing[0]}] is missing: corrections to the MM level take [regions], [labels] and "
+                "[switching]; without all three the campaign stays at the MM level"
+            )
+        useless = [name for name in ("level", "potential", "torsions") if name in self.model_fields_set]
+        if missing and useless:
+            raise ValueError(
+                f"[{useless[0]}] is for corrections to the MM level: give [regions], [labels] and "
+                "[switching] as well, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_solvent(self) -> "Config":
+        if self.water is not None and "implicit_solvent" in self.system.model_fields_set:
+            raise ValueError("system.implicit_solvent and [water] are two solvents: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _spans_hold_steps(self) -> "Config":
@@ -289,7 +329,9 @@ class Config(_Table):
         }
         for table, step_fs in steps.items():
             for leg in ("complex", "solvent"):
-                settings = getattr(getattr(self, table), leg)
+                settings = getattr(getattr(self, table), leg, None)
+                if settings is None:  # no switching is asked for
+                    continue
                 for name in ("equilibration", "spacing", "length"):
                     span_ps = getattr(settings, name, None)
                     if span_ps is not None and span_ps * 1e3 < step_fs * (1 - 1e-9):
@@ -307,6 +349,8 @@ class Config(_Table):
 
     @model_validator(mode="after")
     def _enough_frames(self) -> "Config":
+        if self.labels is None or self.switching is None:
+            return self
         for leg in ("complex", "solvent"):
             sampling, switching = getattr(self.sampling, leg), getattr(self.switching, leg)
             starts = switching.switches + switching.piloted

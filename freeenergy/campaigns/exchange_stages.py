@@ -50,10 +50,8 @@ def begin_exchange(
     mover = _mover(settings, prepared, restraint)
     count = len(settings.schedule)
     frames = [(settings.start + k) % len(snapshots.positions) for k in range(count)]
-    boxes = snapshots.boxes
     phases = [
-        mover.begin(snapshots.positions[frame], k, None if boxes is None else boxes[frame])
-        for k, frame in enumerate(frames)
+        mover.begin(snapshots.positions[frame], k, snapshots.box(frame)) for k, frame in enumerate(frames)
     ]
     return _run(settings, mover, Replicas.of(phases, np.arange(count), 0))
 
@@ -89,6 +87,7 @@ def _mover(
         restraint[0] if restraint else None,
         settings.spec,
         leg.structure.system.positions,
+        counter_ions=leg.counter_ions,
         platform=settings.place.platform,
         threads=settings.place.threads,
     )

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.embedding.regions import periodic
 from drupe.embedding.structures.structure import Structure
 from drupe.errors import ConvergenceError
 from drupe.freeenergy.campaigns.preparation import Leg, Prepared
@@ -187,8 +188,8 @@ def compare_levels(
     """Evaluate both committees at decorrelated frames of both ML/MM end states of a leg."""
     leg = prepared.leg(settings.leg)
     thermal = kt(settings.temperature_k)
-    at_low = _frames(runs[: settings.low_runs])
-    at_core = _frames(runs[settings.low_runs :])
+    at_low = _frames(leg, runs[: settings.low_runs])
+    at_core = _frames(leg, runs[settings.low_runs :])
     low_at_low, core_at_low = (_predicted(one.committee, leg, at_low, thermal) for one in (low, core))
     low_at_core, core_at_core = (_predicted(one.committee, leg, at_core, thermal) for one in (low, core))
     first, from_low = _kept(runs[: settings.low_runs], low_at_low.energies, core_at_low.energies)
@@ -236,8 +237,16 @@ def _kept(
     return np.concatenate(kept), np.concatenate(numbers)
 
 
-def _frames(runs: Sequence[Any]) -> NDArray[np.float64]:
-    return np.concatenate([run.positions for run in runs])
+def _frames(leg: Leg, runs: Sequence[Any]) -> list[NDArray[np.float64]]:
+    """Positions of all frames, in a box with the molecules at their images nearest to the ligand."""
+    system = leg.structure.system
+    return [
+        frame
+        if run.boxes is None
+        else periodic.gather(system.with_positions(frame).with_box(run.boxes[k]), leg.ligand).positions
+        for run in runs
+        for k, frame in enumerate(run.positions)
+    ]
 
 
 class _Predicted(NamedTuple):
@@ -248,11 +257,14 @@ class _Predicted(NamedTuple):
     novelty: NDArray[np.float64]
 
 
-def _predicted(committee: Committee, leg: Leg, frames: NDArray[np.float64], thermal: float) -> _Predicted:
+def _predicted(
+    committee: Committee, leg: Leg, frames: Sequence[NDArray[np.float64]], thermal: float
+) -> _Predicted:
     """What a committee makes of all frames."""
-    charges = leg.structure.system.charges
-    around = np.setdiff1d(np.arange(len(charges)), leg.ligand)
-    found = [committee.predict(frame[leg.ligand], frame[around], charges[around]) for frame in frames]
+    system = leg.structure.system
+    around = np.setdiff1d(np.arange(system.n_atoms), leg.ligand)
+    charges, groups = system.charges[around], system.residue_runs[around]
+    found = [committee.predict(frame[leg.ligand], frame[around], charges, groups) for frame in frames]
     return _Predicted(
         (np.array([one.member_energies for one in found]).T - committee.header.energy_zero) / thermal,
         np.array([one.energy_sigma for one in found]) / thermal,

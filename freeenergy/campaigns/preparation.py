@@ -1,5 +1,6 @@
 """From a checked input file to structures and regions: all that bad input can break, before any writing."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,25 +13,41 @@ from drupe.embedding.level import Level
 from drupe.embedding.regions.partition import Partition
 from drupe.embedding.structures.structure import Structure, cut_out, locate, read_amber
 from drupe.errors import InputError
-from drupe.freeenergy.campaigns.config import Config
+from drupe.freeenergy.alchemical.counter_ion import CounterIons, choose_counter_ions
+from drupe.freeenergy.alchemical.net_charge import ligand_charge
+from drupe.freeenergy.alchemical.solvent_box import in_water
+from drupe.freeenergy.campaigns.config import Config, Water
+from drupe.freeenergy.simulation.periodic import in_water_box
 from drupe.hardware.platforms import openmm_platform
 from drupe.mlp.torsion_kinds import torsions_of
 from drupe.records import frozen, register
+from drupe.units import nanometer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Leg", "Prepared", "high_level", "prepare"]
 
+_log = logging.getLogger(__name__)
 
-@register(version=1)
+
+def _without_counter_ions(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no box."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_counter_ions})
 @dataclass(frozen=True, eq=False)
 class Leg:
-    """One leg: its structure with MM force field, its regions, and the ligand's atom indices."""
+    """One leg: its structure with MM force field, its regions, and the ligand's atom indices.
+
+    ``counter_ions`` keep the charge of a box while that of the ligand goes.
+    """
 
     structure: Structure
     regions: Partition
     ligand: NDArray[np.int64]
+    counter_ions: CounterIons | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ligand", frozen(self.ligand, np.int64))
@@ -62,17 +79,12 @@ def prepare(config: Config, base: Path) -> Prepared:
     Raises
     ------
     InputError
-        If a file, a selection, the level, or a charge and multiplicity is wrong.
+        If a file, a selection, the level, a charge and multiplicity, or a box is wrong.
     MachineError
         If a platform is asked for by name and is not there.
     """
     given = config.system
-    whole = read_amber(
-        locate(given.topology, base),
-        locate(given.coordinates, base),
-        implicit_solvent=given.implicit_solvent,
-        hydrogen_mass_amu=given.hydrogen_mass,
-    )
+    whole = _read(config, base)
     regions = _select(whole, given.ligand, config)
     ligand = np.asarray(regions.qm, np.int64)
     if len(ligand) == whole.system.n_atoms:
@@ -86,9 +98,10 @@ def prepare(config: Config, base: Path) -> Prepared:
             f"system.ligand cuts the bond between {whole.system.describe(i)} and {whole.system.describe(j)}",
             remedy="select a whole molecule: the binding of a covalently bound ligand is not available",
         )
-    check_request(whole.system, regions, high_level(config))
+    if config.corrected:
+        check_request(whole.system, regions, high_level(config))
     openmm_platform(config.engine.platform)
-    alone = cut_out(whole, ligand)
+    alone = cut_out(whole, ligand) if config.water is None else _in_water(whole, ligand, config.water)
     _check_torsions(alone, config)
     place = {int(atom): index for index, atom in enumerate(ligand)}
     cores = [[place[int(atom)] for atom in core.indices] for core in regions.cores]
@@ -99,10 +112,42 @@ def prepare(config: Config, base: Path) -> Prepared:
         multiplicity=given.multiplicity,
         cores=cores,
     )
+    here = np.arange(len(ligand))
     return Prepared(
-        complex=Leg(whole, regions, ligand),
-        solvent=Leg(alone, alone_regions, np.arange(len(ligand))),
+        complex=Leg(whole, regions, ligand, _counter_ions(whole, ligand, config)),
+        solvent=Leg(alone, alone_regions, here, _counter_ions(alone, here, config)),
     )
+
+
+def _read(config: Config, base: Path) -> Structure:
+    """The complex as it is simulated: in implicit solvent, or in a box of water."""
+    given, water = config.system, config.water
+    whole = read_amber(
+        locate(given.topology, base),
+        locate(given.coordinates, base),
+        implicit_solvent=given.implicit_solvent if water is None else None,
+        hydrogen_mass_amu=given.hydrogen_mass,
+    )
+    if water is None:
+        return whole
+    if whole.system.box is None:
+        _log.info("%s has no box: it is put into water", given.topology)
+        whole = _in_water(whole, np.arange(whole.system.n_atoms), water)
+    ligand = _select(whole, given.ligand, config).qm
+    in_water_box(whole, ligand)  # what dynamics would refuse is refused here
+    return whole
+
+
+def _in_water(structure: Structure, solute: NDArray[np.int64], water: Water) -> Structure:
+    return in_water(structure, solute, padding_nm=water.padding / nanometer)
+
+
+def _counter_ions(structure: Structure, ligand: NDArray[np.int64], config: Config) -> CounterIons | None:
+    """What takes the place of the ligand's charge in its box, chosen by its table of the input."""
+    asked = config.water
+    if asked is None or asked.counter_ions == "none" or ligand_charge(structure.system, ligand) == 0:
+        return None
+    return choose_counter_ions(structure, ligand, asked.counter_ions)
 
 
 def _check_torsions(alone: Structure, config: Config) -> None:
@@ -126,11 +171,13 @@ def high_level(config: Config) -> Level:
         basis=given.basis,
         core=given.core,
         virtual_shells=given.virtual_shells,
+        environment="all" if config.water is None else "cluster",
+        cluster_radius=None if config.water is None else config.water.reach,
     )
 
 
 def _select(structure: Structure, ligand: "str | Sequence[int]", config: Config) -> Partition:
-    cores: Any = config.regions.cores
+    cores: Any = () if config.regions is None else config.regions.cores
     return Partition.select(
         structure.system,
         qm=ligand,

@@ -101,6 +101,10 @@ class Snapshots:
         object.__setattr__(self, "positions", frozen(self.positions, np.float64))
         object.__setattr__(self, "run", frozen(self.run, np.int64))
 
+    def box(self, index: int) -> NDArray[np.float64] | None:
+        """Box of one frame, ``(3, 3)``, bohr; None without a box."""
+        return None if self.boxes is None else self.boxes[index]
+
 
 @register(version=1)
 @dataclass(frozen=True, eq=False)
@@ -176,15 +180,14 @@ class PilotStage:
 
 def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
     """Sample a leg with its MM force field from the input structure."""
-    from drupe.embedding.structures.structure import openmm_system
-    from drupe.freeenergy.simulation.periodic import in_water_box, is_periodic
+    from drupe.freeenergy.simulation.periodic import whole_start
     from drupe.freeenergy.simulation.sampling import sample
 
     leg = prepared.leg(settings.leg)
-    structure, place = leg.structure, settings.place
+    system, place = leg.structure.system, settings.place
     return sample(
-        in_water_box(structure, leg.ligand) if is_periodic(structure) else openmm_system(structure),
-        structure.system.positions,
+        mm_system(leg),
+        system.positions if system.box is None else whole_start(leg.structure, system.positions, None),
         settings.spec,
         platform=place.platform,
         threads=place.threads,
@@ -255,6 +258,8 @@ def label_snapshot(
     if level.core is not None:
         level = replace(level, n_occupied=tuple(core.n_occupied for core in reference.label.cores))
     system = leg.structure.system.with_positions(snapshots.positions[settings.index])
+    if (box := snapshots.box(settings.index)) is not None:
+        system = system.with_box(box)
     made = label(system, leg.regions, level, check=settings.check)
     return LabelledSnapshot(settings.leg, settings.index, int(snapshots.run[settings.index]), made)
 
@@ -287,20 +292,30 @@ def run_alchemical_window(
         restraint[0] if restraint else None,
         settings.spec,
         snapshots.positions[start],
-        start_box=None if snapshots.boxes is None else snapshots.boxes[start],
+        start_box=snapshots.box(start),
+        counter_ions=leg.counter_ions,
         platform=settings.place.platform,
         threads=settings.place.threads,
     )
+
+
+def mm_system(leg: Leg) -> "openmm.System":
+    """OpenMM system of a leg at the MM level; in a box with rigid water and without barostat."""
+    from drupe.embedding.structures.structure import openmm_system
+    from drupe.freeenergy.simulation.periodic import in_water_box, is_periodic
+
+    periodic = is_periodic(leg.structure)
+    return in_water_box(leg.structure, leg.ligand) if periodic else openmm_system(leg.structure)
 
 
 def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) -> "openmm.System":
     """OpenMM system of a leg with the ligand's energy from a gathered committee."""
     from openmmml import MLPotential
 
-    from drupe.embedding.structures.structure import openmm_system, openmm_topology
+    from drupe.embedding.structures.structure import openmm_topology
     from drupe.freeenergy.switches.end_states import check_same_atoms
 
-    plain = openmm_system(leg.structure)
+    plain = mm_system(leg)
     made: openmm.System = MLPotential("drupe", model=gathered.committee).createMixedSystem(
         openmm_topology(leg.structure.system),
         plain,
@@ -320,10 +335,12 @@ def sample_mixed(
     from drupe.freeenergy.simulation.sampling import sample
 
     leg = prepared.leg(settings.leg)
+    start = settings.start % len(snapshots.positions)
     return sample(
         mixed_system(leg, gathered, interpolate=False),
-        snapshots.positions[settings.start % len(snapshots.positions)],
+        snapshots.positions[start],
         settings.spec,
+        box=snapshots.box(start),
         platform=settings.place.platform,
         threads=settings.place.threads,
     )
@@ -348,8 +365,8 @@ def switch_forward(
     settings: SwitchStage, prepared: Prepared, snapshots: Snapshots, gathered: Any, *pilot: "PilotChoice"
 ) -> "Work":
     """Switch MM to ML/MM from one of the MM frames kept for switches, none of them twice."""
-    start = snapshots.positions[snapshots.labels + settings.index]
-    return _switch(settings, prepared, start, gathered, pilot)
+    start = snapshots.labels + settings.index
+    return _switch(settings, prepared, snapshots.positions[start], snapshots.box(start), gathered, pilot)
 
 
 def switch_reverse(
@@ -362,13 +379,16 @@ def switch_reverse(
     pilot = [one for one in given if not isinstance(one, Trajectory)]
     apart, others = _by_correlation(runs)
     run, frame = (apart + others)[settings.index]
-    return _switch(settings, prepared, runs[run].positions[frame], gathered, pilot)
+    boxes = runs[run].boxes
+    box = None if boxes is None else boxes[frame]
+    return _switch(settings, prepared, runs[run].positions[frame], box, gathered, pilot)
 
 
 def _switch(
     settings: SwitchStage,
     prepared: Prepared,
     positions: NDArray[np.float64],
+    box: NDArray[np.float64] | None,
     gathered: Any,
     pilot: "Sequence[PilotChoice]",
 ) -> "Work":
@@ -385,6 +405,7 @@ def _switch(
         positions,
         spec,
         settings.seed,
+        box=box,
         leg=settings.leg,
         platform=settings.place.platform,
         threads=settings.place.threads,

@@ -79,16 +79,18 @@ def sample_refitted(
     settings: SampleStage, prepared: Prepared, snapshots: Snapshots, found: TorsionRefit
 ) -> "Trajectory":
     """Sample a leg with the refitted ligand from an MM frame."""
-    from drupe.embedding.structures.structure import openmm_system
+    from drupe.freeenergy.campaigns.stages import mm_system
     from drupe.freeenergy.simulation.sampling import sample
     from drupe.mlp.torsion_system import refitted_system
 
     leg = prepared.leg(settings.leg)
     numbers = leg.structure.system.numbers[leg.ligand]
+    start = settings.start % len(snapshots.positions)
     return sample(
-        refitted_system(openmm_system(leg.structure), leg.ligand, numbers, found),
-        snapshots.positions[settings.start % len(snapshots.positions)],
+        refitted_system(mm_system(leg), leg.ligand, numbers, found),
+        snapshots.positions[start],
         settings.spec,
+        box=snapshots.box(start),
         platform=settings.place.platform,
         threads=settings.place.threads,
     )
@@ -103,7 +105,7 @@ def refit_works(
 ) -> RefitWorks:
     """Evaluate what the refit adds at frames of both ends of one leg; of its own runs decorrelated ones."""
     leg, thermal = prepared.leg(settings.leg), kt(settings.temperature_k)
-    alone = prepared.solvent.structure.system
+    alone = prepared.solvent.structure.system.subset(prepared.solvent.ligand)
 
     def columns(frames: NDArray[np.float64]) -> NDArray[np.float64]:
         return found.design(alone.numbers, alone.bonds, frames[:, leg.ligand]).energy / thermal

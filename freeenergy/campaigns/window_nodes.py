@@ -1,14 +1,14 @@
 """Tasks of the alchemical legs: their table of the input in, nodes out; all of one repeat before the next."""
 
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from drupe.freeenergy.alchemical.alchemy import Schedule
 from drupe.freeenergy.alchemical.exchange import Method
-from drupe.freeenergy.campaigns.config import AbfeTable, LegWindows
+from drupe.freeenergy.campaigns.config import LegWindows
 from drupe.freeenergy.campaigns.exchange_stages import ExchangeStage
-from drupe.freeenergy.campaigns.stages import Place, WindowStage
-from drupe.freeenergy.simulation.sampling import SampleSpec
+from drupe.freeenergy.campaigns.maker import Maker
+from drupe.freeenergy.campaigns.stages import WindowStage
 from drupe.freeenergy.tasks.runner import Node
 
 __all__ = ["window_nodes"]
@@ -18,27 +18,12 @@ _STAGE: Final = "alchemical windows"
 _STRETCHES: Final = 10
 
 
-class _Maker(Protocol):
-    """What the nodes need of the campaign: where tasks run, dynamics in whole steps, seeds by name."""
-
-    place: Place
-
-    def dynamics(
-        self, step: float, equilibration: float, spacing: float, frames: int, *, seed: int, minimise: int
-    ) -> SampleSpec:
-        """Times in ps (the step in fs) to whole steps."""
-        ...
-
-    def seed(self, *names: object) -> int:
-        """A seed of its own."""
-        ...
-
-
-def window_nodes(table: AbfeTable, step_fs: float, make: _Maker) -> Iterator[Node]:
+def window_nodes(make: Maker) -> Iterator[Node]:
     """Windows by themselves, or stretches of replica exchange, of every leg and repeat.
 
     Repeats differ in seeds and start frames; the restraint of the complex is one for all of them.
     """
+    table, step_fs = make.config.abfe, make.config.dynamics.step
     for repeat in range(table.repeats):
         for leg, windows in (("complex", table.complex), ("solvent", table.solvent)):
             if table.exchange == "none":
@@ -47,7 +32,7 @@ def window_nodes(table: AbfeTable, step_fs: float, make: _Maker) -> Iterator[Nod
                 yield from _exchanging(leg, windows, repeat, step_fs, make, table.exchange, table.stretch)
 
 
-def _alone(leg: str, windows: LegWindows, repeat: int, step_fs: float, make: _Maker) -> Iterator[Node]:
+def _alone(leg: str, windows: LegWindows, repeat: int, step_fs: float, make: Maker) -> Iterator[Node]:
     schedule = _schedule(windows)
     count = len(schedule)
     for index in range(count):
@@ -74,7 +59,7 @@ def _exchanging(
     windows: LegWindows,
     repeat: int,
     step_fs: float,
-    make: _Maker,
+    make: Maker,
     method: Method,
     stretch_ps: float | None,
 ) -> Iterator[Node]:

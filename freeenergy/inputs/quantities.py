@@ -11,6 +11,7 @@ from drupe.units import angstrom, ev, kcal_per_mol, kj_per_mol, nanometer
 
 __all__ = [
     "Amu",
+    "Bar",
     "Bohr",
     "Femtoseconds",
     "Hartree",
@@ -58,6 +59,7 @@ Picoseconds = Annotated[float, BeforeValidator(_quantity("time", {k: v / 1e3 for
 Kelvin = Annotated[float, BeforeValidator(_quantity("temperature", {"K": 1.0}))]
 PerPicosecond = Annotated[float, BeforeValidator(_quantity("rate", {"/ps": 1.0, "ps^-1": 1.0, "/fs": 1e3}))]
 Amu = Annotated[float, BeforeValidator(_quantity("mass", {"amu": 1.0, "Da": 1.0}))]
+Bar = Annotated[float, BeforeValidator(_quantity("pressure", {"bar": 1.0, "atm": 1.01325}))]
 Seconds = Annotated[float, BeforeValidator(_quantity("time", {"s": 1.0, "min": 60.0, "h": 3600.0}))]
 
 #: Reader of a length, in bohr.

@@ -11,10 +11,10 @@ from rich.console import Console
 from drupe.embedding.export import write_extxyz, write_mm_arrays, write_qcschema
 from drupe.embedding.labeling import Label
 from drupe.errors import MachineError
-from drupe.freeenergy.campaigns.workflow import engine_for, slots_for
 from drupe.freeenergy.labelling.config import LabelConfig
 from drupe.freeenergy.labelling.run import Job, prepare_labels
 from drupe.freeenergy.labelling.structure import keep_built
+from drupe.freeenergy.tasks.placing import engine_for, slots_for
 from drupe.freeenergy.tasks.progress import Progress
 from drupe.freeenergy.tasks.runner import read_result, run_graph
 from drupe.store import Row, Store
@@ -48,14 +48,14 @@ def run_labels(config: LabelConfig, input_file: Path, folder: Path, console: Con
         Before anything is written, if the input or the machine cannot do it.
     """
     job = prepare_labels(config, input_file.resolve().parent, folder)
-    slots_for(config)
+    slots_for(config.engine)
     with Store(folder) as store:
         shutil.copyfile(input_file, store.scratch / "campaign.toml")
         (store.scratch / "campaign.toml").replace(folder / "campaign.toml")
         store.keep_fact("trajectories", _files(job))
         if job.built is not None:
             keep_built(job.built, job.subject.system, store)
-        engine, placed = engine_for(config, store)
+        engine, placed = engine_for(config.engine, store)
         console.print(
             f"labels {config.name}: {len(job.nodes)} frames, {placed}, folder {folder}", soft_wrap=True
         )

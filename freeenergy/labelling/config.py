@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from drupe.embedding.level import Level
-from drupe.freeenergy.campaigns.config import Count, EngineTable, Selection
+from drupe.freeenergy.inputs.common import Count, EngineTable, Selection
 from drupe.freeenergy.inputs.quantities import Bohr, read_energy, read_length
 from drupe.freeenergy.inputs.toml_input import Table, read_toml
 

@@ -306,12 +306,12 @@ class Failure:
     remedy: str
 
 
-def _without_checks(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had no restraint traces, no doubts and no fresh labels."""
+def _same(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had no restraint traces, doubts and fresh labels; 2 knew neither MM campaigns nor boxes."""
     return fields
 
 
-@register(version=2, upgrades={1: _without_checks})
+@register(version=3, upgrades={1: _same, 2: _same})
 @dataclass(frozen=True, eq=False)
 class CampaignResult:
     """Everything the report shows. See the nested records for shapes and units.
@@ -320,7 +320,8 @@ class CampaignResult:
     what it means for the number. ``label_error_kcal`` is the error of the label in each correction
     where one is known, in kcal/mol. ``experiment_kcal`` is dG_bind in kcal/mol. ``boresch`` and
     ``restraint_traces`` are the restraint and what it held, ``doubts`` what the potentials think of the
-    frames they were asked for, ``checks`` their fresh labels.
+    frames they were asked for, ``checks`` their fresh labels. ``asked`` is the level that the campaign was to
+    reach, ``net_charge`` what is to be said of a charged ligand in a periodic box.
     """
 
     title: str
@@ -349,6 +350,8 @@ class CampaignResult:
     restraint_traces: tuple[RestraintTrace, ...] = ()
     doubts: tuple[Doubts, ...] = ()
     checks: tuple[LabelDifferences, ...] = ()
+    asked: str = "core-corrected"  # or "MM"
+    net_charge: Verdict | None = None
 
     def __post_init__(self) -> None:
         legs = sorted(leg.leg for leg in self.mm_legs)

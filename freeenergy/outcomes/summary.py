@@ -122,7 +122,7 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         low = _with_check(low, checks["low"])
     level = "core-corrected" if core is not None else "low level" if low is not None else "MM"
     missing = [name for name, one in (("low", low), ("core", core)) if one is None]
-    if missing:
+    if missing and result.asked != "MM":
         reason = f"no works for the correction{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
         lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
         total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))

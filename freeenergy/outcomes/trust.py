@@ -31,7 +31,7 @@ def diagnose(result: CampaignResult) -> tuple[Diagnosis, ...]:
 
     What the works themselves say (second law, overlap, hysteresis, effective samples) stands with every BAR.
     """
-    return (*_runs(result), *_works(result), *_restraint(result), *_potential(result))
+    return (*_runs(result), *_works(result), *_restraint(result), *_charge(result), *_potential(result))
 
 
 def _runs(result: CampaignResult) -> list[Diagnosis]:
@@ -68,6 +68,12 @@ def _restraint(result: CampaignResult) -> list[Diagnosis]:
         name = f"{'window' if trace.held else 'run'} {number}"
         made[kind or trace.name, test].append((name, judge(restraint, trace.values, result.temperature_k)))
     return [Diagnosis(kind, test, worst(found)) for (kind, test), found in made.items()]
+
+
+def _charge(result: CampaignResult) -> list[Diagnosis]:
+    if result.net_charge is None:
+        return []
+    return [Diagnosis("charge of the ligand", "charge of the periodic box", result.net_charge)]
 
 
 def _potential(result: CampaignResult) -> list[Diagnosis]:

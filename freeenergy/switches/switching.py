@@ -115,6 +115,7 @@ def switch(
     spec: SwitchSpec,
     seed: int,
     *,
+    box: ArrayLike | None = None,
     leg: str = "",
     platform: str = "auto",
     threads: int | None = None,
@@ -141,6 +142,10 @@ def switch(
         Length, direction and bath.
     seed
         Fixes velocities and noise.
+    box
+        Periodic box of the snapshot, rows in bohr; None takes that of the system. It stays as it is: works
+        between snapshots of two ensembles at constant pressure give the difference at that pressure, since
+        exp(-work) averages to a ratio of partition functions at each volume.
     leg
         What to call the surroundings, for the record.
     platform, threads
@@ -165,6 +170,7 @@ def switch(
         friction_per_ps=spec.friction_per_ps,
         seed=seed,
         parameters={LAMBDA: float(ladder[0])},
+        box=box,
         platform=platform,
         threads=threads,
     )

@@ -75,8 +75,10 @@ def force_field(
     return system
 
 
-def committee(seeds=(0, 1), charge: float = 1.0, strength: float = 0.3) -> Committee:
-    """Random weights, so that no term is small, on the first force field."""
+def committee(
+    seeds=(0, 1), charge: float = 1.0, strength: float = 0.3, reach: float | None = None
+) -> Committee:
+    """Random weights, so that no term is small, on the first force field; ``reach`` in bohr."""
     found = molecule()
     own = LigandForceField.from_system(force_field(charge=charge), range(6))
     spec = FitSpec(features=8, radial=4)
@@ -99,6 +101,7 @@ def committee(seeds=(0, 1), charge: float = 1.0, strength: float = 0.3) -> Commi
         level="made up",
         training_set="none",
         baseline=own,
+        reach=reach,
     )
     made = []
     for seed in seeds:

@@ -97,6 +97,12 @@ def test_the_quickstart_keeps_its_promised_counts():
             r"abfe: stretch is 0.01 ps, shorter than a spacing of 0.04 ps",
         ),
         ("value_kcal = -4.63", "value_kcal = nan", r"experiment.value_kcal: .*finite"),
+        ("[regions]", "[water]\n[regions]", r"system.implicit_solvent and \[water\] are two solvents"),
+        (
+            "[regions]",
+            '[water]\npressure = "-1 bar"\n[regions]',
+            r"water.pressure: '-1 bar' must be positive",
+        ),
     ],
 )
 def test_bad_input_is_one_message_that_says_where_and_what(tmp_path, old, new, says):
@@ -104,6 +110,16 @@ def test_bad_input_is_one_message_that_says_where_and_what(tmp_path, old, new, s
     with pytest.raises(InputError, match=says) as error:
         read(tmp_path, QUICK.replace(old, new, 1))
     assert "input.toml" in error.value.found
+
+
+def test_corrections_come_with_all_their_tables_or_not_at_all(tmp_path):
+    host = (EXAMPLES.parent / "cb7-b2" / "campaign.toml").read_text()
+    assert not read(tmp_path, host).corrected
+    assert read(tmp_path, QUICK).corrected
+    with pytest.raises(InputError, match=r"\[labels\] is missing.*without all three.*the MM level"):
+        read(tmp_path, host + '\n[regions]\ncores = ["name C1"]\n')
+    with pytest.raises(InputError, match=r"\[potential\] is for corrections"):
+        read(tmp_path, host + "\n[potential]\nmembers = 2\n")
 
 
 def test_several_mistakes_are_told_at_once(tmp_path):

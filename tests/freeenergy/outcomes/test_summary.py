@@ -45,6 +45,24 @@ def with_works(result, correction, leg, w_f, w_r):
     return replace(result, switching=(*kept, SwitchingResult(leg, correction, w_f, w_r, "replaced")))
 
 
+def test_a_campaign_at_the_mm_level_is_not_blamed_for_corrections_that_nobody_asked_for(good):
+    alone = replace(good, switching=(), doubts=(), checks=(), asked="MM")
+    found = summarise(alone, n_resamples=2)
+    assert found.level == "MM"
+    assert found.verdict.level == "PASS", found.verdict.reasons
+    assert found.total.value == pytest.approx(found.mm.value)
+    lacking = summarise(replace(alone, asked="core-corrected"), n_resamples=2)
+    assert lacking.verdict.level == "FAIL"
+    assert "no works for the corrections low and core" in lacking.verdict.reasons[0]
+
+
+def test_a_charged_ligand_whose_box_loses_its_charge_fails(good):
+    reason = "neither a counter-ion takes its place nor was a finite-size correction added"
+    found = summarise(replace(good, net_charge=Verdict("FAIL", (reason,))), n_resamples=2)
+    assert found.verdict.level == "FAIL"
+    assert any(reason in one for one in found.verdict.reasons)
+
+
 def test_a_long_enough_campaign_passes(good):
     got = summarise(good, n_resamples=2)
     assert got.level == "core-corrected"

@@ -1,0 +1,253 @@
+"""Campaigns in explicit solvent: methanol in a box of water through the bodies of the tasks."""
+
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drupe.embedding.labeling import Level, label
+from drupe.embedding.regions import periodic
+from drupe.embedding.regions.partition import Partition
+from drupe.embedding.structures.openmm_objects import read_openmm
+from drupe.errors import InputError
+from drupe.freeenergy.alchemical.restraints import BoreschRestraint
+from drupe.freeenergy.alchemical.solvent_box import in_water, tip3p_molecule
+from drupe.freeenergy.campaigns import assembly, fitting, preparation
+from drupe.freeenergy.campaigns.approximations import approximations
+from drupe.freeenergy.campaigns.assembled_trust import restraint_traces
+from drupe.freeenergy.campaigns.config import Config, read_config
+from drupe.freeenergy.campaigns.fitting import Gathered
+from drupe.freeenergy.campaigns.preparation import Leg, Prepared, high_level, prepare
+from drupe.freeenergy.campaigns.stages import (
+    LabelledSnapshot,
+    LabelStage,
+    Place,
+    SampleStage,
+    SnapshotStage,
+    SwitchStage,
+    label_snapshot,
+    mixed_system,
+    mm_system,
+    pick_snapshots,
+    sample_leg,
+    sample_mixed,
+    switch_forward,
+)
+from drupe.freeenergy.campaigns.workflow import campaign_graph
+from drupe.freeenergy.simulation.dynamics import langevin_context, potential_kt
+from drupe.freeenergy.simulation.periodic import is_periodic
+from drupe.freeenergy.simulation.sampling import SampleSpec
+from drupe.freeenergy.switches.switching import LAMBDA, SwitchSpec
+from drupe.units import angstrom, kt, nanometer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from learned_molecule import committee, force_field, molecule
+
+HOST = Path(__file__).parents[3] / "examples" / "cb7-b2" / "campaign.toml"
+REACH = 4.5 * angstrom
+T = 300.0
+SPEC = SampleSpec(
+    temperature_k=T, step_fs=1.0, n_equilibration=50, n_frames=3, stride=40, minimise=30, pressure_bar=1.0
+)
+
+
+@pytest.fixture(scope="module")
+def leg():
+    found = molecule()
+    alone = read_openmm(found.topology, force_field(), found.positions / nanometer)
+    structure = in_water(alone, range(6), edge_nm=2.4)
+    regions = Partition.select(structure.system, qm=list(range(6)), charge=0, cores=[[1, 5]])
+    return Leg(structure, regions, np.arange(6))
+
+
+@pytest.fixture(scope="module")
+def prepared(leg):
+    return Prepared(leg, leg)
+
+
+@pytest.fixture(scope="module")
+def run(prepared):
+    return sample_leg(SampleStage("solvent", SPEC, Place("CPU", 1)), prepared)
+
+
+@pytest.fixture(scope="module")
+def snapshots(run):
+    return pick_snapshots(SnapshotStage("solvent", 1, 2), run)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return [Gathered(committee((n, n + 1), reach=REACH), ()) for n in (0, 5)]
+
+
+def energy(system, positions, box, lam=None):
+    """kT, in double precision."""
+    parameters = None if lam is None else {LAMBDA: lam}
+    context = langevin_context(
+        system, positions, temperature_k=T, step_fs=1.0, friction_per_ps=1.0, seed=1, box=box,
+        parameters=parameters, platform="Reference",
+    )  # fmt: skip
+    return potential_kt(context, T)
+
+
+def test_the_mm_runs_keep_their_boxes_and_the_volume_moves(run, snapshots):
+    assert run.boxes.shape == (3, 3, 3)
+    assert snapshots.boxes.shape == (3, 3, 3)
+    assert run.spec.pressure_bar == 1.0
+    start = 2.4 * nanometer
+    assert np.all(np.abs(run.boxes[:, 0, 0] / start - 1) < 0.1)
+
+
+def test_a_label_sees_whole_molecules_around_the_ligand_in_the_box_of_its_frame(prepared, leg, snapshots):
+    level = Level(functional="LDA", basis="STO-3G", environment="cluster", cluster_radius=REACH)
+    reference = LabelledSnapshot("solvent", 0, -1, None)
+    # A box that is not that of the structure: water at its far side comes back nearer.
+    tight = replace(snapshots, boxes=0.97 * snapshots.boxes)
+    made = label_snapshot(LabelStage("solvent", 1, level), prepared, tight, reference)
+    system = leg.structure.system.with_positions(tight.positions[1]).with_box(tight.boxes[1])
+    cluster = periodic.cut_cluster(system, leg.ligand, REACH).system
+    alone = Partition.select(cluster, qm=list(range(6)), charge=0)
+    want = label(cluster, alone, replace(level, environment="all", cluster_radius=None))
+    assert made.label.energy_low == pytest.approx(want.energy_low, abs=1e-8)
+    assert np.count_nonzero(made.label.mm_charges) == cluster.n_atoms - 6
+    assert made.label.mm_groups is not None
+
+
+def test_two_potentials_differ_in_the_box_by_what_they_predict(leg, snapshots, models):
+    """What the level differences are made of is what the dynamics feels."""
+    thermal = kt(T)
+    frame, box = snapshots.positions[0], snapshots.boxes[0]
+    felt = [energy(mixed_system(leg, one, interpolate=False), frame, box) for one in models]
+    run = type("Run", (), {"positions": frame[None], "boxes": box[None]})
+    frames = fitting._frames(leg, [run])
+    said = [
+        fitting._predicted(one.committee, leg, frames, thermal).energies.mean(axis=0)[0] for one in models
+    ]
+    assert abs(felt[1] - felt[0]) > 0.1
+    assert felt[1] - felt[0] == pytest.approx(said[1] - said[0], abs=1e-4)
+
+
+def test_a_switch_starts_in_the_box_of_its_snapshot(prepared, leg, snapshots, models):
+    """One increment: its work is the difference of the two ends at the start."""
+    at = SwitchSpec(n_steps=1, step_fs=1.0, temperature_k=T, friction_per_ps=1.0, direction="forward")
+    settings = SwitchStage("solvent", 1, at, 3, Place("Reference", 1))
+    work = switch_forward(settings, prepared, snapshots, models[0])
+    frame, box = snapshots.positions[2], snapshots.boxes[2]
+    ends = mixed_system(leg, models[0], interpolate=True, group=7)
+    low, high = (energy(ends, frame, box, lam) for lam in (0.0, 1.0))
+    assert low == pytest.approx(energy(mm_system(leg), frame, box), abs=1e-3)
+    assert work.value == pytest.approx(high - low, abs=1e-3)
+    other = energy(ends, frame, 0.97 * box, 1.0) - energy(ends, frame, 0.97 * box, 0.0)
+    assert abs(other - (high - low)) > 1e-2
+
+
+def test_ml_mm_runs_are_at_constant_pressure_with_rigid_water(prepared, leg, snapshots, models):
+    spec = replace(SPEC, minimise=0, n_equilibration=5, n_frames=2, stride=10)
+    made = sample_mixed(
+        SampleStage("solvent", spec, Place("CPU", 1), start=1), prepared, snapshots, models[0]
+    )
+    assert made.boxes.shape == (2, 3, 3)
+    waters = made.positions[:, 6:].reshape(2, -1, 3, 3)
+    apart = np.linalg.norm(waters[:, :, 1] - waters[:, :, 0], axis=-1)
+    assert np.ptp(apart) < 1e-3 * apart.mean()
+
+
+def test_restraint_coordinates_of_a_run_take_the_nearest_images(run):
+    """Anchors on both sides of a box are neighbours: distance and angles as if nothing were cut."""
+    edge = run.boxes[0, 0, 0]
+    near = np.array([[0, 0, 0], [2.5, 0.3, 0], [4.0, 2.0, 0.4], [6.5, 2.2, 1], [8, 0.1, 1.5], [10, 1, 3]])
+    torn = near.copy()
+    torn[2:] += (edge, -edge, 2 * edge)
+    restraint = BoreschRestraint(
+        receptor=(0, 1, 2), ligand=(3, 4, 5), distance=4.0, angles=(1.5, 1.5), dihedrals=(0.0, 0.0, 0.0),
+        k_distance=0.01, k_angles=(0.1, 0.1), k_dihedrals=(0.1, 0.1, 0.1),
+    )  # fmt: skip
+    found = []
+    for place in (near, torn):
+        cube = np.eye(3)[None] * edge
+        one = type("Run", (), {"positions": place[None], "boxes": cube, "spec": replace(SPEC, n_frames=1)})
+        node = type("Node", (), {"name": "complex/sample/0"})
+        results = type("Results", (dict,), {"nodes": [node]})({"complex/sample/0": one})
+        found.append(next(iter(restraint_traces(results, restraint))).values)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def host():
+    config = read_config(HOST)
+    return config, prepare(config, HOST.parent)
+
+
+def test_the_host_and_its_guest_are_both_in_water_of_the_same_kind(host):
+    config, found = host
+    complex_, alone = found.complex, found.solvent
+    assert complex_.structure.system.n_atoms == 4491
+    names = set(alone.structure.system.residue_names)
+    assert names == {"B2", "HOH"}
+    edge = alone.structure.system.box[0, 0]
+    assert edge > 24 * angstrom + np.ptp(alone.structure.system.positions[alone.ligand], axis=0).max()
+    assert complex_.counter_ions is alone.counter_ions is None
+    nodes = campaign_graph(config)
+    assert {node.stage for node in nodes} == {"MM sampling", "restraint", "alchemical windows"}
+    assert all(node.settings.spec.pressure_bar == 1.0 for node in nodes if hasattr(node.settings, "spec"))
+    told = dict(approximations(config, found, {}))
+    assert "1 bar" in told["box of water"]
+    assert "charges that DFT sees" not in told
+
+
+def test_the_picture_leaves_out_the_water(host):
+    _, found = host
+    shown = assembly._regions(found, found.complex.ligand[:6])
+    assert set(shown.residue_names) == {"CUC", "B2"}
+    assert set(np.array(shown.residue_names)[shown.qm]) == {"B2"}
+    inside = found.complex.structure.system
+    np.testing.assert_array_equal(shown.numbers[shown.anchors], inside.numbers[found.complex.ligand[:6]])
+    assert assembly._receptor(found) == "1 residues, 126 atoms, 1445 waters"
+
+
+def test_a_complex_without_a_box_is_put_into_one():
+    text = HOST.read_text().replace("complex-explicit", "complex-vacuum")
+    config = Config.model_validate(tomllib.loads(text))
+    found = prepare(config, HOST.parent)
+    system = found.complex.structure.system
+    assert system.box is not None
+    assert system.n_atoms > 4000
+    assert {"CUC", "B2", "HOH"} == set(system.residue_names)
+    assert is_periodic(found.complex.structure)
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [("ion", "PASS"), ("water", "PASS"), ("none", "FAIL")])
+def test_the_charge_of_a_ligand_is_taken_over_or_the_number_is_refused(kind, verdict):
+    """A sodium ion as the ligand, with the chloride that makes its box neutral."""
+    config = Config.model_validate(
+        tomllib.loads(HOST.read_text().replace("[water]", f'[water]\ncounter_ions = "{kind}"'))
+    )
+    boxed = in_water(tip3p_molecule("NA"), [0], edge_nm=2.4)
+    ions = preparation._counter_ions(boxed, np.array([0]), config)
+    ion = Leg(boxed, Partition.select(boxed.system, qm=[0], charge=1), np.array([0]), ions)
+    assert assembly._net_charge(Prepared(ion, ion), config).level == verdict
+    if ions is not None:
+        assert set(np.array(boxed.system.residue_names)[ions.atoms]) == {"CL" if kind == "ion" else "HOH"}
+
+
+def test_a_neutral_ligand_needs_no_counter_ion(host):
+    config, found = host
+    assert assembly._net_charge(found, config) is None
+
+
+def test_levels_and_fits_know_how_far_charges_act():
+    text = (HOST.parents[1] / "t4l-xylene" / "quickstart.toml").read_text()
+    text = text.replace('implicit_solvent = "OBC2"\n', "") + '\n[water]\nreach = "10 A"\n'
+    config = Config.model_validate(tomllib.loads(text))
+    level = high_level(config)
+    assert (level.environment, level.cluster_radius) == ("cluster", pytest.approx(10 * angstrom))
+    fits = [node.settings.spec for node in campaign_graph(config) if node.name.startswith("low/member")]
+    assert {spec.reach for spec in fits} == {level.cluster_radius}
+
+
+def test_a_switch_in_a_periodic_box_needs_a_potential_with_a_reach(leg):
+    with pytest.raises(InputError, match="reach"):
+        mixed_system(leg, Gathered(committee(), ()), interpolate=True)
