@@ -20,7 +20,7 @@ from drupe.freeenergy.alchemical.net_charge import ligand_charge, net_charge_ver
 from drupe.freeenergy.alchemical.restraints import release_free_energy
 from drupe.freeenergy.campaigns.approximations import approximations, unscreened_field_kcal
 from drupe.freeenergy.campaigns.assembled_trust import doubts, restraint_traces, starts_of
-from drupe.freeenergy.campaigns.config import Config
+from drupe.freeenergy.campaigns.config import Config, LegSwitching
 from drupe.freeenergy.campaigns.preparation import Prepared
 from drupe.freeenergy.estimation.diagnostics import Verdict
 from drupe.freeenergy.outcomes.campaign import (
@@ -238,19 +238,40 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
                 pilot=None if pilot is None else pilot.verdict,
             )
         )
-        made.append(
-            SwitchingResult(
-                leg,
-                "core",
-                levels.forward,
-                levels.reverse,
-                f"instantaneous, {len(levels.forward)} and {len(levels.reverse)} frames",
-                levels.members_core,
-                run_f=levels.run_forward,
-                run_r=levels.run_reverse,
-            )
-        )
+        made.append(_between_levels(results, leg, table, levels))
     return made
+
+
+def _between_levels(results: _Results, leg: str, table: LegSwitching, levels: Any) -> SwitchingResult:
+    """Works from the low level to the core-corrected one: of switches where there are some."""
+    if table.core is None:
+        return SwitchingResult(
+            leg,
+            "core",
+            levels.forward,
+            levels.reverse,
+            f"instantaneous, {len(levels.forward)} and {len(levels.reverse)} frames",
+            levels.members_core,
+            run_f=levels.run_forward,
+            run_r=levels.run_reverse,
+        )
+    works = paired_works(
+        *(results.matching(rf"{leg}/core-{direction}/\d+") for direction in ("forward", "reverse"))
+    )
+    forward = starts_of(results, leg, "core-forward", "ml-low")
+    reverse = starts_of(results, leg, "core-reverse", "ml-core")
+    return SwitchingResult(
+        leg,
+        "core",
+        works.w_f,
+        works.w_r,
+        f"{table.core.switches} switches of {table.core.length:g} ps in each direction",
+        levels.members_core,
+        run_f=forward.runs,
+        run_r=reverse.runs,
+        time_f=forward.times,
+        time_r=reverse.times,
+    )
 
 
 def _cores(results: _Results, prepared: Prepared) -> CoreTable:

@@ -102,10 +102,19 @@ class PilotTable(_Table):
     lengths: list[Span] = Field(default=[1.0, 5.0, 20.0], min_length=1)
 
 
+class CoreSwitching(_Table):
+    """Switches from the low level to the core-corrected one: how many per direction, and their length."""
+
+    switches: Annotated[int, Field(ge=2, le=1_000_000)]
+    length: Span
+
+
 class LegSwitching(_Table):
     """Switching in one leg: switches per direction, their length, and the ML/MM runs before the reverse.
 
-    The length is given, or a pilot picks it.
+    The length is given, or a pilot picks it. Between the two levels of the potential the works are
+    instantaneous energy differences, which is enough where the levels overlap; a table ``core`` switches
+    there, too.
     """
 
     switches: Annotated[int, Field(ge=2, le=1_000_000)]
@@ -115,6 +124,7 @@ class LegSwitching(_Table):
     equilibration: Span
     spacing: Span
     frames: Count
+    core: CoreSwitching | None = None
 
     @model_validator(mode="after")
     def _one_length(self) -> "LegSwitching":
@@ -339,6 +349,12 @@ class Config(_Table):
                             f"{table}.{leg}.{name} is {span_ps * 1e3:g} fs, "
                             f"shorter than a step of {step_fs:g} fs"
                         )
+                core = getattr(settings, "core", None)
+                if core is not None and core.length * 1e3 < step_fs * (1 - 1e-9):
+                    raise ValueError(
+                        f"{table}.{leg}.core.length is {core.length * 1e3:g} fs, "
+                        f"shorter than a step of {step_fs:g} fs"
+                    )
                 pilot = getattr(settings, "pilot", None)
                 if pilot is not None and min(pilot.lengths) * 1e3 < step_fs * (1 - 1e-9):
                     raise ValueError(
@@ -366,6 +382,11 @@ class Config(_Table):
                 raise ValueError(
                     f"switching.{leg} keeps {have} ML/MM frames for {starts} reverse switches: "
                     "raise frames or runs"
+                )
+            if switching.core is not None and have < switching.core.switches:
+                raise ValueError(
+                    f"switching.{leg} keeps {have} frames of each ML/MM level for {switching.core.switches} "
+                    "switches between them: raise frames or runs"
                 )
             need = getattr(self.labels.check, leg)
             if have < need and leg in self.labels.check.model_fields_set:

@@ -157,7 +157,7 @@ class WindowStage:
 @register(version=1)
 @dataclass(frozen=True, eq=False)
 class SwitchStage:
-    """Settings of `switch_forward` and `switch_reverse`: number of the start frame, protocol, seed.
+    """Settings of `switch_forward`, `switch_reverse`, `switch_core`: number of the start, protocol, seed.
 
     Where a pilot chose the length, that is taken instead of the protocol's.
     """
@@ -377,11 +377,39 @@ def switch_reverse(
 
     runs = [one for one in given if isinstance(one, Trajectory)]
     pilot = [one for one in given if not isinstance(one, Trajectory)]
+    return _switch(settings, prepared, *_start(runs, settings.index), gathered, pilot)
+
+
+def switch_core(
+    settings: SwitchStage, prepared: Prepared, low: Any, core: Any, *runs: "Trajectory"
+) -> "Work":
+    """Switch between the two levels from one of the ML/MM frames of the level it starts at."""
+    from drupe.freeenergy.switches.end_states import between
+    from drupe.freeenergy.switches.switching import switch
+
+    leg = prepared.leg(settings.leg)
+    first, second = (mixed_system(leg, one, interpolate=False) for one in (low, core))
+    positions, box = _start(runs, settings.index)
+    return switch(
+        between(first, second, _SWITCH_GROUP),
+        positions,
+        settings.spec,
+        settings.seed,
+        box=box,
+        leg=settings.leg,
+        platform=settings.place.platform,
+        threads=settings.place.threads,
+    )
+
+
+def _start(
+    runs: "Sequence[Trajectory]", index: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Positions and box of the frame with this number, decorrelated frames first."""
     apart, others = _by_correlation(runs)
-    run, frame = (apart + others)[settings.index]
+    run, frame = (apart + others)[index]
     boxes = runs[run].boxes
-    box = None if boxes is None else boxes[frame]
-    return _switch(settings, prepared, runs[run].positions[frame], box, gathered, pilot)
+    return runs[run].positions[frame], None if boxes is None else boxes[frame]
 
 
 def _switch(

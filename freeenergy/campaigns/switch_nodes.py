@@ -71,6 +71,43 @@ def switch_nodes(make: Maker) -> Iterator[Node]:
             for index in range(table.switches):
                 name = f"{leg}/{direction}/{index}"
                 yield _switch(make, leg, table, direction, index, spans[-1], name, *pilot)
+        yield from _core_switches(make, leg, table)
+
+
+def _core_switches(make: Maker, leg: str, table: LegSwitching) -> Iterator[Node]:
+    """Switches between the two levels of the potential, where they are asked for."""
+    if table.core is None:
+        return
+    n_steps = _increments(make, table.core.length)
+    for direction, level in zip(_DIRECTIONS, ("low", "core"), strict=True):
+        for index in range(table.core.switches):
+            name = f"{leg}/core-{direction}/{index}"
+            yield Node(
+                name,
+                f"switches core {direction}",
+                f"{_STAGES}:switch_core",
+                SwitchStage(
+                    leg, index, _protocol(make, n_steps, direction), make.seed(*name.split("/")), make.place
+                ),
+                needs=(
+                    "prepared",
+                    "low/committee",
+                    "core/committee",
+                    *make.runs(leg, f"ml-{level}", table.runs),
+                ),
+                guess_s=n_steps * (0.15 if leg == "complex" else 0.02) + 8,
+            )
+
+
+def _protocol(make: Maker, n_steps: int, direction: Literal["forward", "reverse"]) -> SwitchSpec:
+    dynamics = make.config.dynamics
+    return SwitchSpec(
+        n_steps=n_steps,
+        step_fs=dynamics.ml_step,
+        temperature_k=dynamics.temperature,
+        friction_per_ps=dynamics.friction,
+        direction=direction,
+    )
 
 
 def _pilot(make: Maker, leg: str, table: LegSwitching, spans: list[float]) -> Iterator[Node]:
@@ -101,14 +138,8 @@ def _switch(
     name: str,
     *pilot: str,
 ) -> Node:
-    dynamics, n_steps = make.config.dynamics, _increments(make, span)
-    spec = SwitchSpec(
-        n_steps=n_steps,
-        step_fs=dynamics.ml_step,
-        temperature_k=dynamics.temperature,
-        friction_per_ps=dynamics.friction,
-        direction=direction,
-    )
+    n_steps = _increments(make, span)
+    spec = _protocol(make, n_steps, direction)
     sources = (
         (f"{leg}/snapshots", "low/committee")
         if direction == "forward"
