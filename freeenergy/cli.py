@@ -158,12 +158,14 @@ def export(folder: Path, u_nk: Path) -> None:
 
 
 def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
-    from drupe.freeenergy.campaigns.preparation import prepare
+    from drupe.freeenergy.campaigns.preparation import key_of_built, prepare
 
-    prepared = prepare(config, input_file.resolve().parent)  # before anything slow: it finds bad input
+    base = input_file.resolve().parent
+    prepared = prepare(config, base, folder)  # before anything slow: it finds bad input
 
     from drupe.freeenergy.campaigns.assembly import assemble
     from drupe.freeenergy.campaigns.workflow import campaign_graph
+    from drupe.freeenergy.inputs.built import keep_built
     from drupe.freeenergy.reporting.report import write_report
     from drupe.freeenergy.tasks.placing import engine_for, slots_for
     from drupe.freeenergy.tasks.progress import Progress
@@ -176,6 +178,8 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
     with Store(folder) as store:
         shutil.copyfile(input_file, store.scratch / "campaign.toml")
         (store.scratch / "campaign.toml").replace(folder / "campaign.toml")
+        if (built := key_of_built(config, base)) is not None:
+            keep_built(built, prepared.complex.structure, store)
         engine, placed = engine_for(config.engine, store)
         console.print(
             f"campaign {config.name}: {len(nodes)} tasks, {placed}, folder {folder}", soft_wrap=True

@@ -17,7 +17,6 @@ def read_amber(
     coordinates: str | Path,
     *,
     implicit_solvent: str | None = "OBC2",
-    hydrogen_mass_amu: float | None = None,
 ) -> Structure:
     """Read an Amber topology with coordinates: flexible bonds; no cutoff, or PME in a periodic box.
 
@@ -29,8 +28,6 @@ def read_amber(
         Coordinates or restart file (inpcrd, crd, rst7) of the same atoms; its box counts.
     implicit_solvent
         ``"OBC2"``; None for vacuum or a periodic box.
-    hydrogen_mass_amu
-        Mass moved onto hydrogens from their heavy atoms; None keeps the masses.
 
     Raises
     ------
@@ -68,8 +65,6 @@ def read_amber(
             remedy="give the coordinates that were written with this topology",
         )
     settings = {**nonbonded(box), "implicitSolvent": app.OBC2 if implicit_solvent else None}
-    if hydrogen_mass_amu is not None:
-        settings["hydrogenMass"] = hydrogen_mass_amu * unit.dalton
     try:
         forces = parameters.createSystem(**settings)
     except Exception as error:

@@ -25,6 +25,7 @@ __all__ = [
     "read_amber",
     "read_structure",
     "read_system",
+    "takes_implicit_solvent",
 ]
 
 _AMBER = (".prmtop", ".parm7", ".prm7")
@@ -143,6 +144,13 @@ _NEEDS = {
 def _solvent(name: str | None) -> Literal["OBC2"] | None:
     check_solvent_model(name)
     return "OBC2" if name == "OBC2" else None
+
+
+def takes_implicit_solvent(topology: str | Path, *, ligand: bool = False) -> bool:
+    """Whether `read_structure` can put the solvent model into what it reads; ``ligand`` as given there."""
+    path = existing_file(topology)
+    kind = "complex" if ligand and path.suffix.lower() == ".pdb" else _kind(path)
+    return "implicit_solvent" in _NEEDS[kind][1]
 
 
 def _kind(path: Path) -> str:

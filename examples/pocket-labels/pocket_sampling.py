@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from openmm import app, unit
 from openmm.mtsintegrator import MTSLangevinIntegrator
 
+from drupe.embedding.structures.masses import with_hydrogen_mass
 from drupe.embedding.structures.structure import Structure, locate, openmm_system, read_amber
 from drupe.embedding.system import MolecularSystem
 from drupe.freeenergy.simulation.dynamics import (
@@ -193,11 +194,9 @@ def _cut_off(forces: openmm.System) -> None:
 def _xylene_in_t4l(settings: StartStage) -> PocketStart:
     folder = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
     structure = read_amber(
-        locate(folder + "complex.prmtop", HERE),
-        locate(folder + "complex-minimized.crd", HERE),
-        hydrogen_mass_amu=HYDROGEN_MASS_AMU,
+        locate(folder + "complex.prmtop", HERE), locate(folder + "complex-minimized.crd", HERE)
     )
-    return _minimised(structure, 0.0, settings.seed)
+    return _minimised(with_hydrogen_mass(structure, HYDROGEN_MASS_AMU), 0.0, settings.seed)
 
 
 def _phenol_in_water(settings: StartStage) -> PocketStart:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from drupe.freeenergy.inputs.common import Count, EngineTable, Selection
+from drupe.freeenergy.inputs.files_table import FilesTable
 from drupe.freeenergy.inputs.quantities import (
     Amu,
     Bar,
@@ -31,15 +32,15 @@ Span = Annotated[Picoseconds, Field(ge=1e-5, le=1e9)]
 Lambda = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
 
 
-class System(_Table):
-    """What is simulated: Amber files of the complex, and which atoms are the ligand.
+class System(FilesTable):
+    """What is simulated: files of the complex, and which atoms are the ligand.
 
-    The implicit solvent is for campaigns without a table ``[water]``.
+    A PDB file of the protein and an SDF file of the ligand in its pose (``ligand_file``) become a complex
+    with the ligand as ``resname LIG``. The implicit solvent is for campaigns without a table ``[water]``.
     """
 
-    topology: str
-    coordinates: str
     ligand: Selection
+    ligand_file: str | None = None
     charge: int = 0
     multiplicity: Count = 1
     implicit_solvent: Literal["OBC2"] = "OBC2"

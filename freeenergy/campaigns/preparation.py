@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 from drupe.embedding.labeling import check_request
 from drupe.embedding.level import Level
 from drupe.embedding.regions.partition import Partition
-from drupe.embedding.structures.structure import Structure, cut_out, locate, read_amber
+from drupe.embedding.structures.masses import with_hydrogen_mass
+from drupe.embedding.structures.structure import (
+    Structure,
+    cut_out,
+    locate,
+    read_structure,
+    takes_implicit_solvent,
+)
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.counter_ion import CounterIons, choose_counter_ions
 from drupe.freeenergy.alchemical.net_charge import ligand_charge
 from drupe.freeenergy.alchemical.solvent_box import in_water
 from drupe.freeenergy.campaigns.config import Config, Water
+from drupe.freeenergy.inputs.built import built_key, find_built
 from drupe.freeenergy.simulation.periodic import in_water_box
 from drupe.hardware.platforms import openmm_platform
 from drupe.mlp.torsion_kinds import torsions_of
@@ -26,7 +34,7 @@ from drupe.units import nanometer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Leg", "Prepared", "high_level", "prepare"]
+__all__ = ["Leg", "Prepared", "high_level", "key_of_built", "prepare"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +74,7 @@ class Prepared:
         return {"complex": self.complex, "solvent": self.solvent}[name]
 
 
-def prepare(config: Config, base: Path) -> Prepared:
+def prepare(config: Config, base: Path, folder: Path | None = None) -> Prepared:
     """Read the structure, cut out the ligand, fix the regions of both legs to indices.
 
     Parameters
@@ -75,16 +83,18 @@ def prepare(config: Config, base: Path) -> Prepared:
         The campaign.
     base
         Folder that relative paths in the input file start from.
+    folder
+        Campaign folder of an earlier run, which may hold a complex that was built; None for none.
 
     Raises
     ------
     InputError
         If a file, a selection, the level, a charge and multiplicity, or a box is wrong.
     MachineError
-        If a platform is asked for by name and is not there.
+        If a platform is asked for by name and is not there, or a complex needs AmberTools and they are not.
     """
     given = config.system
-    whole = _read(config, base)
+    whole = _read(config, base, folder)
     regions = _select(whole, given.ligand, config)
     ligand = np.asarray(regions.qm, np.int64)
     if len(ligand) == whole.system.n_atoms:
@@ -119,22 +129,38 @@ def prepare(config: Config, base: Path) -> Prepared:
     )
 
 
-def _read(config: Config, base: Path) -> Structure:
+def key_of_built(config: Config, base: Path) -> str | None:
+    """Content name of a complex to be built, by its files and settings; None if nothing is built."""
+    given, water = config.system, config.water
+    if given.ligand_file is None:
+        return None
+    files = [locate(path, base) for path in (given.topology, given.ligand_file)]
+    padding = None if water is None else water.padding
+    return built_key(files, {"ph": given.ph, "padding": padding, "hydrogen_mass": given.hydrogen_mass})
+
+
+def _read(config: Config, base: Path, folder: Path | None) -> Structure:
     """The complex as it is simulated: in implicit solvent, or in a box of water."""
     given, water = config.system, config.water
-    whole = read_amber(
-        locate(given.topology, base),
-        locate(given.coordinates, base),
-        implicit_solvent=given.implicit_solvent if water is None else None,
-        hydrogen_mass_amu=given.hydrogen_mass,
-    )
-    if water is None:
-        return whole
-    if whole.system.box is None:
-        _log.info("%s has no box: it is put into water", given.topology)
-        whole = _in_water(whole, np.arange(whole.system.n_atoms), water)
-    ligand = _select(whole, given.ligand, config).qm
-    in_water_box(whole, ligand)  # what dynamics would refuse is refused here
+    key = key_of_built(config, base)
+    whole: Structure | None = None if key is None else find_built(key, folder)
+    if whole is None:
+        asked = given.reading(base, ligand=given.ligand_file)
+        if water is None:
+            if not takes_implicit_solvent(asked["topology"], ligand=given.ligand_file is not None):
+                raise InputError(
+                    f"{given.topology} cannot be read with the implicit solvent {given.implicit_solvent}",
+                    remedy="give its box of water and a table [water] (it may be empty), or Amber files",
+                )
+            asked["implicit_solvent"] = given.implicit_solvent
+        whole = read_structure(**asked)
+        if water is not None and whole.system.box is None:
+            _log.info("%s has no box: it is put into water", given.topology)
+            whole = _in_water(whole, np.arange(whole.system.n_atoms), water)
+        whole = with_hydrogen_mass(whole, given.hydrogen_mass)
+    if water is not None:
+        # What dynamics would refuse is refused here.
+        in_water_box(whole, _select(whole, given.ligand, config).qm)
     return whole
 
 

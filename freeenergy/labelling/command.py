@@ -11,9 +11,9 @@ from rich.console import Console
 from drupe.embedding.export import write_extxyz, write_mm_arrays, write_qcschema
 from drupe.embedding.labeling import Label
 from drupe.errors import MachineError
+from drupe.freeenergy.inputs.built import keep_built
 from drupe.freeenergy.labelling.config import LabelConfig
 from drupe.freeenergy.labelling.run import Job, prepare_labels
-from drupe.freeenergy.labelling.structure import keep_built
 from drupe.freeenergy.tasks.placing import engine_for, slots_for
 from drupe.freeenergy.tasks.progress import Progress
 from drupe.freeenergy.tasks.runner import read_result, run_graph

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_val
 
 from drupe.embedding.level import Level
 from drupe.freeenergy.inputs.common import Count, EngineTable, Selection
+from drupe.freeenergy.inputs.files_table import FilesTable
 from drupe.freeenergy.inputs.quantities import Bohr, read_energy, read_length
 from drupe.freeenergy.inputs.toml_input import Table, read_toml
 
@@ -30,21 +31,14 @@ QUANTITIES: Final[Mapping[str, Callable[[object], float]]] = {
 DIMENSIONLESS: Final = frozenset({"gradient_tolerance", "lno_thresholds"})
 
 
-class StructureTable(Table):
-    """Files of the structure, as `drupe.embedding.structures.structure.read_structure` takes them.
+class StructureTable(FilesTable):
+    """Files of the structure.
 
     ``solvent``, ``ph`` and ``padding`` say how a PDB file and its ``ligand`` (SDF) become a complex.
     """
 
-    topology: str
-    coordinates: str | None = None
-    parameters: list[str] = Field(default_factory=list)
-    system: str | None = None
     ligand: str | None = None
-    include: str | None = None
-    box: Annotated[list[Bohr], Field(min_length=3, max_length=3)] | None = None
     solvent: Literal["none", "box"] = "none"
-    ph: Annotated[float, Field(ge=0.0, le=14.0, strict=True)] | None = None
     padding: Bohr | None = None
 
     @model_validator(mode="after")

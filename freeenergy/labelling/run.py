@@ -20,7 +20,7 @@ from drupe.embedding.structures.trajectory import Trajectory
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.labelling.config import CoreTable, LabelConfig, TrajectoryTable
-from drupe.freeenergy.labelling.structure import built_key, read_labelled
+from drupe.freeenergy.labelling.structure import key_of_built, read_labelled
 from drupe.freeenergy.tasks.runner import Node
 from drupe.records import frozen, register
 
@@ -115,7 +115,7 @@ def prepare_labels(config: LabelConfig, base: Path, folder: Path | None = None) 
     subject = Subject(system, partition)
     for stage, name in zip(stages, names, strict=True):
         _check_frame(subject, stage, name)
-    return Job(subject, tuple(label_graph(stages, names)), trajectories, built_key(config.structure, base))
+    return Job(subject, tuple(label_graph(stages, names)), trajectories, key_of_built(config.structure, base))
 
 
 def label_graph(stages: Sequence[FrameStage], names: Sequence[str]) -> list[Node]:

@@ -8,6 +8,7 @@ from openmm import app, unit
 from drupe.embedding import MolecularSystem
 from drupe.embedding.structures.charmm import read_charmm
 from drupe.embedding.structures.gromacs import read_gromacs
+from drupe.embedding.structures.masses import with_hydrogen_mass
 from drupe.embedding.structures.openmm_objects import check_box, read_openmm
 from drupe.embedding.structures.pdb import check_pdb, read_pdb_with_system
 from drupe.embedding.structures.structure import (
@@ -256,7 +257,7 @@ def test_objects_in_memory_are_the_files_they_came_from(xylene):
 
 def test_mass_moved_to_hydrogens_is_no_other_element(xylene, t4l_file):
     files = t4l_file("ligand.prmtop"), t4l_file("ligand-minimized.crd")
-    heavy = openmm_system(read_amber(*files, implicit_solvent=None, hydrogen_mass_amu=3.0))
+    heavy = openmm_system(with_hydrogen_mass(read_amber(*files, implicit_solvent=None), 3.0))
     topology, nm = openmm_topology(xylene.system), xylene.system.positions / nanometer
     assert MolecularSystem.from_openmm(topology, heavy, nm).numbers.tolist() == xylene.system.numbers.tolist()
     heavy.setParticleMass(0, 40.08)  # calcium

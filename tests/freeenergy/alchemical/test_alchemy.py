@@ -6,6 +6,7 @@ import openmm
 import pytest
 from scipy.integrate import quad
 
+from drupe.embedding.structures.masses import with_hydrogen_mass
 from drupe.embedding.structures.structure import Structure, cut_out, locate, openmm_system, read_amber
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
@@ -29,7 +30,7 @@ COMPLEX = Schedule((0, 1, 1, 1, 1, 1), (1, 1, 0.5, 0, 0, 0), (1, 1, 1, 1, 0.5, 0
 def host_guest():
     """Host and guest in implicit solvent, 156 atoms, and the indices of the guest."""
     files = (locate(DATA + name, Path()) for name in ("complex-vacuum.prmtop", "complex-vacuum.inpcrd"))
-    structure = read_amber(*files, hydrogen_mass_amu=3.0)
+    structure = with_hydrogen_mass(read_amber(*files), 3.0)
     guest = [i for i, name in enumerate(structure.system.residue_names) if name == "B2"]
     return structure, guest
 

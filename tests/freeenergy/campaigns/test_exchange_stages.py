@@ -15,6 +15,7 @@ import pytest
 from scipy.integrate import quad
 
 from drupe.embedding.regions.partition import Partition
+from drupe.embedding.structures.masses import with_hydrogen_mass
 from drupe.embedding.structures.structure import Structure, locate, read_amber
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
@@ -156,7 +157,7 @@ def test_states_that_share_a_context_have_one_system_and_the_energies_of_their_o
         locate(f"package:openmmtools/data/cb7-b2/{name}", Path())
         for name in ("complex-vacuum.prmtop", "complex-vacuum.inpcrd")
     )
-    structure = read_amber(*files, hydrogen_mass_amu=3.0)
+    structure = with_hydrogen_mass(read_amber(*files), 3.0)
     guest = [i for i, name in enumerate(structure.system.residue_names) if name == "B2"]
     schedule = Schedule((0,) * 6, (1, 0.75, 0.5, 0, 0, 0), (1, 1, 1, 1, 0.4, 0))
     systems = {}

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openmm import app, unit
 
 from drupe.embedding.labeling import Level, label
 from drupe.embedding.regions import periodic
 from drupe.embedding.regions.partition import Partition
 from drupe.embedding.structures.openmm_objects import read_openmm
+from drupe.embedding.structures.structure import locate, openmm_topology, read_amber
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
 from drupe.freeenergy.alchemical.solvent_box import in_water, tip3p_molecule
@@ -47,6 +49,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from learned_molecule import committee, force_field, molecule
 
 HOST = Path(__file__).parents[3] / "examples" / "cb7-b2" / "campaign.toml"
+KINDS = ("prmtop", "inpcrd")
 REACH = 4.5 * angstrom
 T = 300.0
 SPEC = SampleSpec(
@@ -217,6 +220,36 @@ def test_a_complex_without_a_box_is_put_into_one():
     assert system.n_atoms > 4000
     assert {"CUC", "B2", "HOH"} == set(system.residue_names)
     assert is_periodic(found.complex.structure)
+
+
+def test_the_same_complex_from_a_pdb_file_and_a_serialised_system(host, tmp_path):
+    config, found = host
+    files = (locate(f"package:openmmtools/data/cb7-b2/complex-explicit.{kind}", Path()) for kind in KINDS)
+    plain = read_amber(*files, implicit_solvent=None)
+    system = plain.system
+    (tmp_path / "system.xml").write_text(plain.openmm_xml)
+    with (tmp_path / "complex.pdb").open("w") as out:
+        topology = openmm_topology(system)
+        topology.setPeriodicBoxVectors(system.box / nanometer * unit.nanometer)
+        app.PDBFile.writeFile(topology, system.positions / nanometer * unit.nanometer, out)
+    text = HOST.read_text()
+    for line in text.splitlines():
+        if line.startswith("topology"):
+            text = text.replace(line, 'topology = "complex.pdb"')
+        if line.startswith("coordinates"):
+            text = text.replace(line, 'system = "system.xml"')
+    other = prepare(Config.model_validate(tomllib.loads(text)), tmp_path)
+    assert other.complex.ligand.tolist() == found.complex.ligand.tolist()
+    mine, theirs = found.complex.structure.system, other.complex.structure.system
+    np.testing.assert_array_equal(theirs.charges, mine.charges)
+    np.testing.assert_allclose(theirs.positions, mine.positions, atol=2e-3 * angstrom)  # PDB's digits
+    dry = tomllib.loads(
+        text.replace("[water]", "[experiment]")
+        .replace("pressure =", "source =")
+        .replace('padding = "12 A"', "value_kcal = 0.0")
+    )
+    with pytest.raises(InputError, match="cannot be read with the implicit solvent OBC2"):
+        prepare(Config.model_validate(dry), tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("ion", "PASS"), ("water", "PASS"), ("none", "FAIL")])
