@@ -113,6 +113,21 @@ def label(input_file: Path, folder: Path | None, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("input_file", metavar="INPUT.toml", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_speaks_plainly
+def estimate(input_file: Path, as_json: bool) -> None:
+    """Check the campaign in INPUT.toml as far as can be without running it, and say what it will cost.
+
+    Files, selections, charges, boxes and platform are read and checked; steps of both legs are timed for some
+    seconds. Nothing is written.
+    """
+    from drupe.freeenergy.campaigns.config import read_config
+
+    _estimate(read_config(input_file), input_file, as_json)
+
+
+@main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_speaks_plainly
@@ -155,6 +170,50 @@ def export(folder: Path, u_nk: Path) -> None:
 
     for path in export_u_nk(folder, u_nk):
         click.echo(path)
+
+
+def _estimate(config: "Config", input_file: Path, as_json: bool) -> None:
+    from drupe.freeenergy.campaigns.estimate import measured_speeds, stage_costs
+    from drupe.freeenergy.campaigns.preparation import prepare
+    from drupe.freeenergy.campaigns.workflow import campaign_graph
+    from drupe.freeenergy.tasks.placing import slots_for
+
+    prepared = prepare(config, input_file.resolve().parent)
+    slots, nodes = slots_for(config.engine), campaign_graph(config)
+    speeds = measured_speeds(config, prepared)
+    costs = stage_costs(nodes, speeds)
+    hours = sum(cost.seconds for cost in costs) / 3600
+    if as_json:
+        legs = {
+            leg: {
+                "atoms": prepared.leg(leg).structure.system.n_atoms,
+                "mm_step_s": speed.mm,
+                "window_step_s": speed.window,
+            }
+            for leg, speed in speeds.items()
+        }
+        told = {
+            "legs": legs,
+            "stages": [vars(cost) for cost in costs],
+            "slots": slots,
+            "slot_hours": hours,
+            "hours": hours / slots,
+        }
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(f"campaign {config.name}: {len(nodes)} tasks, valid as far as can be seen without running it")
+    for leg, speed in speeds.items():
+        atoms = prepared.leg(leg).structure.system.n_atoms
+        click.echo(
+            f"{leg}: {atoms} atoms, {1e3 * speed.mm:.1f} ms a step, {1e3 * speed.window:.1f} ms in a window"
+        )
+    for cost in costs:
+        how = "timed steps" if cost.timed else "guess"
+        click.echo(f"{cost.stage:<28}{cost.tasks:>6} tasks{cost.seconds / 3600:>12.2f} h  {how}")
+    click.echo(
+        f"about {hours:.1f} h of one slot, {hours / slots:.1f} h with {slots} at a time, "
+        "if nothing else runs here"
+    )
 
 
 def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:

@@ -11,7 +11,7 @@ from drupe.freeenergy.campaigns.maker import Maker
 from drupe.freeenergy.campaigns.stages import WindowStage
 from drupe.freeenergy.tasks.runner import Node
 
-__all__ = ["window_nodes"]
+__all__ = ["schedule_of", "window_nodes"]
 
 _STAGE: Final = "alchemical windows"
 #: Parts that a run of exchange is cut into where the input does not say.
@@ -33,7 +33,7 @@ def window_nodes(make: Maker) -> Iterator[Node]:
 
 
 def _alone(leg: str, windows: LegWindows, repeat: int, step_fs: float, make: Maker) -> Iterator[Node]:
-    schedule = _schedule(windows)
+    schedule = schedule_of(windows)
     count = len(schedule)
     for index in range(count):
         spec = make.dynamics(
@@ -64,7 +64,7 @@ def _exchanging(
     stretch_ps: float | None,
 ) -> Iterator[Node]:
     """Stretches of one repeat, each from where the one before ended; the first one equilibrates."""
-    schedule = _schedule(windows)
+    schedule = schedule_of(windows)
     left, count = _frames(windows), len(schedule)
     most = max(1, -(-left // _STRETCHES) if stretch_ps is None else round(stretch_ps / windows.spacing))
     before = f"{leg}/snapshots"
@@ -96,7 +96,8 @@ def _cut(total: int, most: int) -> list[int]:
     return [most] * whole + [rest] * (rest > 0)
 
 
-def _schedule(windows: LegWindows) -> Schedule:
+def schedule_of(windows: LegWindows) -> Schedule:
+    """States of a leg as its table of the input has them."""
     restraint = windows.restraints or [0.0] * len(windows.sterics)
     return Schedule(tuple(restraint), tuple(windows.electrostatics), tuple(windows.sterics))
 
