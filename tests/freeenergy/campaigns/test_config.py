@@ -1,9 +1,11 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from drupe.errors import InputError
 from drupe.freeenergy.campaigns.config import read_config
+from drupe.freeenergy.campaigns.workflow import campaign_graph
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "t4l-xylene"
 QUICK = (EXAMPLES / "quickstart.toml").read_text()
@@ -15,11 +17,21 @@ def read(tmp_path, text):
     return read_config(path)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "smoke"])
+@pytest.mark.parametrize("name", ["quickstart", "smoke", "campaign"])
 def test_the_examples_are_valid(name):
     config = read_config(EXAMPLES / f"{name}.toml")
     assert config.dynamics.temperature == 300.0
     assert config.dynamics.step == 2.0
+
+
+def test_the_full_protocol_has_the_windows_of_the_literature_in_three_repeats():
+    config = read_config(EXAMPLES / "campaign.toml")
+    assert (len(config.abfe.complex.sterics), len(config.abfe.solvent.sterics)) == (30, 14)
+    assert config.abfe.repeats == 3
+    names = Counter(node.name.rsplit("/", 1)[0] for node in campaign_graph(config))
+    assert names["complex/exchange/0"] == names["solvent/exchange/2"] == 100
+    assert names["complex/forward"] == 80
+    assert names["complex/pilot/20 ps/reverse"] == 10
 
 
 def test_the_quickstart_keeps_its_promised_counts():
