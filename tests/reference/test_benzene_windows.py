@@ -2,8 +2,8 @@
 
 `benzene_coulomb.npz` holds (u_1 - u_0) / 1e-4 kT of all 20,005 frames in five windows at lambda 0, 0.25, 0.5,
 0.75 and 1 (alchemtest 1.0, gmx/benzene/Coulomb, 300 K). Charges are scaled linearly: every other difference
-is its lambda times this one, to 1e-4 kT in all frames of the files. The Lennard-Jones windows (16, 26 MB) were
-evaluated once: MBAR -3.0067875 +- 0.0451908, BAR -3.0329 kT, as alchemlyb has them.
+is its lambda times this one, to 1e-4 kT in all frames of the files. The Lennard-Jones windows (26 MB of text)
+were evaluated once: MBAR -3.0067875 +- 0.0451908, BAR -3.0329 kT, as alchemlyb has them.
 """
 
 from pathlib import Path
