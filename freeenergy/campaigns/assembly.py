@@ -389,7 +389,8 @@ def _receptor(prepared: Prepared) -> str:
     leg = prepared.complex
     system = leg.structure.system
     around = np.setdiff1d(_solute(system, leg.ligand), leg.ligand)
-    told = f"{len(set(system.residue_runs[around].tolist()))} residues, {len(around)} atoms"
+    residues = len(set(system.residue_runs[around].tolist()))
+    told = f"{residues} residue{'s' if residues != 1 else ''}, {len(around)} atoms"
     waters = len(water_molecules(system)) if system.box is not None else 0
     return f"{told}, {waters} waters" if waters else told
 

@@ -35,11 +35,12 @@ def error_budget(summary: "Summary") -> tuple[BudgetRow, ...]:
     rows = [BudgetRow(f"sampling, {name}", "sampling", one.sampling, _method(one)) for name, one in terms]
     total = summary.total
     rows.append(BudgetRow("scatter of repeats", "replicate", total.replicate, "standard deviation, MM legs"))
-    how = "spread over the committee's members, by reweighting"
-    rows.append(BudgetRow("model", "model", total.model, how))
-    rows += _labels(summary)
-    how = "residual correction by reweighting to fresh labels, with its own error"
-    rows.append(BudgetRow("label check", "residual", total.residual, how))
+    if not summary.mm_only:
+        how = "spread over the committee's members, by reweighting"
+        rows.append(BudgetRow("model", "model", total.model, how))
+        rows += _labels(summary)
+        how = "residual correction by reweighting to fresh labels, with its own error"
+        rows.append(BudgetRow("label check", "residual", total.residual, how))
     rows.append(BudgetRow("total", "total", _known(total), "as said above"))
     return tuple(rows)
 

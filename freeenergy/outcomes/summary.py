@@ -30,12 +30,12 @@ from drupe.units import kcal_per_mol, kt
 __all__ = ["Summary", "summarise", "transfer_verdict"]
 
 
-def _without_checks(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 looked at the works alone."""
+def _same(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 looked at the works alone, 2 always asked for corrections."""
     return fields
 
 
-@register(version=2, upgrades={1: _without_checks})
+@register(version=3, upgrades={1: _same, 2: _same})
 @dataclass(frozen=True, eq=False)
 class Summary:
     """The numbers of the headline, all in kT, binding convention (negative binds).
@@ -54,6 +54,7 @@ class Summary:
     diagnoses       what was looked at besides the works themselves
     torsions        correction MM -> torsion refit, a baseline (None likewise)
     refitted        dG_bind(MM) + torsions
+    mm_only         whether nothing beyond the MM level was asked for
     ==============  =============================================================
     """
 
@@ -69,6 +70,7 @@ class Summary:
     diagnoses: tuple[Diagnosis, ...] = ()
     torsions: EndStateCorrection | None = None
     refitted: FreeEnergy | None = None
+    mm_only: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -149,6 +151,7 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         diagnoses,
         torsions,
         refitted,
+        mm_only=result.asked == "MM",
     )
 
 

@@ -30,6 +30,7 @@ _advice = {
     "WARN": "Usable with care: read the reasons first.",
     "FAIL": "Do not use this number:",
 }
+_beyond_mm = ("corrections", "potential", "cores")
 _layers = {
     "Backbone": "ribbon",
     "MM atoms": "mm",
@@ -38,6 +39,11 @@ _layers = {
     "Quantum core": "core",
     "Restraint": "s1",
 }
+_layers_note = (
+    "Skin, flesh and stone: classical surroundings (grey), the quantum region (ball and stick) and the "
+    "quantum core (halo)."
+)
+_ligand_note = "The ligand (ball and stick) in its surroundings (grey)."
 _policy = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; worker-src blob:; connect-src 'none'; form-action 'none'; base-uri 'none'"
@@ -65,6 +71,8 @@ def page(result: CampaignResult, summary: Summary) -> str:
         ("cores", "Quantum cores", core_section(book, result)),
         ("run", "Run", run_section(book, result)),
     ]
+    if summary.mm_only:
+        sections = [one for one in sections if one[0] not in _beyond_mm]
     links = "".join(f'<a href="#s-{name}">{title}</a>' for name, title, _ in sections)
     body = "".join(f'<section id="s-{name}">{text}</section>' for name, _, text in sections)
     # "<" inside a script element could end it.
@@ -83,15 +91,23 @@ def page(result: CampaignResult, summary: Summary) -> str:
 
 
 def _top(result: CampaignResult) -> str:
-    count = len(result.regions.cores)
-    cores = {0: "no quantum core", 1: "one quantum core in it"}.get(count, f"{count} quantum cores in it")
+    if result.asked == "MM":
+        told = "Molecular mechanics throughout: double decoupling of the ligand."
+    else:
+        told = (
+            f"Classical surroundings, a quantum region, {_cores(len(result.regions.cores))}, and a learned "
+            "potential that carries the accuracy into the free energy."
+        )
     return (
         f'<header class="top"><div class="brand">{_logo}<span>DRUPE · binding free energy</span>'
         '<button id="theme" type="button" aria-label="Switch between light and dark">Light / dark</button>'
         f'</div><h1>{escape(result.title)}</h1><p class="lead">{escape(result.ligand)} in '
-        f"{escape(result.receptor)} at {result.temperature_k:g} K. Classical surroundings, a quantum region, "
-        f"{cores}, and a learned potential that carries the accuracy into the free energy.</p></header>"
+        f"{escape(result.receptor)} at {result.temperature_k:g} K. {told}</p></header>"
     )
+
+
+def _cores(count: int) -> str:
+    return {0: "no quantum core", 1: "one quantum core in it"}.get(count, f"{count} quantum cores in it")
 
 
 def _result(book: Book, result: CampaignResult, summary: Summary) -> str:
@@ -126,10 +142,12 @@ def _result(book: Book, result: CampaignResult, summary: Summary) -> str:
 
 def _regions(book: Book, result: CampaignResult) -> str:
     figure = region_figure(result.regions)
+    mm_only = result.asked == "MM"
+    names = {"QM region": "Ligand"} if mm_only else {}
     present = {trace["meta"] for trace in figure["data"]}
     layers = "".join(
         f'<button type="button" data-layer="{name}" aria-pressed="true">'
-        f'<i style="background:var(--{colour})"></i>{name}</button>'
+        f'<i style="background:var(--{colour})"></i>{names.get(name, name)}</button>'
         for name, colour in _layers.items()
         if name in present
     )
@@ -142,13 +160,13 @@ def _regions(book: Book, result: CampaignResult) -> str:
     cores = [
         f"{label} ({len(core)} atoms)" for core, label in zip(regions.cores, regions.core_labels, strict=True)
     ]
-    caption = (
-        f"{atoms:,} atoms: {atoms - qm:,} MM, {qm} in the QM region; cores: {'; '.join(cores) or 'none'}. "
-        "Drag to turn, pinch or use the buttons to come closer."
-    )
+    told = f"{atoms:,} atoms, {qm} of the ligand"
+    if not mm_only:
+        told = (
+            f"{atoms:,} atoms: {atoms - qm:,} MM, {qm} in the QM region; cores: {'; '.join(cores) or 'none'}"
+        )
+    caption = f"{told}. Drag to turn, pinch or use the buttons to come closer."
     drawn = book.figure("regions", figure, "", caption)
-    return (
-        "<h2>Regions</h2><p class=note>Skin, flesh and stone: classical surroundings (grey), the quantum "
-        "region (ball and stick) and the quantum core (halo).</p>"
-        + card(f'<div class="controls">{views}{layers}</div>', drawn)
+    return f"<h2>Regions</h2><p class=note>{_ligand_note if mm_only else _layers_note}</p>" + card(
+        f'<div class="controls">{views}{layers}</div>', drawn
     )

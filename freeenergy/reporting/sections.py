@@ -37,6 +37,8 @@ PARTS: Final = ("sampling", "replicate", "model", "label", "residual")
 
 def headline_rows(summary: Summary) -> list[tuple[str, str, FreeEnergy]]:
     """(name, explanation, free energy) of every row of the headline."""
+    if summary.mm_only:
+        return [("ΔG bind (MM)", "double decoupling at the MM level", summary.total)]
     rows = [("ΔG bind (MM)", "double decoupling at the MM level", summary.mm)]
     if summary.low is not None:
         rows.append(("correction low", "MM → ML/MM (DFT/MM), complex − solvent", summary.low.difference))

@@ -36,7 +36,8 @@ def trust_section(book: Book, result: CampaignResult, summary: Summary) -> str:
                 )
             )
         )
-    cards.append(card(f"<h3>Label check</h3>{_check_table(summary)}"))
+    if not summary.mm_only:
+        cards.append(card(f"<h3>Label check</h3>{_check_table(summary)}"))
     for name, title, held in (
         ("restraint-held", "Restrained coordinates, restraint on, ligand coupled", True),
         ("restraint-free", "The same coordinates in the runs without restraint", False),

@@ -208,7 +208,7 @@ def test_the_picture_leaves_out_the_water(host):
     assert set(np.array(shown.residue_names)[shown.qm]) == {"B2"}
     inside = found.complex.structure.system
     np.testing.assert_array_equal(shown.numbers[shown.anchors], inside.numbers[found.complex.ligand[:6]])
-    assert assembly._receptor(found) == "1 residues, 126 atoms, 1445 waters"
+    assert assembly._receptor(found) == "1 residue, 126 atoms, 1445 waters"
 
 
 def test_a_complex_without_a_box_is_put_into_one():

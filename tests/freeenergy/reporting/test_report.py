@@ -172,6 +172,28 @@ def test_no_corrections_at_all_is_an_mm_report(make_campaign, tmp_path):
     assert summary.verdict.level == "FAIL"
 
 
+def test_a_campaign_at_the_mm_level_says_nothing_of_potentials(make_campaign, tmp_path):
+    result = replace(
+        make_campaign(),
+        switching=(),
+        doubts=(),
+        checks=(),
+        parity=(),
+        learning=(),
+        asked="MM",
+        approximations=(),
+    )
+    write_report(result, tmp_path / "report.html", tmp_path / "report.json")
+    reader = _Reader()
+    reader.feed((tmp_path / "report.html").read_text(encoding="utf-8"))
+    sections = {link for link in reader.links if link.startswith("#s-")}
+    assert sections == {"#s-result", "#s-trust", "#s-regions", "#s-mm", "#s-sampling", "#s-run"}
+    said = " ".join(reader.texts)
+    for word in ("learned potential", "quantum core", "QM region", "label check", "committee"):
+        assert word not in said, word
+    assert said.count("ΔG bind (MM)") == 2  # the number, and its row
+
+
 def test_thirty_windows_and_three_repeats_are_drawn(make_campaign, make_chain, tmp_path):
     legs = tuple(MmLeg(leg, tuple(make_chain(30, 12, k) for k in range(3))) for leg in ("complex", "solvent"))
     write_report(replace(make_campaign(), mm_legs=legs), tmp_path / "r.html", tmp_path / "r.json")
