@@ -18,7 +18,7 @@ from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fingerprints import PRINTS, known_frames
 from drupe.mlp.fitted import Fitted
-from drupe.mlp.misses import held_out_misses, unseen_misses
+from drupe.mlp.misses import Judged, held_out_misses, unseen_misses, zeros_of
 from drupe.mlp.novelty import Novelty, refer
 from drupe.mlp.passes import Batches, Passes, Runs
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
@@ -78,7 +78,12 @@ def _without_prints(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "seen": np.zeros((0, PRINTS))}
 
 
-@register(version=4, upgrades={1: _one_factor, 2: _without_novelty, 3: _without_prints})
+def _without_zeros(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 4 compared energies of members from the zero of each."""
+    return fields
+
+
+@register(version=5, upgrades={1: _one_factor, 2: _without_novelty, 3: _without_prints, 4: _without_zeros})
 @dataclass(frozen=True, eq=False)
 class Committee:
     """Potentials with one header, evaluated as one.
@@ -87,17 +92,27 @@ class Committee:
     and of the features of atoms; without calibration labels the spread alone is shown;
     ``novelty`` what tells how far a frame is from the training set, None where nothing was kept of it;
     ``seen`` fingerprints of all frames the members were fitted to or held out, ``(frames, 6)``
-    (`drupe.mlp.fingerprints`), empty where they were not kept.
+    (`drupe.mlp.fingerprints`), empty where they were not kept; ``zeros`` how far the mean energy of each
+    member over the training set lies above that of all, ``(members,)``, hartree: the spread of energies is
+    counted from there. A constant moves nothing, and it is what noise in the labels' energies moves most.
     """
 
     members: tuple[StoredPotential, ...]
     calibration: Calibration = field(default_factory=Calibration)
     novelty: Novelty | None = None
     seen: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, PRINTS)))
+    zeros: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
         object.__setattr__(self, "seen", frozen(self.seen, np.float64))
+        if self.zeros is not None:
+            object.__setattr__(self, "zeros", frozen(self.zeros, np.float64))
+            if self.zeros.shape != (len(self.members),):
+                raise InputError(
+                    f"{len(self.members)} potentials, and zeros of the shape {self.zeros.shape}",
+                    remedy="make the record anew: Committee(members).referred_to(dataset)",
+                )
         if not self.members or len({member.header.key for member in self.members}) != 1:
             raise InputError(
                 f"{len(self.members)} potentials do not make one committee: their headers differ",
@@ -125,10 +140,12 @@ class Committee:
         plain = cls(tuple(fit.stored for fit in members)).referred_to(dataset, unseen)
         if len(members) < 2 or not any(len(fit.held_out) for fit in members):
             return plain
-        return replace(plain, calibration=calibrate(held_out_misses(plain.stack, members, dataset)))
+        return replace(plain, calibration=calibrate(held_out_misses(plain._judged, members, dataset)))
 
     def referred_to(self, dataset: Dataset, held_out: Sequence[NDArray[np.int64]] = ()) -> "Committee":
-        """Compare frames with ``dataset`` from now on; see `drupe.mlp.novelty.refer`.
+        """Compare frames with ``dataset`` from now on, and the members' energies from their means over it.
+
+        See `drupe.mlp.novelty.refer`.
 
         Parameters
         ----------
@@ -137,7 +154,11 @@ class Committee:
         held_out
             Frames that each member did not see, one array of indices per member; empty for none.
         """
-        return replace(self.having_seen(dataset), novelty=refer(self.stack, dataset, held_out))
+        return replace(
+            self.having_seen(dataset),
+            novelty=refer(self.stack, dataset, held_out),
+            zeros=zeros_of(self.stack, dataset),
+        )
 
     def having_seen(self, dataset: Dataset) -> "Committee":
         """Remember that these frames were part of a fit: `calibrated` refuses them from now on."""
@@ -176,7 +197,7 @@ class Committee:
                 f"is label {known[0]}",
                 remedy="calibrate on labels that no member saw: keep blocks out of training (Dataset.split)",
             )
-        return replace(self, calibration=calibrate(unseen_misses(self.stack, dataset), noise))
+        return replace(self, calibration=calibrate(unseen_misses(self._judged, dataset), noise))
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle what is stored, not what was made of it: a frozen graph cannot be pickled."""
@@ -224,6 +245,11 @@ class Committee:
         """All members in one module, whose weights do not change any more."""
         return Potential.from_stored(self.members).hold()
 
+    @property
+    def _judged(self) -> Judged:
+        """The members with the zeros that their energies are compared from."""
+        return Judged(self.stack, np.zeros(len(self.members)) if self.zeros is None else self.zeros)
+
     @cached_property
     def _passes(self) -> Passes:
         return Passes(self.stack)
@@ -257,7 +283,7 @@ class Committee:
             return Uncertainty(*(np.array(np.nan) for _ in range(3)))
         noise = self.calibration.noise
         return self.calibration.energy.of(
-            _variance(made.energies),
+            _variance(made.energies - self._judged.zeros),
             np.zeros(()) if noise is None else noise.of_energy(made.features[None])[0],
         )
 

@@ -1,6 +1,7 @@
 """What a committee misses of labels: stacked potentials and a `Dataset` in, `Misses` out (atomic units)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,31 @@ from drupe.mlp.fitted import Fitted
 from drupe.mlp.noise import Misses
 from drupe.mlp.potential import Potential
 
-__all__ = ["held_out_misses", "unseen_misses"]
+__all__ = ["Judged", "held_out_misses", "unseen_misses", "zeros_of"]
 
 Array = NDArray[np.float64]
 
 
-def held_out_misses(stack: Potential, fits: Sequence[Fitted], dataset: Dataset) -> Misses:
+class Judged(NamedTuple):
+    """Stacked members, and the zeros that their energies are compared from, ``(members,)``, hartree."""
+
+    stack: Potential
+    zeros: Array
+
+
+def zeros_of(stack: Potential, dataset: Dataset) -> Array:
+    """Mean energy of each member over all frames, less the mean of all, ``(members,)``, hartree."""
+    frames = (dataset.frame(i) for i in range(dataset.n_frames))
+    energies = np.array([evaluate(stack, *frame, fixed_coulomb=True).energies for frame in frames])
+    return np.asarray(energies.mean(axis=0) - energies.mean())
+
+
+def held_out_misses(judged: Judged, fits: Sequence[Fitted], dataset: Dataset) -> Misses:
     """Misses of each member on the frames it held out.
 
     Parameters
     ----------
-    stack
+    judged
         The members, in the order of ``fits``.
     fits
         What they were stored from.
@@ -30,18 +45,19 @@ def held_out_misses(stack: Potential, fits: Sequence[Fitted], dataset: Dataset) 
         Labels they were fitted to.
     """
     pairs = [(int(i), k) for k, fit in enumerate(fits) for i in fit.held_out]
-    return _collect(stack, dataset, sorted(pairs))
+    return _collect(judged, dataset, sorted(pairs))
 
 
-def unseen_misses(stack: Potential, dataset: Dataset) -> Misses:
+def unseen_misses(judged: Judged, dataset: Dataset) -> Misses:
     """Misses of the committee's mean on labels that no member saw."""
-    return _collect(stack, dataset, [(i, None) for i in range(dataset.n_frames)])
+    return _collect(judged, dataset, [(i, None) for i in range(dataset.n_frames)])
 
 
-def _collect(stack: Potential, dataset: Dataset, pairs: Sequence[tuple[int, int | None]]) -> Misses:
+def _collect(judged: Judged, dataset: Dataset, pairs: Sequence[tuple[int, int | None]]) -> Misses:
     """Misses of (frame, member); member None is the mean."""
+    stack = judged.stack
     check_dispersion_of(stack.header.dispersion, dataset)
-    rows = _Rows()
+    rows = _Rows(judged.zeros)
     for i, member in pairs:
         made = evaluate(stack, *dataset.frame(i), fixed_coulomb=True)
         rows.add(dataset, i, member, made.energies, made.apart(), made.features)
@@ -51,7 +67,8 @@ def _collect(stack: Potential, dataset: Dataset, pairs: Sequence[tuple[int, int 
 class _Rows:
     """Columns of `Misses` while they grow."""
 
-    def __init__(self) -> None:
+    def __init__(self, zeros: Array) -> None:
+        self.zeros = zeros
         self.energy: list[tuple[float, float, Array]] = []
         self.force: list[tuple[Array, Array, Array]] = []
         self.mm: list[tuple[Array, Array, Array]] = []
@@ -64,7 +81,7 @@ class _Rows:
 
         if dataset.has_energy[i]:
             missed = float(chosen(energies)) - float(dataset.energy[i])
-            self.energy.append((missed, float(np.var(energies, ddof=1)), features))
+            self.energy.append((missed, float(np.var(energies - self.zeros, ddof=1)), features))
         if dataset.has_forces_qm[i]:
             missed_qm = chosen(apart.forces_qm) - dataset.forces_qm[i]
             self.force.append((missed_qm, _spread(apart.forces_qm), features[:, : len(missed_qm)]))
