@@ -82,7 +82,7 @@ def test_refuses_damaged_newer_and_foreign_files(random_committee, low_data, tmp
         "cut in the header": (data[:500], "not a stored record"),
         "empty": (b"", "not a stored record"),
         "units": (seal(edited(data, "hartree, bohr, e", "eV, angstrom, e")), "computes in"),
-        "version": (seal(edited(data, '"version": 4', '"version": 9')), "schema 9"),
+        "version": (seal(edited(data, '"version": 5', '"version": 9')), "schema 9"),
         "other": (pack(low_data), "Dataset"),
     }
     for name, (content, message) in cases.items():
@@ -155,3 +155,23 @@ def test_a_committee_of_the_first_version_is_read_and_predicts_the_same():
     qm = np.array([[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]])
     made = old.predict(qm, np.array([[4.0, 1, 0], [0, 0, 5.0]]), np.array([0.5, -0.5]))
     assert made.energy == pytest.approx(-75.98942470419891, abs=1e-13)  # what the first version printed
+
+
+def test_the_spread_of_energies_is_counted_from_the_zeros_of_the_members(random_committee, scene):
+    plain = random_committee.predict(*scene)
+    zeros = plain.member_energies - plain.member_energies.mean()
+    apart = dataclasses.replace(random_committee, zeros=zeros).predict(*scene)
+    assert apart.energy == plain.energy
+    assert np.array_equal(apart.member_energies, plain.member_energies)
+    assert plain.energy_sigma > 1e-6
+    assert apart.energy_sigma == pytest.approx(0.0, abs=1e-12)
+    again = Committee.from_bytes(dataclasses.replace(random_committee, zeros=zeros).to_bytes())
+    assert np.array_equal(again.zeros, zeros)
+    with pytest.raises(InputError, match=r"zeros of the shape \(1,\)"):
+        dataclasses.replace(random_committee, zeros=zeros[:1])
+
+
+def test_a_committee_knows_the_zeros_of_its_training_set(random_committee, low_data):
+    found = random_committee.referred_to(low_data).zeros
+    energies = np.array([one.member_energies for one in random_committee.predict_all(low_data)])
+    np.testing.assert_allclose(found, energies.mean(axis=0) - energies.mean(), atol=1e-12)
