@@ -42,7 +42,7 @@ def leg_of(leg: str) -> tuple[Structure, list[int]]:
     """Structure of a leg and the ligand's atoms in it; the complex is taken without implicit solvent."""
     files = locate(f"{T4L}complex.prmtop", Path()), locate(f"{T4L}complex-minimized.crd", Path())
     if leg == "complex":
-        whole = read_amber(*files)
+        whole = read_amber(*files, implicit_solvent=None)
         return whole, _ligand(whole)
     whole = read_amber(*files, implicit_solvent="OBC2")
     part = cut_out(whole, _ligand(whole))
