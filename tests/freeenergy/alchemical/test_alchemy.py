@@ -1,4 +1,5 @@
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from drupe.freeenergy.simulation.dynamics import langevin_context, potential_kt
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.records import pack, unpack
 from drupe.units import kcal_per_mol, kj_per_mol, kt, nanometer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bound_pair import bound_pair
 
 TEMPERATURE = 300.0
 KT = kt(TEMPERATURE) / kj_per_mol  # kJ/mol
@@ -323,19 +327,6 @@ def lone_ion(radius, charge):
     system.addForce(solvent)
     atoms = MolecularSystem.from_atoms([11], np.zeros((1, 3)), charges=[charge])
     return Structure(atoms, openmm.XmlSerializer.serialize(system), "OBC2")
-
-
-def bound_pair(sigma, epsilon, rest, k):
-    system = openmm.System()
-    nonbonded, bond = openmm.NonbondedForce(), openmm.HarmonicBondForce()
-    for _ in range(2):
-        system.addParticle(40.0)
-        nonbonded.addParticle(0.0, sigma, epsilon)
-    bond.addBond(0, 1, rest, k)
-    system.addForce(nonbonded)
-    system.addForce(bond)
-    atoms = MolecularSystem.from_atoms([18, 18], np.array([[0.0, 0, 0], [rest, 0, 0]]) * nanometer)
-    return Structure(atoms, openmm.XmlSerializer.serialize(system), None)
 
 
 def fields(spec):

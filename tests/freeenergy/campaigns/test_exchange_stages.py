@@ -16,8 +16,7 @@ from scipy.integrate import quad
 
 from drupe.embedding.regions.partition import Partition
 from drupe.embedding.structures.masses import with_hydrogen_mass
-from drupe.embedding.structures.structure import Structure, locate, read_amber
-from drupe.embedding.system import MolecularSystem
+from drupe.embedding.structures.structure import locate, read_amber
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.alchemy import Schedule
 from drupe.freeenergy.alchemical.decoupling import alchemical_system
@@ -38,27 +37,16 @@ from drupe.freeenergy.tasks.runner import Node, read_result, run_graph
 from drupe.hardware.engine import LocalEngine
 from drupe.records import pack
 from drupe.store import Store, read_rows
-from drupe.units import kcal_per_mol, kj_per_mol, kt, nanometer
+from drupe.units import kcal_per_mol, kj_per_mol, kt
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bound_pair import bound_pair
 
 TEMPERATURE = 300.0
 KT = kt(TEMPERATURE) / kj_per_mol
 PAIR = {"sigma": 0.335, "epsilon": 1.0 * kcal_per_mol / kj_per_mol, "rest": 0.36, "k": 800.0}
 STRENGTHS = (1.0, 0.6, 0.3, 0.1, 0.0)
 DECOUPLE = Schedule((0,) * 5, (0,) * 5, STRENGTHS)
-
-
-def bound_pair(sigma, epsilon, rest, k):
-    """Two Lennard-Jones atoms that a harmonic bond keeps together."""
-    system = openmm.System()
-    nonbonded, bond = openmm.NonbondedForce(), openmm.HarmonicBondForce()
-    for _ in range(2):
-        system.addParticle(40.0)
-        nonbonded.addParticle(0.0, sigma, epsilon)
-    bond.addBond(0, 1, rest, k)
-    system.addForce(nonbonded)
-    system.addForce(bond)
-    atoms = MolecularSystem.from_atoms([18, 18], np.array([[0.0, 0, 0], [rest, 0, 0]]) * nanometer)
-    return Structure(atoms, openmm.XmlSerializer.serialize(system), None)
 
 
 def prepared_pair():
