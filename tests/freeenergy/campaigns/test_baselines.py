@@ -12,6 +12,7 @@ from openmm import unit
 from scipy import special
 
 from drupe.embedding.structures.structure import openmm_system
+from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.campaigns.approximations import approximations
 from drupe.freeenergy.campaigns.config import read_config
@@ -283,7 +284,7 @@ def test_works_of_a_free_rotor_give_the_exact_free_energy_and_its_model_error():
     held = rng.vonmises(np.pi, k, n) / 2 + np.pi * rng.integers(0, 2, n)
 
     def frames(phi):
-        at = np.zeros((len(phi), 4, 3))
+        at = np.zeros((len(phi), 5, 3))  # the fifth atom stands for the solvent
         at[:, 1, 2] = 2.7
         at[:, 2] = [1.8, 0.0, -0.4]
         at[:, 3] = np.stack([1.8 * np.cos(phi), 1.8 * np.sin(phi), np.full(len(phi), 3.1)], axis=1)
@@ -293,8 +294,8 @@ def test_works_of_a_free_rotor_give_the_exact_free_energy_and_its_model_error():
         TorsionSpec(highest=2), ("H1-O2-O2-H1",), np.zeros((1, 2)), np.array([[0.0, k * thermal]]),
         np.diag([1e-20, (sigma * thermal) ** 2]), 0.0, 0.0, 0.0, 0, 0, "exact",
     )  # fmt: skip
-    molecule = SimpleNamespace(numbers=np.array([8, 8, 1, 1]), bonds=np.array([[0, 1], [0, 2], [1, 3]]))
-    leg = SimpleNamespace(structure=SimpleNamespace(system=molecule), ligand=np.arange(4))
+    atoms = MolecularSystem.from_atoms([8, 8, 1, 1, 18], frames(free)[0], None, [[0, 1], [0, 2], [1, 3]])
+    leg = SimpleNamespace(structure=SimpleNamespace(system=atoms), ligand=np.arange(4))
     prepared = SimpleNamespace(solvent=leg, leg=lambda name: leg)
     run = Trajectory(frames(held), rng.normal(size=n), SampleSpec(), {})
     snapshots = Snapshots(frames(free), np.zeros(n), 0, 0)
