@@ -1,28 +1,28 @@
 """From the finished tasks of a campaign to the one record its report reads."""
 
 import json
-import platform
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drupe.embedding.regions.periodic import gather
-from drupe.embedding.system import MolecularSystem
 from drupe.errors import ConvergenceError
 from drupe.freeenergy.alchemical.leg_estimate import estimate
 from drupe.freeenergy.alchemical.leg_run import LegRun, leg_run
-from drupe.freeenergy.alchemical.net_charge import ligand_charge, net_charge_verdict
-from drupe.freeenergy.alchemical.restraints import release_free_energy
 from drupe.freeenergy.campaigns.approximations import approximations, unscreened_field_kcal
+from drupe.freeenergy.campaigns.assembled_scene import (
+    core_names,
+    net_charge_of,
+    receptor_of,
+    regions_of,
+    restraint_of,
+)
+from drupe.freeenergy.campaigns.assembled_settings import settings_of, versions
 from drupe.freeenergy.campaigns.assembled_trust import doubts, restraint_traces, starts_of
 from drupe.freeenergy.campaigns.config import Config, LegSwitching
 from drupe.freeenergy.campaigns.preparation import Prepared
-from drupe.freeenergy.estimation.diagnostics import Verdict
 from drupe.freeenergy.outcomes.campaign import (
     CampaignResult,
     CoreTable,
@@ -32,34 +32,17 @@ from drupe.freeenergy.outcomes.campaign import (
     LearningCurve,
     MmLeg,
     Parity,
-    RegionGeometry,
-    RestraintSummary,
     SwitchingResult,
     Trace,
 )
 from drupe.freeenergy.outcomes.torsion_results import in_words, torsion_works
-from drupe.freeenergy.simulation.rigid_water import water_molecules
 from drupe.freeenergy.switches.work_sets import paired_works
 from drupe.freeenergy.tasks.runner import Node, read_result
 from drupe.store import Row, Store
-from drupe.units import angstrom, kcal_per_mol
 
 __all__ = ["assemble"]
 
 _LEGS: Final = ("complex", "solvent")
-_PACKAGES: Final = (
-    "drupe",
-    "pyscf",
-    "openmm",
-    "openmmml",
-    "openmmtools",
-    "torch",
-    "mdtraj",
-    "pymbar",
-    "rdkit",
-    "numpy",
-    "scipy",
-)
 
 
 def assemble(
@@ -87,12 +70,12 @@ def assemble(
     return CampaignResult(
         title=config.name,
         ligand=prepared.complex.structure.system.residue_names[int(prepared.complex.ligand[0])],
-        receptor=_receptor(prepared),
+        receptor=receptor_of(prepared),
         temperature_k=config.dynamics.temperature,
         seed=config.seed,
-        regions=_regions(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
+        regions=regions_of(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
         mm_legs=tuple(_mm_leg(results, leg, config.abfe.repeats) for leg in _LEGS),
-        restraint=_restraint(prepared, restraint, config.dynamics.temperature),
+        restraint=restraint_of(prepared, restraint, config.dynamics.temperature),
         switching=(*_switching(results, config), *torsion_works(results)),
         boresch=restraint,
         restraint_traces=tuple(restraint_traces(results, restraint)),
@@ -113,7 +96,7 @@ def assemble(
         counts=tuple(results.counts()),
         costs=tuple(results.costs()),
         settings={
-            **_settings(config, store),
+            **settings_of(config, store),
             **(in_words(results["torsions/refit"]) if "torsions/refit" in results else {}),
         },
         approximations=tuple(
@@ -123,13 +106,13 @@ def assemble(
                 {leg: results[f"{leg}/snapshots"] for leg in _LEGS if f"{leg}/snapshots" in results},
             )
         ),
-        versions=_versions(),
+        versions=versions(),
         failures=tuple(results.failures()),
         label_error_kcal=unscreened_field_kcal if config.corrected and config.water is None else None,
         experiment_kcal=None if config.experiment is None else config.experiment.value_kcal,
         experiment_source="" if config.experiment is None else config.experiment.source,
         asked="core-corrected" if config.corrected else "MM",
-        net_charge=_net_charge(prepared, config),
+        net_charge=net_charge_of(prepared, config),
     )
 
 
@@ -275,7 +258,7 @@ def _between_levels(results: _Results, leg: str, table: LegSwitching, levels: An
 
 
 def _cores(results: _Results, prepared: Prepared) -> CoreTable:
-    names = _core_names(prepared)
+    names = core_names(prepared)
     found = [
         (snapshot.leg, name, core, snapshot.label.seconds)
         for snapshot in [*results.matching("complex/reference"), *results.matching(r"\w+/label/\d+")]
@@ -334,123 +317,3 @@ def _traces(results: _Results) -> list[Trace]:
             steps = spec.n_equilibration + spec.stride * np.arange(1, spec.n_frames + 1)
             made.append(Trace(node.name, steps * spec.step_fs / 1e3, run.potential))
     return made
-
-
-def _net_charge(prepared: Prepared, config: Config) -> Verdict | None:
-    """What is to be said of a charged ligand in a box; None where there is nothing to say."""
-    leg = prepared.complex
-    if config.water is None or not (charge := ligand_charge(leg.structure.system, leg.ligand)):
-        return None
-    return net_charge_verdict(charge, periodic=True, counter_ions=leg.counter_ions is not None)
-
-
-def _regions(prepared: Prepared, anchors: Any) -> RegionGeometry:
-    """What the picture shows: all but the water and the ions of a box, in one piece around the ligand."""
-    leg = prepared.complex
-    system = leg.structure.system
-    if system.box is not None:
-        system = gather(system, leg.ligand)
-    shown = _solute(system, leg.ligand)
-    place = np.full(system.n_atoms, -1)
-    place[shown] = np.arange(len(shown))
-    system = system.subset(shown)
-    return RegionGeometry(
-        numbers=system.numbers,
-        positions=system.positions,
-        bonds=system.bonds,
-        atom_names=system.atom_names,
-        residue_names=system.residue_names,
-        residue_ids=system.residue_ids,
-        chain_ids=system.chain_ids,
-        qm=place[leg.ligand],
-        cores=tuple(place[np.asarray(core.indices)] for core in leg.regions.cores),
-        core_labels=_core_names(prepared),
-        anchors=place[np.asarray(anchors)],
-    )
-
-
-def _solute(system: MolecularSystem, ligand: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All atoms, but in a box those that are neither water nor single atoms; the ligand in any case."""
-    if system.box is None:
-        return np.arange(system.n_atoms)
-    kept = np.zeros(system.n_atoms, bool)
-    kept[system.bonds.ravel()] = True
-    kept[water_molecules(system).ravel()] = False
-    kept[ligand] = True
-    return np.flatnonzero(kept)
-
-
-def _core_names(prepared: Prepared) -> tuple[str, ...]:
-    """Names as the input has them, the same in both legs."""
-    return tuple(core.label or f"core {k + 1}" for k, core in enumerate(prepared.complex.regions.cores))
-
-
-def _receptor(prepared: Prepared) -> str:
-    leg = prepared.complex
-    system = leg.structure.system
-    around = np.setdiff1d(_solute(system, leg.ligand), leg.ligand)
-    residues = len(set(system.residue_runs[around].tolist()))
-    told = f"{residues} residue{'s' if residues != 1 else ''}, {len(around)} atoms"
-    waters = len(water_molecules(system)) if system.box is not None else 0
-    return f"{told}, {waters} waters" if waters else told
-
-
-def _restraint(prepared: Prepared, restraint: Any, temperature_k: float) -> RestraintSummary:
-    release = release_free_energy(restraint, temperature_k)
-    system = prepared.complex.structure.system
-    degrees = np.degrees([*restraint.angles, *restraint.dihedrals])
-    per_angle = [float(k) / kcal_per_mol for k in (*restraint.k_angles, *restraint.k_dihedrals)]
-    anchors = [*restraint.receptor, *restraint.ligand]
-    return RestraintSummary(
-        release_numerical=release.numerical,
-        release_analytic=release.analytic,
-        anchors=tuple(system.describe(int(atom)) for atom in anchors),
-        values=(restraint.distance / angstrom, *(float(x) for x in degrees)),
-        force_constants=(restraint.k_distance / kcal_per_mol * angstrom**2, *per_angle),
-    )
-
-
-def _settings(config: Config, store: Store) -> dict[str, str]:
-    level, water = config.level, config.water
-    said = {"level": "molecular mechanics"}
-    if config.corrected:
-        said = {
-            "level": f"{level.functional}/{level.basis}, core {level.core}, "
-            f"virtual shells 0 to {level.virtual_shells}",
-            "potential": f"{config.potential.backbone}, {config.potential.members} members, "
-            f"{config.potential.embedding} embedding",
-        }
-    steps = f"{config.dynamics.step:g} fs MM"
-    steps += f", {config.dynamics.ml_step:g} fs ML/MM" if config.corrected else ""
-    said |= {
-        "solvent": f"implicit, {config.system.implicit_solvent}"
-        if water is None
-        else f"boxes of water under PME at {water.pressure:g} bar",
-        "temperature": f"{config.dynamics.temperature:g} K",
-        "time step": f"{steps}, flexible bonds" + ("" if water is None else ", rigid water"),
-        "hydrogen mass": f"{config.system.hydrogen_mass:g} amu",
-        "seed": str(config.seed),
-        "alchemical legs": f"{config.abfe.repeats} repeat{'s' if config.abfe.repeats > 1 else ''}, "
-        + {
-            "none": "windows by themselves",
-            "gibbs": "replica exchange, Gibbs sampling of all states",
-            "neighbours": "replica exchange between neighbours",
-        }[config.abfe.exchange],
-    }
-    for name, unit, text in (
-        ("wall_s", 1.0, "wall time, all runs together"),
-        ("peak_mb", 1.0, "peak memory"),
-    ):
-        value = store.fact(name)
-        if isinstance(value, int | float):
-            said[text] = f"{value / 60:.1f} min" if name == "wall_s" else f"{value / unit / 1024:.2f} GB"
-    return said
-
-
-def _versions() -> dict[str, str]:
-    found = {name: metadata.version(name) for name in _PACKAGES}
-    return {
-        "python": platform.python_version(),
-        **found,
-        "machine": f"{platform.system()} {platform.machine()}",
-    }

@@ -14,7 +14,9 @@ from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.exchange_stages import ExchangeStage
 from drupe.freeenergy.campaigns.maker import LEGS
 from drupe.freeenergy.campaigns.preparation import Prepared
-from drupe.freeenergy.campaigns.stages import SampleStage, SwitchStage, WindowStage, mm_system
+from drupe.freeenergy.campaigns.stages import SampleStage, WindowStage
+from drupe.freeenergy.campaigns.switch_stages import SwitchStage
+from drupe.freeenergy.campaigns.systems import mm_system
 from drupe.freeenergy.campaigns.window_nodes import schedule_of
 from drupe.freeenergy.simulation.dynamics import advance, langevin_context
 from drupe.freeenergy.simulation.periodic import whole_start

@@ -6,40 +6,33 @@ a window never loads PySCF.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.labeling import Label, Level
 from drupe.errors import InputError
-from drupe.freeenergy.campaigns.preparation import Leg, Prepared
+from drupe.freeenergy.campaigns.preparation import Prepared
+from drupe.freeenergy.campaigns.systems import mm_system
 from drupe.records import frozen, register
 
 if TYPE_CHECKING:
-    import openmm
-
     from drupe.freeenergy.alchemical.alchemy import Schedule, WindowSamples
     from drupe.freeenergy.alchemical.restraints import BoreschRestraint
     from drupe.freeenergy.simulation.sampling import SampleSpec, Trajectory
-    from drupe.freeenergy.switches.pilot import PilotChoice
-    from drupe.freeenergy.switches.switching import SwitchSpec, Work
 
 __all__ = [
     "LabelStage",
     "LabelledSnapshot",
-    "PilotStage",
     "Place",
     "RestraintStage",
     "SampleStage",
     "SnapshotStage",
     "Snapshots",
-    "SwitchStage",
     "WindowStage",
+    "by_correlation",
 ]
-
-#: Force group of the switched term alone, so that its derivative can be asked for without the rest.
-_SWITCH_GROUP: Final[int] = 7
 
 
 @register(version=1)
@@ -154,30 +147,6 @@ class WindowStage:
     start: int
 
 
-@register(version=1)
-@dataclass(frozen=True, eq=False)
-class SwitchStage:
-    """Settings of `switch_forward`, `switch_reverse`, `switch_core`: number of the start, protocol, seed.
-
-    Where a pilot chose the length, that is taken instead of the protocol's.
-    """
-
-    leg: str
-    index: int
-    spec: "SwitchSpec"
-    seed: int
-    place: Place
-
-
-@register(version=1)
-@dataclass(frozen=True, eq=False)
-class PilotStage:
-    """Settings of `choose_switch_length`: which numbers of increments were tried."""
-
-    leg: str
-    n_steps: tuple[int, ...]
-
-
 def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
     """Sample a leg with its MM force field from the input structure."""
     from drupe.freeenergy.simulation.periodic import whole_start
@@ -197,7 +166,7 @@ def sample_leg(settings: SampleStage, prepared: Prepared) -> "Trajectory":
 def pick_snapshots(settings: SnapshotStage, *runs: "Trajectory") -> Snapshots:
     """Choose different frames, decorrelated ones first, in turn from each run."""
     wanted = settings.labels + settings.switches
-    apart, others = _by_correlation(runs)
+    apart, others = by_correlation(runs)
     chosen = (apart + others)[:wanted]
     if len(chosen) < wanted:
         raise InputError(
@@ -220,7 +189,7 @@ def _boxes(runs: "Sequence[Trajectory]", chosen: Sequence[tuple[int, int]]) -> N
     return np.array(boxes) if len(boxes) == len(found) else None
 
 
-def _by_correlation(runs: "Sequence[Trajectory]") -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def by_correlation(runs: "Sequence[Trajectory]") -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """(run, frame) a statistical inefficiency apart, then all others; both in turn from each run."""
     from drupe.freeenergy.simulation.sampling import decorrelated
 
@@ -297,146 +266,3 @@ def run_alchemical_window(
         platform=settings.place.platform,
         threads=settings.place.threads,
     )
-
-
-def mm_system(leg: Leg) -> "openmm.System":
-    """OpenMM system of a leg at the MM level; in a box with rigid water and without barostat."""
-    from drupe.embedding.structures.structure import openmm_system
-    from drupe.freeenergy.simulation.periodic import in_water_box, is_periodic
-
-    periodic = is_periodic(leg.structure)
-    return in_water_box(leg.structure, leg.ligand) if periodic else openmm_system(leg.structure)
-
-
-def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) -> "openmm.System":
-    """OpenMM system of a leg with the ligand's energy from a gathered committee."""
-    from openmmml import MLPotential
-
-    from drupe.embedding.structures.structure import openmm_topology
-    from drupe.freeenergy.switches.end_states import check_same_atoms
-
-    plain = mm_system(leg)
-    made: openmm.System = MLPotential("drupe", model=gathered.committee).createMixedSystem(
-        openmm_topology(leg.structure.system),
-        plain,
-        leg.ligand.tolist(),
-        embedding="electrostatic",
-        interpolate=interpolate,
-        forceGroup=group,
-    )
-    check_same_atoms(plain, made)
-    return made
-
-
-def sample_mixed(
-    settings: SampleStage, prepared: Prepared, snapshots: Snapshots, gathered: Any
-) -> "Trajectory":
-    """Sample the ML/MM end state of a leg from an MM frame."""
-    from drupe.freeenergy.simulation.sampling import sample
-
-    leg = prepared.leg(settings.leg)
-    start = settings.start % len(snapshots.positions)
-    return sample(
-        mixed_system(leg, gathered, interpolate=False),
-        snapshots.positions[start],
-        settings.spec,
-        box=snapshots.box(start),
-        platform=settings.place.platform,
-        threads=settings.place.threads,
-    )
-
-
-def choose_switch_length(settings: PilotStage, *works: "Work") -> "PilotChoice":
-    """Pick the length of a leg's switches from the works of its pilot that were finished."""
-    from drupe.freeenergy.switches.pilot import choose_length
-    from drupe.freeenergy.switches.work_sets import paired_works
-
-    found = {}
-    for n_steps in settings.n_steps:
-        here = [work for work in works if work.spec.n_steps == n_steps]
-        forward, reverse = (
-            [work for work in here if work.spec.direction == way] for way in ("forward", "reverse")
-        )
-        found[n_steps] = paired_works(forward, reverse)
-    return choose_length(found)
-
-
-def switch_forward(
-    settings: SwitchStage, prepared: Prepared, snapshots: Snapshots, gathered: Any, *pilot: "PilotChoice"
-) -> "Work":
-    """Switch MM to ML/MM from one of the MM frames kept for switches, none of them twice."""
-    start = snapshots.labels + settings.index
-    return _switch(settings, prepared, snapshots.positions[start], snapshots.box(start), gathered, pilot)
-
-
-def switch_reverse(
-    settings: SwitchStage, prepared: Prepared, gathered: Any, *given: "Trajectory | PilotChoice"
-) -> "Work":
-    """Switch ML/MM to MM from one of the ML/MM frames, none of them twice, decorrelated ones first."""
-    from drupe.freeenergy.simulation.sampling import Trajectory
-
-    runs = [one for one in given if isinstance(one, Trajectory)]
-    pilot = [one for one in given if not isinstance(one, Trajectory)]
-    return _switch(settings, prepared, *_start(runs, settings.index), gathered, pilot)
-
-
-def switch_core(
-    settings: SwitchStage, prepared: Prepared, low: Any, core: Any, *runs: "Trajectory"
-) -> "Work":
-    """Switch between the two levels from one of the ML/MM frames of the level it starts at."""
-    from drupe.freeenergy.switches.end_states import between
-    from drupe.freeenergy.switches.switching import switch
-
-    leg = prepared.leg(settings.leg)
-    first, second = (mixed_system(leg, one, interpolate=False) for one in (low, core))
-    positions, box = _start(runs, settings.index)
-    return switch(
-        between(first, second, _SWITCH_GROUP),
-        positions,
-        settings.spec,
-        settings.seed,
-        box=box,
-        leg=settings.leg,
-        platform=settings.place.platform,
-        threads=settings.place.threads,
-    )
-
-
-def _start(
-    runs: "Sequence[Trajectory]", index: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Positions and box of the frame with this number, decorrelated frames first."""
-    apart, others = _by_correlation(runs)
-    run, frame = (apart + others)[index]
-    boxes = runs[run].boxes
-    return runs[run].positions[frame], None if boxes is None else boxes[frame]
-
-
-def _switch(
-    settings: SwitchStage,
-    prepared: Prepared,
-    positions: NDArray[np.float64],
-    box: NDArray[np.float64] | None,
-    gathered: Any,
-    pilot: "Sequence[PilotChoice]",
-) -> "Work":
-    from drupe.freeenergy.switches.switch_watch import SwitchWatch
-    from drupe.freeenergy.switches.switching import switch
-
-    system = mixed_system(prepared.leg(settings.leg), gathered, interpolate=True, group=_SWITCH_GROUP)
-    spec = settings.spec
-    for choice in pilot:
-        spec = replace(spec, n_steps=choice.n_steps)
-    watch = SwitchWatch(system, spec)
-    work = switch(
-        system,
-        positions,
-        spec,
-        settings.seed,
-        box=box,
-        leg=settings.leg,
-        platform=settings.place.platform,
-        threads=settings.place.threads,
-        on_done=watch.look,
-    )
-    return watch.seen_with(work)

@@ -6,14 +6,15 @@ from typing import Final, Literal
 from drupe.freeenergy.campaigns.config import LegSwitching
 from drupe.freeenergy.campaigns.fitting import CompareStage
 from drupe.freeenergy.campaigns.maker import LEGS, Maker
-from drupe.freeenergy.campaigns.stages import PilotStage, SampleStage, SwitchStage
+from drupe.freeenergy.campaigns.stages import SampleStage
+from drupe.freeenergy.campaigns.switch_stages import PilotStage, SwitchStage
 from drupe.freeenergy.switches.switching import SwitchSpec
 from drupe.freeenergy.tasks.runner import Node
 
 __all__ = ["mixed_nodes", "switch_nodes"]
 
 
-_STAGES: Final = "drupe.freeenergy.campaigns.stages"
+_STAGES: Final = "drupe.freeenergy.campaigns.switch_stages"
 _FITTING: Final = "drupe.freeenergy.campaigns.fitting"
 _DIRECTIONS: Final[tuple[Literal["forward", "reverse"], ...]] = ("forward", "reverse")
 

@@ -79,7 +79,7 @@ def sample_refitted(
     settings: SampleStage, prepared: Prepared, snapshots: Snapshots, found: TorsionRefit
 ) -> "Trajectory":
     """Sample a leg with the refitted ligand from an MM frame."""
-    from drupe.freeenergy.campaigns.stages import mm_system
+    from drupe.freeenergy.campaigns.systems import mm_system
     from drupe.freeenergy.simulation.sampling import sample
     from drupe.mlp.torsion_system import refitted_system
 

@@ -18,7 +18,8 @@ from drupe.freeenergy.campaigns.approximations import approximations
 from drupe.freeenergy.campaigns.config import read_config
 from drupe.freeenergy.campaigns.fitting import GatherStage, fit_member, gather
 from drupe.freeenergy.campaigns.preparation import prepare
-from drupe.freeenergy.campaigns.stages import LabelledSnapshot, Snapshots, mixed_system
+from drupe.freeenergy.campaigns.stages import LabelledSnapshot, Snapshots
+from drupe.freeenergy.campaigns.systems import mixed_system
 from drupe.freeenergy.campaigns.torsion_stages import (
     RefitWorks,
     RefitWorksStage,

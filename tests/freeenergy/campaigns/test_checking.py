@@ -18,14 +18,11 @@ from drupe.freeenergy.campaigns.stages import (
     Place,
     SampleStage,
     SnapshotStage,
-    SwitchStage,
     label_snapshot,
     pick_snapshots,
     sample_leg,
-    sample_mixed,
-    switch_forward,
-    switch_reverse,
 )
+from drupe.freeenergy.campaigns.switch_stages import SwitchStage, sample_mixed, switch_forward, switch_reverse
 from drupe.freeenergy.outcomes.campaign import SwitchingResult
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.freeenergy.switches.switching import SwitchSpec

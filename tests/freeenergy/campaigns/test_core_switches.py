@@ -14,14 +14,8 @@ from drupe.errors import InputError
 from drupe.freeenergy.campaigns.config import Config, read_config
 from drupe.freeenergy.campaigns.fitting import CompareStage, Gathered, compare_levels
 from drupe.freeenergy.campaigns.preparation import Leg, Prepared
-from drupe.freeenergy.campaigns.stages import (
-    Place,
-    SampleStage,
-    Snapshots,
-    SwitchStage,
-    sample_mixed,
-    switch_core,
-)
+from drupe.freeenergy.campaigns.stages import Place, SampleStage, Snapshots
+from drupe.freeenergy.campaigns.switch_stages import SwitchStage, sample_mixed, switch_core
 from drupe.freeenergy.campaigns.workflow import campaign_graph
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.freeenergy.switches.switching import SwitchSpec

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from drupe.errors import InputError
-from drupe.freeenergy.campaigns import stages
+from drupe.freeenergy.campaigns import switch_stages
 from drupe.freeenergy.campaigns.config import read_config
-from drupe.freeenergy.campaigns.stages import (
+from drupe.freeenergy.campaigns.stages import Place, Snapshots
+from drupe.freeenergy.campaigns.switch_stages import (
     PilotStage,
-    Place,
-    Snapshots,
     SwitchStage,
     choose_switch_length,
     switch_forward,
@@ -100,7 +99,7 @@ def test_the_stage_sorts_works_by_length_and_direction():
 
 
 def test_a_switch_of_the_estimate_takes_the_length_that_was_chosen(monkeypatch):
-    monkeypatch.setattr(stages, "mixed_system", lambda *_, **__: mixed(committee(), interpolate=True))
+    monkeypatch.setattr(switch_stages, "mixed_system", lambda *_, **__: mixed(committee(), interpolate=True))
     prepared = SimpleNamespace(leg=lambda name: None)
     rng = np.random.default_rng(3)
     frames = molecule().positions + 0.02 * rng.normal(size=(4, 6, 3))

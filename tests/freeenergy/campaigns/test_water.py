@@ -17,7 +17,7 @@ from drupe.embedding.structures.structure import locate, openmm_topology, read_a
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
 from drupe.freeenergy.alchemical.solvent_box import in_water, tip3p_molecule
-from drupe.freeenergy.campaigns import assembly, fitting, preparation
+from drupe.freeenergy.campaigns import assembled_scene, fitting, preparation
 from drupe.freeenergy.campaigns.approximations import approximations
 from drupe.freeenergy.campaigns.assembled_trust import restraint_traces
 from drupe.freeenergy.campaigns.config import Config, read_config
@@ -29,15 +29,12 @@ from drupe.freeenergy.campaigns.stages import (
     Place,
     SampleStage,
     SnapshotStage,
-    SwitchStage,
     label_snapshot,
-    mixed_system,
-    mm_system,
     pick_snapshots,
     sample_leg,
-    sample_mixed,
-    switch_forward,
 )
+from drupe.freeenergy.campaigns.switch_stages import SwitchStage, sample_mixed, switch_forward
+from drupe.freeenergy.campaigns.systems import mixed_system, mm_system
 from drupe.freeenergy.campaigns.workflow import campaign_graph
 from drupe.freeenergy.simulation.dynamics import langevin_context, potential_kt
 from drupe.freeenergy.simulation.periodic import is_periodic
@@ -203,12 +200,12 @@ def test_the_host_and_its_guest_are_both_in_water_of_the_same_kind(host):
 
 def test_the_picture_leaves_out_the_water(host):
     _, found = host
-    shown = assembly._regions(found, found.complex.ligand[:6])
+    shown = assembled_scene.regions_of(found, found.complex.ligand[:6])
     assert set(shown.residue_names) == {"CUC", "B2"}
     assert set(np.array(shown.residue_names)[shown.qm]) == {"B2"}
     inside = found.complex.structure.system
     np.testing.assert_array_equal(shown.numbers[shown.anchors], inside.numbers[found.complex.ligand[:6]])
-    assert assembly._receptor(found) == "1 residue, 126 atoms, 1445 waters"
+    assert assembled_scene.receptor_of(found) == "1 residue, 126 atoms, 1445 waters"
 
 
 def test_a_complex_without_a_box_is_put_into_one():
@@ -261,14 +258,14 @@ def test_the_charge_of_a_ligand_is_taken_over_or_the_number_is_refused(kind, ver
     boxed = in_water(tip3p_molecule("NA"), [0], edge_nm=2.4)
     ions = preparation._counter_ions(boxed, np.array([0]), config)
     ion = Leg(boxed, Partition.select(boxed.system, qm=[0], charge=1), np.array([0]), ions)
-    assert assembly._net_charge(Prepared(ion, ion), config).level == verdict
+    assert assembled_scene.net_charge_of(Prepared(ion, ion), config).level == verdict
     if ions is not None:
         assert set(np.array(boxed.system.residue_names)[ions.atoms]) == {"CL" if kind == "ion" else "HOH"}
 
 
 def test_a_neutral_ligand_needs_no_counter_ion(host):
     config, found = host
-    assert assembly._net_charge(found, config) is None
+    assert assembled_scene.net_charge_of(found, config) is None
 
 
 def test_levels_and_fits_know_how_far_charges_act():
