@@ -143,7 +143,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     folder = tmp_path / "c"
     script = f"""
 import sys
-sys.path[:0] = [{str(HERE)!r}]
+sys.path[:0] = [{str(HERE)!r}, {str(Path(__file__).parent)!r}]
 from pathlib import Path
 from test_active_learning import FIT, ActivePlan, pool, run
 run(Path({str(folder)!r}), pool(), ActivePlan(labels=6, first=4, every=2, fit=FIT), workers=2)
