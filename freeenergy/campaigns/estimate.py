@@ -18,7 +18,7 @@ from drupe.freeenergy.campaigns.stages import SampleStage, WindowStage
 from drupe.freeenergy.campaigns.switch_stages import SwitchStage
 from drupe.freeenergy.campaigns.systems import mm_system
 from drupe.freeenergy.campaigns.window_nodes import schedule_of
-from drupe.freeenergy.simulation.dynamics import advance, langevin_context
+from drupe.freeenergy.simulation.dynamics import advance, langevin_context, minimise
 from drupe.freeenergy.simulation.periodic import whole_start
 from drupe.freeenergy.tasks.runner import Node
 
@@ -28,6 +28,10 @@ __all__ = ["LegSpeed", "StageCost", "measured_speeds", "seconds_of", "stage_cost
 _NETWORK_S: Final = 0.01
 #: Seconds before the first step of a task: imports, reading, contexts.
 _START_S: Final = 10.0
+#: Iterations of minimisation and fs of a step: the input structure has not been relaxed, and the time of a
+#: step is wanted, not where it leads.
+_RELAXED: Final = 50
+_STEP_FS: Final = 0.1
 #: Seconds that steps are timed for.
 _TIMED_S: Final = 2.0
 
@@ -99,14 +103,15 @@ def _mm_step(config: Config, prepared: Prepared, name: str) -> float:
         mm_system(leg),
         system.positions if system.box is None else whole_start(leg.structure, system.positions, None),
         temperature_k=dynamics.temperature,
-        step_fs=0.1,  # the input structure has not been relaxed
+        step_fs=_STEP_FS,
         friction_per_ps=dynamics.friction,
         seed=1,
         pressure_bar=None if config.water is None else config.water.pressure,
         platform=config.engine.platform,
         threads=config.engine.threads,
     )
-    return _timed(lambda n: advance(context, n, dynamics.temperature))
+    minimise(context, _RELAXED, dynamics.temperature, seed=1)
+    return _timed(lambda n: advance(context, n, dynamics.temperature, watch_heat=False))
 
 
 def _window_step(config: Config, prepared: Prepared, name: str, per_frame: int) -> float:
@@ -123,7 +128,7 @@ def _window_step(config: Config, prepared: Prepared, name: str, per_frame: int) 
         window.system,
         whole_start(leg.structure, positions, None) if window.periodic else positions,
         temperature_k=dynamics.temperature,
-        step_fs=0.1,
+        step_fs=_STEP_FS,
         friction_per_ps=dynamics.friction,
         seed=1,
         groups=window.dynamic_groups,
@@ -132,7 +137,8 @@ def _window_step(config: Config, prepared: Prepared, name: str, per_frame: int) 
         platform=config.engine.platform,
         threads=config.engine.threads,
     )
-    step = _timed(lambda n: advance(context, n, dynamics.temperature))
+    minimise(context, _RELAXED, dynamics.temperature, seed=1)
+    step = _timed(lambda n: advance(context, n, dynamics.temperature, watch_heat=False))
     start = time.perf_counter()
     reduced_potentials(context, window, states, dynamics.temperature, pressure)
     return step + (time.perf_counter() - start) / per_frame
