@@ -19,10 +19,10 @@ import numpy as np
 import openmm
 
 from drupe.embedding.structures.structure import Structure, openmm_system
+from drupe.embedding.structures.water import water_molecules
 from drupe.freeenergy.alchemical.alchemy import Schedule, run_window
 from drupe.freeenergy.alchemical.net_charge import charging_correction, quadrupole_trace
 from drupe.freeenergy.alchemical.solvent_box import in_water, tip3p_molecule
-from drupe.freeenergy.simulation.rigid_water import water_molecules
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.records import pack, unpack
 from drupe.units import kcal_per_mol, kt, nanometer

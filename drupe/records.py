@@ -7,7 +7,6 @@ these, or other records. `pack` writes one to bytes (a safetensors file with a J
 """
 
 import base64
-import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -210,9 +209,12 @@ def _decode(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 def _decode_record(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
     name, version = tree["$record"], tree["version"]
     if name not in _classes and str(tree["module"]).startswith("drupe."):
-        # The module registers its own records; one that has moved since does not name a record.
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(tree["module"])
+        try:
+            importlib.import_module(tree["module"])  # the module registers its own records
+        except ModuleNotFoundError as error:
+            # A module of ours that has moved names no record; one of others' that is missing is a fault.
+            if not str(error.name).startswith("drupe."):
+                raise
     if name not in _classes:
         raise InputError(
             f"the stored record is of the unknown kind {name!r}",

@@ -6,6 +6,7 @@ Free energies do not depend on masses; the fastest bond does, and with it the st
 import numpy as np
 
 from drupe.embedding.structures.mechanics import Structure, openmm_system
+from drupe.embedding.structures.water import water_molecules
 from drupe.errors import InputError
 
 __all__ = ["with_hydrogen_mass"]
@@ -24,25 +25,20 @@ def with_hydrogen_mass(structure: Structure, mass_amu: float) -> Structure:
     import openmm
 
     system, atoms = openmm_system(structure), structure.system
-    numbers, masses = (
-        atoms.numbers,
-        np.array([system.getParticleMass(i)._value for i in range(atoms.n_atoms)], np.float64),
-    )
-    near: dict[int, list[int]] = {}
+    masses = np.array([system.getParticleMass(i)._value for i in range(atoms.n_atoms)], np.float64)
+    hydrogen = atoms.numbers == 1
+    hydrogen[water_molecules(atoms).ravel()] = False
     for i, j in atoms.bonds.tolist():
-        near.setdefault(i, []).append(j)
-        near.setdefault(j, []).append(i)
-    for hydrogen in np.flatnonzero(numbers == 1).tolist():
-        heavy = [atom for atom in near.get(hydrogen, ()) if numbers[atom] > 1]
-        if not heavy or (all(numbers[atom] == 1 for atom in near[heavy[0]]) and numbers[heavy[0]] == 8):
+        light, heavy = (i, j) if atoms.numbers[i] == 1 else (j, i)
+        if not hydrogen[light] or atoms.numbers[heavy] <= 1:
             continue
-        moved = mass_amu - masses[hydrogen]
-        masses[hydrogen] += moved
-        masses[heavy[0]] -= moved
-        if not masses[heavy[0]] > 0:
+        moved = mass_amu - masses[light]
+        masses[light] += moved
+        masses[heavy] -= moved
+        if not masses[heavy] > 0:
             raise InputError(
-                f"hydrogens of {mass_amu:g} amu leave {atoms.describe(heavy[0])} a mass of "
-                f"{masses[heavy[0]]:.2f} amu",
+                f"hydrogens of {mass_amu:g} amu leave {atoms.describe(heavy)} a mass of "
+                f"{masses[heavy]:.2f} amu",
                 remedy="give a smaller hydrogen mass: 3 amu fits CH3 and NH3",
             )
     for i, mass in enumerate(masses.tolist()):

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drupe.embedding.structures.structure import Structure
+from drupe.embedding.structures.water import water_molecules
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.net_charge import ligand_charge
 from drupe.freeenergy.simulation.periodic import shortest_vectors, whole_start
-from drupe.freeenergy.simulation.rigid_water import water_molecules
 from drupe.records import frozen, register
 from drupe.units import angstrom, kcal_per_mol, kj_per_mol, nanometer
 

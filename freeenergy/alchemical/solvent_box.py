@@ -12,11 +12,11 @@ from scipy.spatial import cKDTree
 
 from drupe.embedding.structures.openmm_objects import CUTOFF_NM, nonbonded, read_openmm
 from drupe.embedding.structures.structure import Structure, cut_out, openmm_system
+from drupe.embedding.structures.water import water_molecules
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.net_charge import ligand_charge
 from drupe.freeenergy.simulation.periodic import whole_start
-from drupe.freeenergy.simulation.rigid_water import water_molecules
 from drupe.freeenergy.simulation.system_parts import joined
 from drupe.units import nanometer
 

@@ -37,7 +37,8 @@ def approximations(
     told.append(
         (
             "masses",
-            f"hydrogens weigh {config.system.hydrogen_mass:g} amu; free energies do not depend on masses",
+            f"hydrogens weigh {config.system.hydrogen_mass:g} amu, those of water apart; free energies do "
+            "not depend on masses",
         )
     )
     if config.torsions is not None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.embedding.regions.periodic import gather
+from drupe.embedding.structures.water import water_molecules
 from drupe.embedding.system import MolecularSystem
 from drupe.freeenergy.alchemical.net_charge import ligand_charge, net_charge_verdict
 from drupe.freeenergy.alchemical.restraints import release_free_energy
@@ -13,7 +14,6 @@ from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.preparation import Prepared
 from drupe.freeenergy.estimation.diagnostics import Verdict
 from drupe.freeenergy.outcomes.campaign import RegionGeometry, RestraintSummary
-from drupe.freeenergy.simulation.rigid_water import water_molecules
 from drupe.units import angstrom, kcal_per_mol
 
 __all__ = ["core_names", "net_charge_of", "receptor_of", "regions_of", "restraint_of"]

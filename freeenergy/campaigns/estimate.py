@@ -8,12 +8,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.exchange_stages import ExchangeStage
 from drupe.freeenergy.campaigns.maker import LEGS
-from drupe.freeenergy.campaigns.preparation import Prepared
+from drupe.freeenergy.campaigns.preparation import Leg, Prepared
 from drupe.freeenergy.campaigns.stages import SampleStage, WindowStage
 from drupe.freeenergy.campaigns.switch_stages import SwitchStage
 from drupe.freeenergy.campaigns.systems import mm_system
@@ -21,6 +21,9 @@ from drupe.freeenergy.campaigns.window_nodes import schedule_of
 from drupe.freeenergy.simulation.dynamics import advance, langevin_context, minimise
 from drupe.freeenergy.simulation.periodic import whole_start
 from drupe.freeenergy.tasks.runner import Node
+
+if TYPE_CHECKING:
+    import openmm
 
 __all__ = ["LegSpeed", "StageCost", "measured_speeds", "seconds_of", "stage_costs"]
 
@@ -97,51 +100,50 @@ def stage_costs(nodes: Sequence[Node], speeds: Mapping[str, LegSpeed]) -> list[S
 
 
 def _mm_step(config: Config, prepared: Prepared, name: str) -> float:
-    leg, dynamics = prepared.leg(name), config.dynamics
-    system = leg.structure.system
-    context = langevin_context(
-        mm_system(leg),
-        system.positions if system.box is None else whole_start(leg.structure, system.positions, None),
-        temperature_k=dynamics.temperature,
-        step_fs=_STEP_FS,
-        friction_per_ps=dynamics.friction,
-        seed=1,
-        pressure_bar=None if config.water is None else config.water.pressure,
-        platform=config.engine.platform,
-        threads=config.engine.threads,
-    )
-    minimise(context, _RELAXED, dynamics.temperature, seed=1)
-    return _timed(lambda n: advance(context, n, dynamics.temperature, watch_heat=False))
+    leg = prepared.leg(name)
+    return _step(config, _relaxed(config, leg, mm_system(leg)))
 
 
 def _window_step(config: Config, prepared: Prepared, name: str, per_frame: int) -> float:
     """Steps of the window in the middle, and the energies of all windows once a frame."""
     from drupe.freeenergy.alchemical.decoupling import alchemical_system, reduced_potentials
 
-    leg, dynamics = prepared.leg(name), config.dynamics
+    leg = prepared.leg(name)
     schedule = schedule_of(getattr(config.abfe, name))
     states = [{**schedule.state(k), "lambda_restraint": 0.0} for k in range(len(schedule))]
     window = alchemical_system(leg.structure, leg.ligand, states[len(states) // 2], None, leg.counter_ions)
-    positions = leg.structure.system.positions
-    pressure = None if config.water is None else config.water.pressure
+    context = _relaxed(config, leg, window.system, groups=window.dynamic_groups, parameters=window.parameters)
+    step = _step(config, context)
+    start = time.perf_counter()
+    reduced_potentials(context, window, states, config.dynamics.temperature, _pressure(config))
+    return step + (time.perf_counter() - start) / per_frame
+
+
+def _relaxed(config: Config, leg: Leg, system: "openmm.System", **more: Any) -> "openmm.Context":
+    """A context of a leg at its input structure, which is minimised a little."""
+    dynamics, atoms = config.dynamics, leg.structure.system
     context = langevin_context(
-        window.system,
-        whole_start(leg.structure, positions, None) if window.periodic else positions,
+        system,
+        atoms.positions if atoms.box is None else whole_start(leg.structure, atoms.positions, None),
         temperature_k=dynamics.temperature,
         step_fs=_STEP_FS,
         friction_per_ps=dynamics.friction,
         seed=1,
-        groups=window.dynamic_groups,
-        parameters=window.parameters,
-        pressure_bar=pressure,
+        pressure_bar=_pressure(config),
         platform=config.engine.platform,
         threads=config.engine.threads,
+        **more,
     )
     minimise(context, _RELAXED, dynamics.temperature, seed=1)
-    step = _timed(lambda n: advance(context, n, dynamics.temperature, watch_heat=False))
-    start = time.perf_counter()
-    reduced_potentials(context, window, states, dynamics.temperature, pressure)
-    return step + (time.perf_counter() - start) / per_frame
+    return context
+
+
+def _pressure(config: Config) -> float | None:
+    return None if config.water is None else config.water.pressure
+
+
+def _step(config: Config, context: "openmm.Context") -> float:
+    return _timed(lambda n: advance(context, n, config.dynamics.temperature, watch_heat=False))
 
 
 def _timed(run: Callable[[int], None]) -> float:

@@ -19,6 +19,7 @@ from drupe.embedding.structures.structure import (
     read_structure,
     takes_implicit_solvent,
 )
+from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.counter_ion import CounterIons, choose_counter_ions
 from drupe.freeenergy.alchemical.net_charge import ligand_charge
@@ -111,8 +112,10 @@ def prepare(config: Config, base: Path, folder: Path | None = None) -> Prepared:
     if config.corrected:
         check_request(whole.system, regions, high_level(config))
     openmm_platform(config.engine.platform)
+    if config.water is not None:
+        in_water_box(whole, ligand)  # what dynamics would refuse is refused here
     alone = cut_out(whole, ligand) if config.water is None else _in_water(whole, ligand, config.water)
-    _check_torsions(alone, config)
+    _check_torsions(alone.system.subset(np.arange(len(ligand))), config)
     place = {int(atom): index for index, atom in enumerate(ligand)}
     cores = [[place[int(atom)] for atom in core.indices] for core in regions.cores]
     alone_regions = Partition.select(
@@ -158,9 +161,6 @@ def _read(config: Config, base: Path, folder: Path | None) -> Structure:
             _log.info("%s has no box: it is put into water", given.topology)
             whole = _in_water(whole, np.arange(whole.system.n_atoms), water)
         whole = with_hydrogen_mass(whole, given.hydrogen_mass)
-    if water is not None:
-        # What dynamics would refuse is refused here.
-        in_water_box(whole, _select(whole, given.ligand, config).qm)
     return whole
 
 
@@ -176,12 +176,9 @@ def _counter_ions(structure: Structure, ligand: NDArray[np.int64], config: Confi
     return choose_counter_ions(structure, ligand, asked.counter_ions)
 
 
-def _check_torsions(alone: Structure, config: Config) -> None:
+def _check_torsions(ligand: MolecularSystem, config: Config) -> None:
     asked = config.torsions
-    if (
-        asked is not None
-        and not torsions_of(alone.system.numbers, alone.system.bonds, rotors=asked.rotors).kinds
-    ):
+    if asked is not None and not torsions_of(ligand.numbers, ligand.bonds, rotors=asked.rotors).kinds:
         raise InputError(
             "torsions: no bond of the ligand can be turned to another shape of it",
             remedy="leave the table [torsions] out"

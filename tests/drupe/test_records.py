@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from drupe import records
 from drupe.errors import InputError
 from drupe.records import content_key, frozen, pack, record_key, register, unpack
 
@@ -125,3 +126,20 @@ def test_a_record_whose_fields_were_edited_away_is_refused(found, put):
     assert edited != whole
     with pytest.raises(InputError, match="does not hold what its kind needs"):
         unpack(edited)
+
+
+@pytest.mark.parametrize("module", ["drupe.gone.away", "drupe.gone"])
+def test_a_record_of_a_module_that_has_moved_is_named(module):
+    tree = {"$record": "NobodyRegistersThis", "version": 1, "module": module, "fields": {}}
+    with pytest.raises(InputError, match="NobodyRegistersThis"):
+        records._decode_record(tree, {})
+
+
+def test_a_missing_module_of_others_is_not_taken_for_one_of_ours(monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(records.importlib, "import_module", absent)
+    tree = {"$record": "NobodyRegistersThis", "version": 1, "module": "drupe.mlp.committee", "fields": {}}
+    with pytest.raises(ModuleNotFoundError, match="torch"):
+        records._decode_record(tree, {})
