@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "features": 64,
         "layers": 2,
         "radial": 10,
-        "steps": 90_000,
+        "steps": 60_000,
         "learning_rate": 2e-3,
         "average": 0.999,
         **_WHOLE,
