@@ -118,8 +118,18 @@ class LocalEngine:
         self._logs = logs
         self._running: set[subprocess.Popen[bytes]] = set()
 
-    def run(self, next_task: Callable[[], Task | None]) -> Generator[tuple[Task, Outcome], None, None]:
-        """Yield ``(task, outcome)`` as they complete; ends when nothing runs and nothing is ready."""
+    def run(
+        self, next_task: Callable[[], Task | None], meanwhile: Callable[[], None] | None = None
+    ) -> Generator[tuple[Task, Outcome], None, None]:
+        """Yield ``(task, outcome)`` as they complete; ends when nothing runs and nothing is ready.
+
+        Parameters
+        ----------
+        next_task
+            Asked whenever a slot is free; None where nothing is ready.
+        meanwhile
+            Called about once a second while tasks run.
+        """
         self._logs.mkdir(parents=True, exist_ok=True)
         pool = ThreadPoolExecutor(self.slots)
         flying: dict[Future[Outcome], Task] = {}
@@ -129,7 +139,10 @@ class LocalEngine:
                     flying[pool.submit(self._one, task)] = task
                 if not flying:
                     return
-                done, _ = wait(flying, return_when=FIRST_COMPLETED)
+                pause = None if meanwhile is None else 1.0
+                done, _ = wait(flying, timeout=pause, return_when=FIRST_COMPLETED)
+                if meanwhile is not None:
+                    meanwhile()
                 for future in done:
                     yield flying.pop(future), future.result()
         finally:

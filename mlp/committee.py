@@ -18,7 +18,7 @@ from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.evaluation import Evaluation, evaluate
 from drupe.mlp.fingerprints import PRINTS, known_frames
 from drupe.mlp.fitted import Fitted
-from drupe.mlp.misses import Judged, held_out_misses, unseen_misses, zeros_of
+from drupe.mlp.misses import Judged, held_out_misses, unseen_misses
 from drupe.mlp.novelty import Novelty, refer
 from drupe.mlp.passes import Batches, Passes, Runs
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
@@ -154,10 +154,16 @@ class Committee:
         held_out
             Frames that each member did not see, one array of indices per member; empty for none.
         """
+        features, energies = [], []
+        for i in range(dataset.n_frames):
+            made = evaluate(self.stack, *dataset.frame(i), fixed_coulomb=True)
+            features.append(made.features)
+            energies.append(made.energies)
+        means = np.mean(energies, axis=0)
         return replace(
             self.having_seen(dataset),
-            novelty=refer(self.stack, dataset, held_out),
-            zeros=zeros_of(self.stack, dataset),
+            novelty=refer(np.array(features), dataset, held_out),
+            zeros=means - means.mean(),
         )
 
     def having_seen(self, dataset: Dataset) -> "Committee":

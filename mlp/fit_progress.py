@@ -1,10 +1,10 @@
 """How far a fit is, in words: a record of the learning curve in, kcal/mol and kcal/mol/A out."""
 
+import json
 import math
 from dataclasses import dataclass
 
 from drupe.mlp.descent import Row
-from drupe.mlp.fitted import Fitted
 from drupe.mlp.loss import Errors
 from drupe.units import angstrom, kcal_per_mol
 
@@ -22,29 +22,15 @@ class FitProgress:
     steps: int
     row: Row
 
+    def to_line(self) -> str:
+        """One line of JSON, for a process that follows the fit."""
+        return json.dumps([self.member, self.steps, self.row])
+
     @classmethod
-    def at_the_end(cls, fit: Fitted, steps: int) -> "FitProgress":
-        """Last record of a finished fit."""
-        curve = fit.curve
-        return cls(
-            fit.member,
-            steps,
-            Row(
-                step=int(curve.step[-1]),
-                loss=float(curve.loss[-1]),
-                rate=float(curve.rate[-1]),
-                kept=Errors(
-                    *(float(c[-1]) for c in (curve.energy, curve.force, curve.mm_force, curve.slope))
-                ),
-                held=Errors(
-                    float(curve.energy_held_out[-1]),
-                    float(curve.force_held_out[-1]),
-                    float(curve.mm_force_held_out[-1]),
-                    float(curve.slope_held_out[-1]),
-                ),
-                high=Errors(math.nan, float(curve.force_high[-1]), float(curve.mm_force_high[-1])),
-            ),
-        )
+    def from_line(cls, line: str) -> "FitProgress":
+        """Read what `to_line` wrote."""
+        member, steps, (step, loss, rate, *errors) = json.loads(line)
+        return cls(member, steps, Row(step, loss, rate, *(Errors(*one) for one in errors)))
 
     def __str__(self) -> str:
         row = self.row

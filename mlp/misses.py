@@ -13,7 +13,7 @@ from drupe.mlp.fitted import Fitted
 from drupe.mlp.noise import Misses
 from drupe.mlp.potential import Potential
 
-__all__ = ["Judged", "held_out_misses", "unseen_misses", "zeros_of"]
+__all__ = ["Judged", "held_out_misses", "unseen_misses"]
 
 Array = NDArray[np.float64]
 
@@ -23,13 +23,6 @@ class Judged(NamedTuple):
 
     stack: Potential
     zeros: Array
-
-
-def zeros_of(stack: Potential, dataset: Dataset) -> Array:
-    """Mean energy of each member over all frames, less the mean of all, ``(members,)``, hartree."""
-    frames = (dataset.frame(i) for i in range(dataset.n_frames))
-    energies = np.array([evaluate(stack, *frame, fixed_coulomb=True).energies for frame in frames])
-    return np.asarray(energies.mean(axis=0) - energies.mean())
 
 
 def held_out_misses(judged: Judged, fits: Sequence[Fitted], dataset: Dataset) -> Misses:

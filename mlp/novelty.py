@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from drupe.errors import InputError
 from drupe.mlp.calibration import half_width_factor
 from drupe.mlp.dataset import Dataset
-from drupe.mlp.evaluation import evaluate
-from drupe.mlp.potential import Potential
 from drupe.records import frozen, register
 from drupe.units import angstrom
 
@@ -87,7 +85,7 @@ class Novelty:
         return self.centre[:, self.kinds], np.ascontiguousarray(self.whiten[:, self.kinds])
 
 
-def refer(stack: Potential, dataset: Dataset, held_out: Sequence[Whole] = ()) -> Novelty:
+def refer(features: Array, dataset: Dataset, held_out: Sequence[Whole] = ()) -> Novelty:
     """Keep what is needed of a training set.
 
     The edge is measured as `Novelty.of` measures: the frames, in the order of blocks, are cut into ten
@@ -96,31 +94,29 @@ def refer(stack: Potential, dataset: Dataset, held_out: Sequence[Whole] = ()) ->
 
     Parameters
     ----------
-    stack
-        The members.
+    features
+        Of the atoms of its frames, ``(frames, members, atoms, f)`` (`drupe.mlp.evaluation.Evaluation`).
     dataset
         The training set.
     held_out
         Frames that each member did not see, one array of indices per member; empty for none.
     """
-    features = np.array(
-        [evaluate(stack, *dataset.frame(i), fixed_coulomb=False).features for i in range(dataset.n_frames)]
-    ).swapaxes(0, 1)
+    of_members = features.swapaxes(0, 1)
     kinds = alike(dataset.network_numbers, _places(dataset))
-    judges = np.zeros((stack.members, dataset.n_frames), bool)
+    judges = np.zeros((len(of_members), dataset.n_frames), bool)
     for member, frames in enumerate(held_out):
         judges[member, frames] = True
     judges[:, ~judges.any(0)] = True
     order = np.argsort(dataset.blocks, kind="stable")
-    distances = np.zeros((stack.members, dataset.n_frames))
+    distances = np.zeros(judges.shape)
     for part in np.array_split(order, min(_PARTS, dataset.n_frames)):
         others = np.setdiff1d(order, part)
-        for member, own in enumerate(features):
+        for member, own in enumerate(of_members):
             centre, whiten = _gaussians(own[others], kinds)
             apart = np.einsum("iap,apq->iaq", own[part] - centre[kinds], whiten[kinds])
             distances[member, part] = (apart**2).mean((1, 2))
     scores = (distances * judges).sum(0) / judges.sum(0)
-    made = [_gaussians(own, kinds) for own in features]
+    made = [_gaussians(own, kinds) for own in of_members]
     return Novelty(
         kinds=kinds,
         centre=np.array([centre for centre, _ in made]),

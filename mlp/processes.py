@@ -16,6 +16,7 @@ from drupe.hardware.engine import Crashed, Finished, LocalEngine, Lost, Outcome,
 from drupe.mlp.baseline_energy import Baseline
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.fit_folder import FitFolder
+from drupe.mlp.fit_progress import FitProgress
 from drupe.mlp.fitted import Fitted
 from drupe.records import pack, register, unpack
 
@@ -31,13 +32,18 @@ _KINDS: Final = {kind.__name__: kind for kind in (ConvergenceError, InputError, 
 @register(version=1)
 @dataclass(frozen=True, eq=False)
 class MemberTask:
-    """What a worker is told beside the data: member of which fit, and the folder of fits (None for none)."""
+    """What a worker is told beside the data.
+
+    ``member`` of which fit; ``folder`` of fits, None for none; ``progress`` the file that gets a line for
+    each record of the learning curve.
+    """
 
     spec: "FitSpec"
     member: int
     baseline: Baseline | None
     folder: str | None
     every_s: float
+    progress: str
 
 
 def fit_in_processes(
@@ -47,8 +53,9 @@ def fit_in_processes(
     workers: int,
     folder: FitFolder | None,
     on_fitted: Callable[[Fitted], None],
+    on_progress: Callable[[FitProgress], None],
 ) -> list[Fitted]:
-    """Fit all members, ``workers`` at a time.
+    """Fit all members, ``workers`` at a time, and pass on within a second or so what they tell.
 
     Raises
     ------
@@ -63,13 +70,19 @@ def fit_in_processes(
         data.write_bytes(pack(dataset))
         kept = None if folder is None else str(folder.path.resolve())
         every_s = 0.0 if folder is None else folder.every_s
+        told = [_Told(scratch / f"progress-{member}", on_progress) for member in range(spec.members)]
+
+        def listen() -> None:
+            for one in told:
+                one.pass_on()
+
         tasks = iter(
             Task(
                 key=f"task-{member}",
                 name=f"member-{member}",
                 kind="fit",
                 call="drupe.mlp.training:fit_task",
-                settings=MemberTask(spec, member, baseline, kept, every_s),
+                settings=MemberTask(spec, member, baseline, kept, every_s, str(told[member].path)),
                 inputs=(data,),
                 timeout_s=_TIME_LIMIT_S,
             )
@@ -78,11 +91,30 @@ def fit_in_processes(
         engine = LocalEngine(scratch, scratch / "logs", slots=workers, threads=1)
         fits: list[Fitted] = []
         # Closing ends the other workers when one has failed.
-        with closing(engine.run(lambda: next(tasks, None))) as outcomes:
+        with closing(engine.run(lambda: next(tasks, None), listen)) as outcomes:
             for task, outcome in outcomes:
                 fits.append(_fitted(task, outcome, folder))
                 on_fitted(fits[-1])
     return sorted(fits, key=lambda fit: fit.member)
+
+
+class _Told:
+    """A file of progress that another process appends to, line by line."""
+
+    def __init__(self, path: Path, on_progress: Callable[[FitProgress], None]) -> None:
+        self.path, self._on_progress, self._read = path, on_progress, 0
+
+    def pass_on(self) -> None:
+        """Pass on the lines that are whole and new."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.decode().splitlines():
+            self._on_progress(FitProgress.from_line(line))
 
 
 def _fitted(task: Task, outcome: Outcome, folder: FitFolder | None) -> Fitted:

@@ -7,6 +7,7 @@ specification and the member's number only.
 import logging
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def train(
     folder
         Where fits are kept: one that was killed goes on from there, one that is finished is not repeated.
     on_progress
-        Called about sixty times per member, with several workers once at the end of each.
+        Called about sixty times per member, with several workers within a second or so.
 
     Raises
     ------
@@ -90,10 +91,9 @@ def train(
 
         def done(fit: Fitted) -> None:
             fits.append(fit)
-            on_progress(FitProgress.at_the_end(fit, spec.steps))
             on_member(len(fits))
 
-        fit_in_processes(dataset, spec, baseline, workers, folder, done)
+        fit_in_processes(dataset, spec, baseline, workers, folder, done, on_progress)
     else:
         for member in range(spec.members):
             fits.append(train_member(dataset, spec, member, baseline, folder=folder, on_progress=on_progress))
@@ -104,7 +104,15 @@ def train(
 def fit_task(settings: MemberTask, dataset: Dataset) -> Fitted:
     """Fit one member in a worker process."""
     folder = None if settings.folder is None else FitFolder(settings.folder, settings.every_s)
-    return train_member(dataset, settings.spec, settings.member, settings.baseline, folder=folder)
+    with Path(settings.progress).open("a", buffering=1) as told:
+        return train_member(
+            dataset,
+            settings.spec,
+            settings.member,
+            settings.baseline,
+            folder=folder,
+            on_progress=lambda progress: print(progress.to_line(), file=told),
+        )
 
 
 def train_member(
