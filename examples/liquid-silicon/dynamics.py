@@ -22,6 +22,7 @@ from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 from pair_distribution import pair_distribution, shell_edges
+from plain_errors import run_plainly
 from silicon_data import Frames, read_frames
 from silicon_model import CellModel, load_model
 
@@ -253,4 +254,4 @@ def main(data: Path, model: Path, out: Path, ps: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_plainly(main)

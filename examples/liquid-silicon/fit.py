@@ -16,6 +16,7 @@ import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from plain_errors import run_plainly
 from silicon_data import SPLITS, Frames, Split, read_frames, split_frames
 from silicon_model import READOUTS, CellHeader, CellModel, readout_of, save_model
 from torch import Tensor
@@ -331,4 +332,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_plainly(main)

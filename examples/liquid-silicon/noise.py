@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pair_distribution import pair_distribution, shell_edges
+from plain_errors import run_plainly
 from silicon_data import read_frames
 from silicon_model import CellModel, load_model
 
@@ -181,4 +182,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_plainly(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 from fit import fit, fit_options, settings_of
+from plain_errors import run_plainly
 from silicon_data import SPLITS, read_frames
 from silicon_model import READOUTS
 
@@ -43,4 +44,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_plainly(main)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import numpy as np
+from plain_errors import run_plainly
 from silicon_model import READOUTS
 
 from drupe.errors import InputError
@@ -230,4 +231,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_plainly(main)

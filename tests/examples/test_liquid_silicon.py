@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,18 @@ def test_a_file_without_forces_is_refused(scripts, shuffled, tmp_path):
     np.savez(tmp_path / "bad.npz", **fields)
     with pytest.raises(InputError, match="has no forces_ev_per_angstrom"):
         scripts.silicon_data.read_frames(tmp_path / "bad.npz")
+
+
+def test_a_script_says_what_is_wrong_with_its_data_in_two_lines(shuffled, tmp_path):
+    bare = {name: value for name, value in shuffled[0].items() if "forces" not in name}
+    np.savez(tmp_path / "bare.npz", **bare)
+    command = [sys.executable, str(FOLDER / "study.py"), str(tmp_path / "bare.npz"), "--folder", str(tmp_path)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 1
+    found, remedy = made.stderr.strip().splitlines()[-2:]
+    assert "bare.npz has no forces_ev_per_angstrom" in found
+    assert "it needs" in remedy
+    assert "Traceback" not in made.stderr
 
 
 def test_all_readouts_have_nearly_as_many_parameters(scripts, frames):
