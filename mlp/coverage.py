@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from drupe.errors import InputError
-from drupe.mlp.committee import Committee, Prediction
+from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
+from drupe.mlp.prediction import Prediction
 from drupe.records import register
 
 __all__ = ["Reliability", "coverage", "miscalibration_area", "reliability"]

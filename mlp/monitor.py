@@ -33,7 +33,7 @@ class Spread(NamedTuple):
 
     ``energy`` calibrated standard error, hartree; ``forces`` ``(qm,)`` hartree/bohr, for each QM atom the
     length of the vector of standard deviations of its force's components, calibrated (the epistemic part of
-    `Prediction.forces_qm_error`, for the vector); ``novelty`` as in `drupe.mlp.committee.Prediction`, nan
+    `Prediction.forces_qm_error`, for the vector); ``novelty`` as in `drupe.mlp.prediction.Prediction`, nan
     where the model has no record of its training set.
     """
 
