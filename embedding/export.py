@@ -113,6 +113,7 @@ def _header(name: str, label: Label) -> dict[str, Any]:
         "basis": _as_text(level.basis),
         "core": level.core or "none",
         "dispersion": level.dispersion or "none",
+        "level": level.energy_key,
         "forces_of": label.force_level,
         "link_atoms": len(label.link_positions),
         "label": label.key,

@@ -1,6 +1,6 @@
 """What to compute: a level of theory in, nothing but its fields out (thresholds in hartree)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,8 @@ _OF_CORES = (
     ),
     *("frozen_core", "active_space", "pair_terms", "core_growth"),
 )
+#: Fields that move the energy without cores, beside functional, dispersion, bases and grid.
+_OF_LOW = ("boundary", "ecp", "charge_radii", "environment", "cluster_radius")
 _OF_DIRECTIONS = ("n_directions", "direction_seed", "direction_step")
 
 #: Raised by hand when the same settings would give another number.
@@ -276,6 +278,25 @@ class Level:
         given = {**self.content, "max_memory_mb": defaults["max_memory_mb"]}
         asked = {name: value for name, value in given.items() if name in _FIRST or value != defaults[name]}
         return f"{content_key('Level', {'version': 1, **asked})}-p{_PHYSICS}"
+
+    @property
+    def energy_key(self) -> str:
+        """Content name of the energy: `key`, whatever forces come with it."""
+        plain = {name: getattr(Level, name) for name in _OF_DIRECTIONS}
+        return replace(self, forces="low", **plain).key
+
+    @property
+    def low_name(self) -> str:
+        """Name of the low level in full: equal names mean equal energies without cores, up to convergence.
+
+        Functional with dispersion, basis, fitting basis and grid; of what else moves that energy only what
+        differs from the default.
+        """
+        functional = f"{self.functional}-{self.dispersion}" if self.dispersion else self.functional
+        parts = [functional, *(str(getattr(self, name)) for name in ("basis", "auxbasis", "grid"))]
+        others = ((name, getattr(self, name)) for name in _OF_LOW)
+        parts += [f"{name}={value}" for name, value in others if value != getattr(Level, name)]
+        return "/".join(parts)
 
     @cached_property
     def content(self) -> dict[str, Any]:

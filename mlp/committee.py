@@ -23,6 +23,7 @@ from drupe.mlp.novelty import Novelty, refer
 from drupe.mlp.passes import Batches, Passes, Runs
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.mlp.prediction import Prediction
+from drupe.mlp.same_molecule import check_molecule
 from drupe.mlp.seal import check_seal, seal
 from drupe.records import frozen, pack, record_key, register, unpack
 
@@ -125,6 +126,7 @@ class Committee:
         held_out
             Frames that each member did not see, one array of indices per member; empty for none.
         """
+        check_molecule(self.header, dataset)
         features, energies = [], []
         for i in range(dataset.n_frames):
             made = evaluate(self.stack, *dataset.frame(i), fixed_coulomb=True)
@@ -155,8 +157,15 @@ class Committee:
         ------
         InputError
             If there is one member only, no noise was fitted because no member held anything out, or some of
-            the labels are of frames that were part of a fit, also turned, moved or rounded.
+            the labels are of frames that were part of a fit, also turned, moved or rounded, or of another
+            molecule or level.
         """
+        check_molecule(self.header, dataset)
+        if dataset.level != self.header.level:
+            raise InputError(
+                f"the labels are of the level {dataset.level}, the potential of {self.header.level}",
+                remedy="calibrate on labels of the level the potential was trained on",
+            )
         noise = self.calibration.noise
         if len(self.members) < 2 or noise is None:
             raise InputError(
@@ -334,8 +343,10 @@ class Committee:
         Raises
         ------
         InputError
-            If the labels do not hold the dispersion that is a term of the potential.
+            If the labels are of another molecule, or do not hold the dispersion that is a term of the
+            potential.
         """
+        check_molecule(self.header, dataset)
         check_dispersion_of(self.header.dispersion, dataset)
         frames = (dataset.frame(i) for i in range(dataset.n_frames))
         return tuple(self.predict(*frame, force_errors=force_errors) for frame in frames)

@@ -192,7 +192,7 @@ class Dataset:
         InputError
             If there are fewer than two labels, levels or atoms differ, a number is not finite, an energy
             is more than 20 eV per atom away from the others or from free atoms, a geometry comes twice, or
-            ``accept_forces`` or ``energies`` names something else.
+            ``which``, ``accept_forces`` or ``energies`` names something else.
         """
         items = list(labels)
         if len(items) < 2:
@@ -205,6 +205,8 @@ class Dataset:
                 f"{len(blocks)} block numbers were given for {len(items)} labels",
                 remedy="give one block number per label, in the same order",
             )
+        if which not in ("high", "low"):
+            raise InputError(f"which={which!r} of the labels' energies", remedy='use "high" or "low"')
         if not set(accept_forces) <= set(ACCEPTED):
             raise InputError(
                 f"accept_forces={tuple(accept_forces)!r} for core-corrected energies",
@@ -266,6 +268,10 @@ class Dataset:
                 remedy='look at which="low" or "high", and at the names of the columns that were read',
             )
         return made
+
+    def __repr__(self) -> str:
+        """Say in words what was read."""
+        return f"<Dataset of {self.n_frames} labels, {self.level}: {self.summary}>"
 
     @property
     def n_frames(self) -> int:

@@ -19,7 +19,7 @@ from drupe.errors import ConvergenceError
 from drupe.mlp.loss import NO_ERRORS, Errors
 from drupe.records import frozen, register
 
-__all__ = ["DescentState", "Found", "Judged", "Plan", "Row", "descend", "frames_of_step"]
+__all__ = ["DescentState", "Found", "Judged", "Plan", "Row", "descend", "frames_of_step", "one_thread"]
 
 Arrays = Mapping[str, NDArray[np.float64]]
 
@@ -167,7 +167,7 @@ def descend(
     if start is not None:
         loop.restore(start)
     every = max(1, plan.steps // _REPORTS)
-    with _one_thread():
+    with one_thread():
         for step in range(loop.step + 1, plan.steps + 1):
             loss = loop.move(step, loss_of_step(step))
             if step % every == 0 or step == plan.steps:
@@ -298,7 +298,7 @@ def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One thread: faster for molecules of this size, and sums in an order that does not change."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

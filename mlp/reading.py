@@ -1,7 +1,6 @@
 """What a data set takes from labels: their fields, one level, and whose slope their forces are (atomic)."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -150,7 +149,12 @@ def level_of(items: Sequence[LabelLike], which: str) -> str:
     if len(names) > 1:
         raise InputError(
             f"the labels are of different levels: {', '.join(sorted(names))}",
-            remedy='use labels of one level, or which="low" to take only the level they share',
+            remedy="use labels of one level"
+            + (
+                ', or which="low" to take only the level they share'
+                if which == "high" and len({_level_name(label.level, "low") for label in items}) == 1
+                else ""
+            ),
         )
     return names.pop()
 
@@ -204,12 +208,6 @@ def _level_name(level: object, which: str) -> str:
     """Name of the level of an energy: the same whatever forces came with it; ``"low"`` knows no cores."""
     if isinstance(level, str):
         return level
-    if which == "low":
-        dispersion = getattr(level, "dispersion", None)
-        functional = f"{level.functional}-{dispersion}" if dispersion else level.functional  # type: ignore[attr-defined]
-        others = (str(getattr(level, part)) for part in ("basis", "auxbasis", "grid"))
-        return "/".join((functional, *others))
-    if isinstance(level, Level):
-        plain = {name: getattr(Level, name) for name in ("n_directions", "direction_seed", "direction_step")}
-        return replace(level, forces="low", **plain).key
-    return str(getattr(level, "key", level))
+    if not isinstance(level, Level):
+        return str(getattr(level, "key", level))
+    return level.low_name if which == "low" else level.energy_key

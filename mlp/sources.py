@@ -304,7 +304,8 @@ def _frame_of(
                 f"the headers do not name functional, basis and core ({sorted(info)})",
                 remedy="give the level's name",
             )
-        name = "/".join(str(part) for part in parts)
+        # Files of earlier versions do not have the last: their levels are compared by these three names.
+        name = "/".join(str(part) for part in (*parts, info.get("level")) if part is not None)
     check_name(held)
     own = _own_charges(columns.get(names.fixed_charges), len(atoms), total_charge)
     points, charges, on_mm, groups = np.zeros((0, 3)), np.zeros(0), None, None

@@ -19,7 +19,7 @@ from drupe.mlp.baseline_energy import Baseline
 from drupe.mlp.charge_sums import charge_sums_of
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
-from drupe.mlp.descent import Found, Judged, Plan, descend, frames_of_step
+from drupe.mlp.descent import Found, Judged, Plan, descend, frames_of_step, one_thread
 from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.fit_progress import FitProgress
 from drupe.mlp.fitted import FitCurve, Fitted
@@ -115,6 +115,7 @@ def fit_task(settings: MemberTask, dataset: Dataset) -> Fitted:
         )
 
 
+@one_thread()
 def train_member(
     dataset: Dataset,
     spec: FitSpec,
@@ -288,7 +289,9 @@ def _fresh(header: PotentialHeader, seed: int) -> Potential:
 
 def _held_out(dataset: Dataset, spec: FitSpec, member: int) -> NDArray[np.bool_]:
     """Frames this member holds out: whole blocks, other blocks for other members."""
-    names = np.unique(dataset.blocks)
+    judged = dataset.has_forces_qm | dataset.has_slopes.any(1) | dataset.has_energy
+    # A block without any label to judge by would end the fit at once.
+    names = np.unique(dataset.blocks[judged])
     order = np.random.default_rng([spec.seed, 2**31]).permutation(names)
     start = member * len(names) // spec.members
     chosen: list[int] = []

@@ -5,23 +5,25 @@ learning rate: weights are pulled to where they came from, and a second readout 
 reproducing the low-level labels (replay). Where the high level has energies only, they are fitted as the
 potential's own low-level energy plus E_high - E_low, and forces are pulled to the low-level potential's;
 where it has forces or slopes too, all labels are fitted as they stand and nothing pulls those forces back.
-3. The guard refuses forces that moved too far: from those of the low level where nothing says how they
-should move; else beyond the change that the high-level labels ask for, or away from them.
+3. The guard refuses forces that moved too far, on low-level frames that were held out: from those of the low
+level where nothing says how they should move; else beyond the change that the high-level labels ask for, or
+away from them.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp.adapters import adapt, effective_weights
-from drupe.mlp.border import same_border
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset
-from drupe.mlp.descent import Judged, Plan, descend, frames_of_step
+from drupe.mlp.descent import Judged, Plan, descend, frames_of_step, one_thread
 from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.fit_progress import FitProgress
 from drupe.mlp.fitted import FitCurve, Fitted
@@ -39,13 +41,18 @@ from drupe.mlp.loss import (
     slope_loss,
 )
 from drupe.mlp.potential import Potential, PotentialHeader
+from drupe.mlp.same_molecule import check_fixed_charges, check_molecule
 from drupe.mlp.specs import TransferSpec
 from drupe.mlp.training_set import TrainingSet, prepare
 from drupe.records import content_key
 
 __all__ = ["transfer", "transfer_member"]
 
-_NUMBERS = 2  # raised when the same transfer gives other numbers
+_log = logging.getLogger(__name__)
+
+_NUMBERS = 3  # raised when the same transfer gives other numbers
+_WATCHED = 0.2  # share of the low-level frames that the guard looks at and the fit does not
+_FEWEST = 10  # low-level frames; of fewer none is spared
 _SMALLEST_ENERGY = 1e-4  # hartree; energies are not fitted more sharply than this scale asks for
 _REPLAY = LossWeights(energy=0.3, forces=1.0, mm_forces=0.3, charge=1e-3, polarizability=1e-3)
 
@@ -69,7 +76,7 @@ def transfer(
     high
         Labels with high-level energies, and forces or slopes where they are there.
     low
-        Labels of the low level, for replay and for the guard.
+        Labels of the low level, for replay; from ten on a fifth of them is held out for the guard.
     spec
         How to fit.
     on_member
@@ -96,6 +103,7 @@ def transfer(
     return made if committee.novelty is None else made.referred_to(low)
 
 
+@one_thread()
 def transfer_member(
     potential: Potential,
     high: Dataset,
@@ -196,11 +204,14 @@ class _Transfer:
             for name, value in parameters.items()
         }
         reads = potential.backbone.charge_sums
-        self.targets, self.rehearsal = (
+        self.targets, known = (
             prepare(data, header.baseline, header.damping, header.reach, reads, header.dispersion)
             for data in (high, low)
         )
-        self.scales = scales_of(self.rehearsal, self.low_zero)
+        self.scales = scales_of(known, self.low_zero)
+        apart = _watched(low, spec.seed)
+        self.rehearsal = known.take(torch.from_numpy(np.flatnonzero(~apart)))
+        self.watched = known.take(torch.from_numpy(np.flatnonzero(apart))) if apart.any() else self.rehearsal
         self.tells_qm = bool(
             (spec.force_weight > 0 and self.targets.has_forces.any())
             or (spec.slope_weight > 0 and self.targets.has_slopes.any())
@@ -209,6 +220,7 @@ class _Transfer:
         self.informed = self.tells_qm or self.tells_mm
         first = predict_frames(potential, self.rehearsal)
         self.before, self.response_before = first.forces.detach(), first.response.detach()
+        self.watched_before = predict_frames(potential, self.watched).forces.detach()
         at_high = predict_frames(potential, self.targets)
         correction = torch.tensor(high.energy - high.energy_low)
         # Energies alone are fitted as the low-level potential plus E_high - E_low of the label: so the few of
@@ -283,11 +295,11 @@ class _Transfer:
     def drift(self) -> float:
         """Rms change of forces on QM atoms that the labels do not ask for, hartree/bohr.
 
-        Over the low-level frames, less the change that high-level forces or slopes ask for at their own
-        frames; or what the error against these forces grew by, if that is more.
+        Over low-level frames that the fit did not see, less the change that high-level forces or slopes ask
+        for at their own frames; or what the error against these forces grew by, if that is more.
         """
-        after = predict_frames(self.averaged, self.rehearsal).forces.detach()
-        moved = float(((after - self.before) ** 2).mean().sqrt())
+        after = predict_frames(self.averaged, self.watched).forces.detach()
+        moved = float(((after - self.watched_before) ** 2).mean().sqrt())
         if not self.informed:
             return moved
         left = left_over(predict_frames(self.averaged, self.targets), self.targets, self.high_zero)
@@ -303,23 +315,31 @@ class _Transfer:
         return max(0.0, beyond, *(now - before for before, now in known))
 
 
+def _watched(low: Dataset, seed: int) -> NDArray[np.bool_]:
+    """Low-level frames that the guard keeps to itself: whole blocks, or the last fifth of long stretches."""
+    if low.n_frames < _FEWEST:
+        _log.warning(
+            "%d low-level labels: the guard looks at the frames whose forces are held in place, between them "
+            "forces may move further; %d labels or more spare some for it",
+            low.n_frames,
+            _FEWEST,
+        )
+        return np.zeros(low.n_frames, bool)
+    room = int(_WATCHED * low.n_frames)
+    chosen: list[int] = []
+    count = 0
+    for name in np.random.default_rng([seed, 2**30]).permutation(np.unique(low.blocks)):
+        size = int((low.blocks == name).sum())
+        if count + size <= room:
+            chosen.append(int(name))
+            count += size
+    return np.isin(low.blocks, chosen) if chosen else np.arange(low.n_frames) >= low.n_frames - room
+
+
 def _check(potential: Potential, high: Dataset, low: Dataset) -> None:
     for name, data in (("high", high), ("low", low)):
-        if not np.array_equal(data.numbers, potential.header.numbers):
-            raise InputError(
-                f"the {name}-level labels are of the atoms {data.numbers.tolist()}, "
-                f"the potential of {potential.header.numbers.tolist()}",
-                remedy="transfer with labels of the molecule the potential was trained on",
-            )
-        if not same_border(data.border, potential.header.border):
-            told = [
-                "no cut bond" if one is None else one.in_words
-                for one in (data.border, potential.header.border)
-            ]
-            raise InputError(
-                f"the {name}-level labels have {told[0]}, the potential {told[1]}",
-                remedy="transfer with labels of the partition and the boundary scheme of the potential",
-            )
+        check_molecule(potential.header, data, f"{name}-level labels")
+        check_fixed_charges(potential.header, data, f"{name}-level labels")
     for name, data in (("high", high), ("low", low)):
         if data.energies != potential.header.energies:
             raise InputError(

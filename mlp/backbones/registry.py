@@ -116,6 +116,12 @@ def resolve_settings(
             remedy="give a smaller angular_cutoff; two thirds of the cutoff are usual",
         )
     charge_cutoff = getattr(settings, "charge_cutoff", None)
+    if charge_cutoff is not None and reach == 0:
+        raise InputError(
+            f"reach = 0 is mechanical embedding, and the backbone {name!r} reads the charges around",
+            remedy="take the backbone 'painn' or 'tensornet'"
+            + (" without settings of charges" if kind in _OPTIONAL else ""),
+        )
     if charge_cutoff is not None and reach is not None and charge_cutoff > reach - _GROUP:
         raise InputError(
             f"charge_cutoff = {charge_cutoff} does not end {_GROUP} bohr, half a residue, before "

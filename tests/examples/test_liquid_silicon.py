@@ -150,7 +150,13 @@ def test_a_file_without_forces_is_refused(scripts, shuffled, tmp_path):
 def test_a_script_says_what_is_wrong_with_its_data_in_two_lines(shuffled, tmp_path):
     bare = {name: value for name, value in shuffled[0].items() if "forces" not in name}
     np.savez(tmp_path / "bare.npz", **bare)
-    command = [sys.executable, str(FOLDER / "study.py"), str(tmp_path / "bare.npz"), "--folder", str(tmp_path)]
+    command = [
+        sys.executable,
+        str(FOLDER / "study.py"),
+        str(tmp_path / "bare.npz"),
+        "--folder",
+        str(tmp_path),
+    ]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 1
     found, remedy = made.stderr.strip().splitlines()[-2:]

@@ -258,8 +258,9 @@ def test_atoms_beyond_the_reach_of_all_layers_do_not_count(for_two_elements):
     assert abs(here[3] - there[3]) > 1e-7
 
 
-def test_energy_is_size_extensive(for_two_elements):
-    dimer = create_s22_system("Ammonia_dimer")
+@pytest.mark.parametrize("name", ["Ammonia_dimer", "Water_dimer", "Methane_dimer", "Ethene_dimer"])
+def test_energy_is_size_extensive(for_two_elements, name):
+    dimer = create_s22_system(name)
     half = len(dimer) // 2
     places = dimer.positions * angstrom
     parts = [places[:half], places[half:] + np.array([300.0, 0, 0])]
@@ -295,6 +296,9 @@ def test_settings_belong_to_their_backbone():
     for kind in (AcsfSettings, ChargeMoments):
         with pytest.raises(InputError, match="holds no MM atom"):
             kind(charge_cutoff=3.0)
+    for backbone, settings in (("acsf", None), ("tensornet", ChargeMoments())):
+        with pytest.raises(InputError, match="reads the charges around"):
+            FitSpec(backbone=backbone, settings=settings, reach=0)
     with pytest.raises(InputError, match="charge_order = 3"):
         ChargeMoments(charge_order=3)
     with pytest.raises(InputError, match="'painn' has no tensors"):

@@ -40,6 +40,16 @@ def test_calibration_compares_spread_with_held_out_errors(low_fits, low_data):
     assert sigma[1] > 20 * sigma[0]
 
 
+def test_labels_of_another_molecule_or_level_are_refused(low_fits, low_data, test_data):
+    committee = Committee.from_fits(low_fits, low_data)
+    carbons = dataclasses.replace(test_data, numbers=np.full(18, 6))
+    for call in (committee.predict_all, committee.calibrated, committee.referred_to):
+        with pytest.raises(InputError, match=r"the labels are of the atoms \[6, 6"):
+            call(carbons)
+    with pytest.raises(InputError, match="the labels are of the level other"):
+        committee.calibrated(dataclasses.replace(test_data, level="other"))
+
+
 def test_predictions_on_a_data_set_match_frame_by_frame(random_committee, low_data):
     made = random_committee.predict_all(low_data.take([0, 1]))
     single = random_committee.predict(low_data.positions[1], low_data.mm_positions[1], low_data.mm_charges[1])

@@ -173,6 +173,49 @@ def test_force_modes_of_one_level_mix_and_levels_do_not(labels, exact_labels):
         Dataset.from_labels([one, dataclasses.replace(other, level=dataclasses.replace(low, core="CCSD"))])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environment": "cluster", "cluster_radius": 17.0},
+        {"charge_radii": 3.0},
+        {"boundary": "z1"},
+        {"ecp": "def2-SVP"},
+        {"dispersion": "d3bj"},
+        {"grid": 2},
+    ],
+)
+def test_all_that_moves_the_low_energy_tells_low_levels_apart(labels, change):
+    plain = Level("PBE", "6-31G", core="CCSD(T)")
+    other = dataclasses.replace(plain, **change)
+    with pytest.raises(InputError, match="different levels") as caught:
+        Dataset.from_labels([at(labels[0], plain), at(labels[1], other)], which="low")
+    assert 'which="low"' not in str(caught.value)
+    two = [at(label, level) for label in labels[:2] for level in (other,)]
+    assert Dataset.from_labels(two, which="low").level != "PBE/6-31G/def2-universal-jkfit/3"
+
+
+def test_levels_that_differ_in_cores_only_share_the_low_one(labels):
+    levels = Level("PBE", "6-31G", core="CCSD(T)"), Level("PBE", "6-31G", core="MP2", scf="newton")
+    two = [at(label, level) for label, level in zip(labels[:2], levels, strict=True)]
+    assert Dataset.from_labels(two, which="low").level == "PBE/6-31G/def2-universal-jkfit/3"
+    with pytest.raises(InputError, match="different levels") as caught:
+        Dataset.from_labels(two)
+    assert 'which="low"' in str(caught.value)
+
+
+def at(label, level):
+    return dataclasses.replace(label, level=level)
+
+
+def test_energies_are_high_or_low(labels):
+    with pytest.raises(InputError, match="which='Low'"):
+        Dataset.from_labels(labels[:3], which="Low")
+
+
+def test_a_data_set_says_what_it_holds(low_data):
+    assert repr(low_data) == "<Dataset of 20 labels, toy: " + low_data.summary + ">"
+
+
 def test_data_sets_of_the_first_version_keep_the_forces_of_their_own_energy(labels):
     """In version 1 all forces were low-level ones, also beside core-corrected energies."""
     for which, kept in (("low", True), ("high", False)):

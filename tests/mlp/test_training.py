@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from drupe.errors import InputError
-from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, train
+from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, train, training
 from drupe.mlp.acquisition import score
 from drupe.mlp.evaluation import evaluate
 from drupe.mlp.loss import measure, predict_frames, scales_of
@@ -144,6 +144,37 @@ def test_of_three_equal_blocks_one_is_held_out_and_of_two_none_aloud(ligand, lab
     nothing = train_member(two, dataclasses.replace(spec, held_out=0.0), 0, ligand.force_field)
     assert len(nothing.held_out) == 0
     assert not caplog.text
+
+
+def test_a_block_without_labels_to_judge_by_is_not_held_out(labels, ligand):
+    held = []
+    for number in range(5):
+        bare = [
+            dataclasses.replace(label, energy_low=None, forces_qm=None) if i // 4 == number else label
+            for i, label in enumerate(labels[:20])
+        ]
+        data = Dataset.from_labels(bare, which="low", blocks=[i // 4 for i in range(20)])
+        fit = train_member(data, dataclasses.replace(TINY, members=1), 0, ligand.force_field)
+        assert len(fit.held_out) == 4
+        assert np.isfinite(fit.curve.force_held_out).all()
+        held.append(set((fit.held_out // 4).tolist()))
+        assert number not in held[-1]
+    assert len(set.union(*held)) > 1
+
+
+def test_labels_are_prepared_on_one_thread(low_data, ligand, monkeypatch):
+    """Sums over thousands of charges depend on the number of threads in their last bits."""
+    seen = []
+
+    def prepared(*given):
+        seen.append(torch.get_num_threads())
+        return prepare(*given)
+
+    monkeypatch.setattr(training, "prepare", prepared)
+    torch.set_num_threads(2)
+    train_member(low_data, dataclasses.replace(TINY, steps=2), 0, ligand.force_field)
+    assert seen == [1]
+    assert torch.get_num_threads() == 2
 
 
 def test_training_says_what_it_read(ligand, low_data, caplog):

@@ -43,6 +43,35 @@ def test_energies_move_to_the_high_level_and_forces_stay(moved, low_fits, high_d
     assert moved.force_drift > 1e-6
 
 
+def test_the_guard_looks_at_low_level_frames_that_the_fit_does_not(moved, low_fits, low_data):
+    before, after = low_fits[0].potential, moved.potential
+    frames = prepare(low_data, before.header.baseline, before.header.damping)
+    change = (predict_frames(after, frames).forces - predict_frames(before, frames).forces).detach().numpy()
+    of_blocks = [np.sqrt((change[low_data.blocks == block] ** 2).mean()) for block in range(5)]
+    assert min(abs(moved.force_drift - of_blocks)) < 1e-12
+    assert np.ptp(of_blocks) > 1e-9
+
+
+def test_a_guard_without_frames_of_its_own_says_so(low_fits, low_data, high_data, caplog):
+    spec = dataclasses.replace(SPEC, steps=2)
+    transfer_member(low_fits[0].potential, high_data, low_data, spec)
+    assert "the guard looks at" not in caplog.text
+    transfer_member(low_fits[0].potential, high_data, low_data.take(range(9)), spec)
+    assert "9 low-level labels: the guard looks at the frames whose forces are held" in caplog.text
+    stretch = dataclasses.replace(low_data, blocks=np.zeros(20, np.int64))
+    caplog.clear()
+    transfer_member(low_fits[0].potential, high_data, stretch, spec)
+    assert not caplog.text
+
+
+def test_labels_with_other_fixed_charges_are_refused(low_fits, low_data, high_data):
+    other = dataclasses.replace(high_data, fixed_charges=high_data.fixed_charges + 1e-3 * np.eye(18)[0])
+    with pytest.raises(
+        InputError, match=r"the high-level labels have other fixed charges .* by up to 0.001 e"
+    ):
+        transfer_member(low_fits[0].potential, other, low_data, SPEC)
+
+
 @pytest.fixture(scope="module")
 def informed(low_fits, low_data, strong_labels):
     """The same seven frames, steps and seed with energies only, with three slopes each, with forces."""
