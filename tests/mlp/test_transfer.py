@@ -47,7 +47,7 @@ def test_the_guard_looks_at_low_level_frames_that_the_fit_does_not(moved, low_fi
     before, after = low_fits[0].potential, moved.potential
     frames = prepare(low_data, before.header.baseline, before.header.damping)
     change = (predict_frames(after, frames).forces - predict_frames(before, frames).forces).detach().numpy()
-    of_blocks = [np.sqrt((change[low_data.blocks == block] ** 2).mean()) for block in range(5)]
+    of_blocks = np.array([np.sqrt((change[low_data.blocks == b] ** 2).mean()) for b in range(5)])
     assert min(abs(moved.force_drift - of_blocks)) < 1e-12
     assert np.ptp(of_blocks) > 1e-9
 
