@@ -263,6 +263,8 @@ def _print_summary(console: Console, result: "CampaignResult", folder: Path) -> 
     summary = summarise(result)
     thermal = kt(result.temperature_k)
     terms = [("dG_bind(MM)", summary.mm)] if result.asked != "MM" else []
+    if summary.finite_size is not None:
+        terms = [("dG_bind(MM), as simulated", summary.mm), ("finite size", summary.finite_size)]
     terms += [
         (f"correction {name}", one.difference)
         for name, one in (("MM to ML/MM", summary.low), ("to quantum cores", summary.core))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.leg_tables import Tables, joined, of_windows
@@ -19,12 +20,17 @@ __all__ = ["LegRun", "leg_run"]
 
 @dataclass(frozen=True, eq=False)
 class LegRun:
-    """Tables of one repeat of a leg, its states, and the dynamics of its first window or stretch."""
+    """Tables of one repeat of a leg, its states, and the dynamics of its first window or stretch.
+
+    ``coupled_boxes`` are boxes of the first state, in which the ligand is fully there: of every frame of its
+    window, or at the end of every stretch. Shape ``(frames, 3, 3)``, bohr; None without a box.
+    """
 
     leg: str
     tables: Tables
     schedule: "Schedule"
     spec: "SampleSpec"
+    coupled_boxes: NDArray[np.float64] | None = None
 
     @property
     def spacing_ps(self) -> float:
@@ -70,7 +76,7 @@ def leg_run(
             f"the windows of the {leg} leg were run with different schedules", remedy="run the leg again"
         )
     if not stretches:
-        return LegRun(leg, of_windows(windows), found[0].schedule, found[0].spec)
+        return LegRun(leg, of_windows(windows), found[0].schedule, found[0].spec, _boxes_of_window(windows))
     ages = np.cumsum([one.tables.u.shape[2] for one in stretches])
     if [one.replicas.age for one in stretches] != ages.tolist():
         raise InputError(
@@ -78,4 +84,26 @@ def leg_run(
             f"their frames add up to {ages.tolist()}",
             remedy="give all stretches of one run in order",
         )
-    return LegRun(leg, joined([one.tables for one in stretches]), found[0].schedule, found[0].spec)
+    return LegRun(
+        leg,
+        joined([one.tables for one in stretches]),
+        found[0].schedule,
+        found[0].spec,
+        _boxes_of_stretches(stretches),
+    )
+
+
+def _boxes_of_window(windows: "Sequence[WindowSamples]") -> NDArray[np.float64] | None:
+    """Boxes of the first window: the barostat scales all edges alike, so the volumes give them."""
+    first = next(one for one in windows if one.index == 0)
+    if first.volumes is None or first.last_box is None:
+        return None
+    scale = np.cbrt(first.volumes / abs(np.linalg.det(first.last_box)))
+    return np.asarray(scale[:, None, None] * first.last_box)
+
+
+def _boxes_of_stretches(stretches: "Sequence[ExchangeStretch]") -> NDArray[np.float64] | None:
+    """Box of the replica that is in the first state at the end of each stretch."""
+    ends = [one.replicas for one in stretches]
+    boxes = [one.box[one.state_of == 0][0] for one in ends if one.box is not None]
+    return np.array(boxes) if boxes else None

@@ -15,6 +15,7 @@ from drupe.embedding.structures.structure import Structure, cut_out, openmm_syst
 from drupe.embedding.structures.water import water_molecules
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
+from drupe.freeenergy.alchemical.cavity import lennard_jones_radii
 from drupe.freeenergy.alchemical.net_charge import ligand_charge
 from drupe.freeenergy.simulation.periodic import whole_start
 from drupe.freeenergy.simulation.system_parts import joined
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["in_water", "tip3p_molecule"]
 
 _FIELD: Final = "amber14/tip3p.xml"
-#: Radius of a water, and the part of sigma that is an atom's radius, as in OpenMM's Modeller.
+#: Radius of a water, as in OpenMM's Modeller.
 _water_nm: Final = 0.1768
-_part_of_sigma: Final = 0.5612
 
 
 def in_water(
@@ -76,7 +76,8 @@ def in_water(
     settings = nonbonded(np.eye(3) * edge * nanometer, _cutoff_nm(structure))
     place = place + edge / 2
     water = _water_of(vacuum, members)
-    spots = _waters_around(place, _radii(solute), edge)
+    radii = lennard_jones_radii(solute, np.arange(len(members))) / nanometer
+    spots = _waters_around(place, radii, edge)
     ions: list[Structure] = []
     if neutralise and charge:
         away = cKDTree(place).query(spots[:, 0])[0]
@@ -140,16 +141,6 @@ def _waters_around(
     for atom, radius in zip(solute % edge, radii, strict=True):
         free[tree.query_ball_point(atom, radius + _water_nm)] = False
     return table[free]
-
-
-def _radii(solute: Structure) -> NDArray[np.float64]:
-    """Radius of each atom; none where it has no Lennard-Jones sphere."""
-    import openmm
-
-    system = openmm_system(solute)  # has to outlive its forces
-    (pairs,) = (force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
-    rows = [pairs.getParticleParameters(i) for i in range(pairs.getNumParticles())]
-    return np.array([_part_of_sigma * sigma._value if epsilon._value else 0.0 for _, sigma, epsilon in rows])
 
 
 def _water_of(vacuum: Structure, members: NDArray[np.int64]) -> Structure:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from drupe.freeenergy.alchemical.finite_size import FiniteSize
 from drupe.freeenergy.alchemical.symmetry import equivalent_orientations
 from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.preparation import Prepared
@@ -20,7 +21,10 @@ _FEWEST_RUNS: Final = 3
 
 
 def approximations(
-    config: Config, prepared: Prepared, snapshots: Mapping[str, Snapshots]
+    config: Config,
+    prepared: Prepared,
+    snapshots: Mapping[str, Snapshots],
+    finite_size: Mapping[str, FiniteSize] | None = None,
 ) -> list[tuple[str, str]]:
     """Name everything the free energy of this campaign does not contain, and what it means for the number.
 
@@ -30,8 +34,12 @@ def approximations(
         The campaign and its legs.
     snapshots
         The snapshots of each leg, by its name.
+    finite_size
+        The correction of both legs, by their names; None or nothing where there is none.
     """
     told = _solvent(config)
+    if finite_size:
+        told.append(_finite_size(finite_size, config.dynamics.temperature))
     if config.corrected:
         told += _corrections(config)
     told.append(
@@ -112,6 +120,21 @@ def _solvent(config: Config) -> list[tuple[str, str]]:
             )
         )
     return told
+
+
+def _finite_size(legs: Mapping[str, FiniteSize], temperature_k: float) -> tuple[str, str]:
+    here, there = legs["complex"], legs["solvent"]
+    kcal = kt(temperature_k) / kcal_per_mol
+    sphere = [one.charging.residual + one.charging.finite_radius for one in (here, there)]
+    return (
+        f"finite-size correction (ligand of charge {here.charge:+d})",
+        f"{(here.charging.total - there.charging.total) * kcal:+.2f} kcal/mol of dG_bind(MM) are analytic "
+        "(Rocklin and others 2013), for the mean boxes of both legs and water of the permittivity of TIP3P. "
+        "The receptor's residual integrated potential, which takes a Poisson-Boltzmann solution, is left "
+        "out; ions that stay count as receptor. The ligand is a sphere of its van der Waals volume, radius "
+        f"{here.radius / angstrom:.1f} A: that enters the residual and the finite-radius term only, "
+        f"{(sphere[0] - sphere[1]) * kcal:+.2f} kcal/mol together",
+    )
 
 
 def _corrections(config: Config) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What a campaign's report shows of its complex: legs and restraint in; regions, anchors and names out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,23 +9,37 @@ from numpy.typing import NDArray
 from drupe.embedding.regions.periodic import gather
 from drupe.embedding.structures.water import water_molecules
 from drupe.embedding.system import MolecularSystem
+from drupe.freeenergy.alchemical.finite_size import FiniteSize, finite_size
+from drupe.freeenergy.alchemical.leg_run import LegRun
 from drupe.freeenergy.alchemical.net_charge import ligand_charge, net_charge_verdict
 from drupe.freeenergy.alchemical.restraints import release_free_energy
 from drupe.freeenergy.campaigns.config import Config
-from drupe.freeenergy.campaigns.preparation import Prepared
+from drupe.freeenergy.campaigns.preparation import Leg, Prepared
 from drupe.freeenergy.estimation.diagnostics import Verdict
 from drupe.freeenergy.outcomes.campaign import RegionGeometry, RestraintSummary
 from drupe.units import angstrom, kcal_per_mol
 
-__all__ = ["core_names", "net_charge_of", "receptor_of", "regions_of", "restraint_of"]
+__all__ = ["core_names", "finite_size_of", "net_charge_of", "receptor_of", "regions_of", "restraint_of"]
 
 
 def net_charge_of(prepared: Prepared, config: Config) -> Verdict | None:
-    """What is to be said of a charged ligand in a box; None where there is nothing to say."""
+    """What is to be said of a charged ligand in a box; None for nothing, or where a correction says it."""
     leg = prepared.complex
-    if config.water is None or not (charge := ligand_charge(leg.structure.system, leg.ligand)):
+    if config.water is None or config.water.finite_size_correction:
+        return None
+    if not (charge := ligand_charge(leg.structure.system, leg.ligand)):
         return None
     return net_charge_verdict(charge, periodic=True, counter_ions=leg.counter_ions is not None)
+
+
+def finite_size_of(leg: Leg, runs: Sequence[LegRun], config: Config) -> FiniteSize | None:
+    """Finite-size correction of a leg, from the boxes of its repeats; None where there is none to make."""
+    if config.water is None or not config.water.finite_size_correction:
+        return None
+    if not ligand_charge(leg.structure.system, leg.ligand):
+        return None
+    boxes = [run.coupled_boxes for run in runs if run.coupled_boxes is not None]
+    return finite_size(leg.structure, leg.ligand, boxes, config.dynamics.temperature)
 
 
 def regions_of(prepared: Prepared, anchors: Any) -> RegionGeometry:

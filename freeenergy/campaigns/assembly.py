@@ -14,6 +14,7 @@ from drupe.freeenergy.alchemical.leg_run import LegRun, leg_run
 from drupe.freeenergy.campaigns.approximations import approximations, unscreened_field_kcal
 from drupe.freeenergy.campaigns.assembled_scene import (
     core_names,
+    finite_size_of,
     net_charge_of,
     receptor_of,
     regions_of,
@@ -66,6 +67,7 @@ def assemble(
             remedy="correct what the failed tasks name, and run the same command again: the rest is kept",
         )
     restraint = results["complex/restraint"]
+    mm_legs = tuple(_mm_leg(results, leg, prepared, config) for leg in _LEGS)
     members = config.potential.members
     return CampaignResult(
         title=config.name,
@@ -74,7 +76,7 @@ def assemble(
         temperature_k=config.dynamics.temperature,
         seed=config.seed,
         regions=regions_of(prepared, np.concatenate([restraint.receptor, restraint.ligand])),
-        mm_legs=tuple(_mm_leg(results, leg, config.abfe.repeats) for leg in _LEGS),
+        mm_legs=mm_legs,
         restraint=restraint_of(prepared, restraint, config.dynamics.temperature),
         switching=(*_switching(results, config), *torsion_works(results)),
         boresch=restraint,
@@ -104,6 +106,7 @@ def assemble(
                 config,
                 prepared,
                 {leg: results[f"{leg}/snapshots"] for leg in _LEGS if f"{leg}/snapshots" in results},
+                {leg.leg: leg.finite_size for leg in mm_legs if leg.finite_size is not None},
             )
         ),
         versions=versions(),
@@ -176,10 +179,15 @@ def _tell(failure: Failure) -> str:
     return f"\n   {failure.task}: {failure.found} ({failure.remedy})"
 
 
-def _mm_leg(results: _Results, leg: str, repeats: int) -> MmLeg:
-    runs = [_run(results, leg, repeat) for repeat in range(repeats)]
+def _mm_leg(results: _Results, leg: str, prepared: Prepared, config: Config) -> MmLeg:
+    runs = [_run(results, leg, repeat) for repeat in range(config.abfe.repeats)]
     found = [estimate(run.tables, run.names) for run in runs]
-    return MmLeg(leg, tuple(one for one, _ in found), tuple(checks for _, checks in found))
+    return MmLeg(
+        leg,
+        tuple(one for one, _ in found),
+        tuple(checks for _, checks in found),
+        finite_size_of(prepared.leg(leg), runs, config),
+    )
 
 
 def _run(results: _Results, leg: str, repeat: int) -> LegRun:

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from drupe.freeenergy.campaigns.water_table import Water
 from drupe.freeenergy.inputs.common import Count, EngineTable, Selection
 from drupe.freeenergy.inputs.files_table import FilesTable
 from drupe.freeenergy.inputs.quantities import (
     Amu,
-    Bar,
-    Bohr,
     Femtoseconds,
     Hartree,
     Kelvin,
@@ -19,7 +18,7 @@ from drupe.freeenergy.inputs.quantities import (
 )
 from drupe.freeenergy.inputs.toml_input import Table as _Table
 from drupe.freeenergy.inputs.toml_input import read_toml
-from drupe.units import angstrom, kcal_per_mol, nanometer
+from drupe.units import kcal_per_mol
 
 __all__ = ["Config", "read_config"]
 
@@ -45,22 +44,6 @@ class System(FilesTable):
     multiplicity: Count = 1
     implicit_solvent: Literal["OBC2"] = "OBC2"
     hydrogen_mass: HydrogenMass = 3.0
-
-
-class Water(_Table):
-    """Explicit solvent: both legs in boxes of water under PME, at constant pressure.
-
-    A complex that has no box yet is put into one; the ligand always is, with the water of the complex.
-    ``padding`` is the least distance of the solute to the edge of the box, ``counter_ions`` says what keeps
-    the charge of the box while that of a charged ligand goes: ions, or waters that become ions; with
-    ``"none"`` the number is refused. Labels see the charges of whole molecules within ``reach`` of the
-    ligand, and so does the learned potential.
-    """
-
-    pressure: Annotated[Bar, Field(le=1e5)] = 1.0
-    padding: Annotated[Bohr, Field(le=10 * nanometer)] = 1.2 * nanometer
-    counter_ions: Literal["ion", "water", "none"] = "ion"
-    reach: Annotated[Bohr, Field(ge=4 * angstrom, le=10 * nanometer)] = 9.0 * angstrom
 
 
 class Regions(_Table):

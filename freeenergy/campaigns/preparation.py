@@ -24,7 +24,8 @@ from drupe.errors import InputError
 from drupe.freeenergy.alchemical.counter_ion import CounterIons, choose_counter_ions
 from drupe.freeenergy.alchemical.net_charge import ligand_charge
 from drupe.freeenergy.alchemical.solvent_box import in_water
-from drupe.freeenergy.campaigns.config import Config, Water
+from drupe.freeenergy.campaigns.config import Config
+from drupe.freeenergy.campaigns.water_table import Water
 from drupe.freeenergy.inputs.built import built_key, find_built
 from drupe.freeenergy.simulation.periodic import in_water_box
 from drupe.hardware.platforms import openmm_platform
@@ -114,7 +115,10 @@ def prepare(config: Config, base: Path, folder: Path | None = None) -> Prepared:
     openmm_platform(config.engine.platform)
     if config.water is not None:
         in_water_box(whole, ligand)  # what dynamics would refuse is refused here
-    alone = cut_out(whole, ligand) if config.water is None else _in_water(whole, ligand, config.water)
+    if config.water is None:
+        alone = cut_out(whole, ligand)
+    else:  # the correction stands in place of ions
+        alone = _in_water(whole, ligand, config.water, neutralise=not config.water.finite_size_correction)
     _check_torsions(alone.system.subset(np.arange(len(ligand))), config)
     place = {int(atom): index for index, atom in enumerate(ligand)}
     cores = [[place[int(atom)] for atom in core.indices] for core in regions.cores]
@@ -164,8 +168,10 @@ def _read(config: Config, base: Path, folder: Path | None) -> Structure:
     return whole
 
 
-def _in_water(structure: Structure, solute: NDArray[np.int64], water: Water) -> Structure:
-    return in_water(structure, solute, padding_nm=water.padding / nanometer)
+def _in_water(
+    structure: Structure, solute: NDArray[np.int64], water: Water, *, neutralise: bool = True
+) -> Structure:
+    return in_water(structure, solute, padding_nm=water.padding / nanometer, neutralise=neutralise)
 
 
 def _counter_ions(structure: Structure, ligand: NDArray[np.int64], config: Config) -> CounterIons | None:

@@ -33,6 +33,8 @@ def error_budget(summary: "Summary") -> tuple[BudgetRow, ...]:
     terms += [("MM → low level", summary.low.difference)] if summary.low else []
     terms += [("low level → core", summary.core.difference)] if summary.core else []
     rows = [BudgetRow(f"sampling, {name}", "sampling", one.sampling, _method(one)) for name, one in terms]
+    if summary.finite_size is not None:
+        rows += _finite_size(summary.finite_size)
     total = summary.total
     rows.append(BudgetRow("scatter of repeats", "replicate", total.replicate, "standard deviation, MM legs"))
     if not summary.mm_only:
@@ -43,6 +45,14 @@ def error_budget(summary: "Summary") -> tuple[BudgetRow, ...]:
         rows.append(BudgetRow("label check", "residual", total.residual, how))
     rows.append(BudgetRow("total", "total", _known(total), "as said above"))
     return tuple(rows)
+
+
+def _finite_size(term: FreeEnergy) -> list[BudgetRow]:
+    rows = [BudgetRow("sampling, finite size", "sampling", term.sampling, "mean boxes of the repeats")]
+    if term.verdict.level != "PASS":
+        how = "takes a Poisson-Boltzmann solution, left out"
+        rows.append(BudgetRow("finite size, residual term of the receptor", "finite size", None, how))
+    return rows
 
 
 def _labels(summary: "Summary") -> list[BudgetRow]:

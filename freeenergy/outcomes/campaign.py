@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.freeenergy.alchemical.finite_size import FiniteSize
 from drupe.freeenergy.alchemical.leg_estimate import LegChecks
 from drupe.freeenergy.alchemical.restraint_health import RestraintTrace
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
@@ -96,17 +97,29 @@ class RegionGeometry:
             )
 
 
-@register(version=2, upgrades={1: lambda fields: {**fields, "checks": ()}})
+def _unchecked(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 was not checked."""
+    return {**fields, "checks": ()}
+
+
+def _as_simulated(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew no finite-size correction."""
+    return {**fields, "finite_size": None}
+
+
+@register(version=3, upgrades={1: _unchecked, 2: _as_simulated})
 @dataclass(frozen=True, eq=False)
 class MmLeg:
     """One leg of the MM-level alchemical calculation: one MBAR result per repeat, and what was checked of it.
 
-    ``checks`` has one entry per repeat, or none at all for a result that was not checked.
+    ``checks`` has one entry per repeat, or none at all for a result that was not checked. ``finite_size`` is
+    what undoes the change of the box's charge, where that was asked for; the repeats are as simulated.
     """
 
     leg: str  # "complex" or "solvent"
     repeats: tuple[MbarResult, ...]
     checks: tuple[LegChecks, ...] = ()
+    finite_size: FiniteSize | None = None
 
     def __post_init__(self) -> None:
         if not self.repeats or len(self.checks) not in (0, len(self.repeats)):
@@ -321,7 +334,8 @@ class CampaignResult:
     where one is known, in kcal/mol. ``experiment_kcal`` is dG_bind in kcal/mol. ``boresch`` and
     ``restraint_traces`` are the restraint and what it held, ``doubts`` what the potentials think of the
     frames they were asked for, ``checks`` their fresh labels. ``asked`` is the level that the campaign was to
-    reach, ``net_charge`` what is to be said of a charged ligand in a periodic box.
+    reach, ``net_charge`` what is to be said of a charged ligand in a periodic box, whose legs are not
+    corrected for their finite size.
     """
 
     title: str
@@ -357,6 +371,11 @@ class CampaignResult:
         legs = sorted(leg.leg for leg in self.mm_legs)
         if legs != ["complex", "solvent"]:
             raise InputError(f"the MM level has the legs {legs}", remedy="give one complex, one solvent leg")
+        if len({leg.finite_size is None for leg in self.mm_legs}) > 1:
+            raise InputError(
+                "one leg of the MM level has a finite-size correction, the other has none",
+                remedy="correct both legs or neither: their difference counts",
+            )
         got = sorted((one.correction, one.leg) for one in self.switching)
         for one in set(got):
             if got.count(one) > 1 or one[0] not in _CORRECTIONS or one[1] not in ("complex", "solvent"):

@@ -31,11 +31,11 @@ __all__ = ["Summary", "summarise", "transfer_verdict"]
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 looked at the works alone, 2 always asked for corrections."""
+    """Version 1 looked at the works alone, 2 always asked for corrections, 3 knew no finite size."""
     return fields
 
 
-@register(version=3, upgrades={1: _same, 2: _same})
+@register(version=4, upgrades={1: _same, 2: _same, 3: _same})
 @dataclass(frozen=True, eq=False)
 class Summary:
     """The numbers of the headline, all in kT, binding convention (negative binds).
@@ -43,18 +43,19 @@ class Summary:
     ==============  =============================================================
     field           meaning
     ==============  =============================================================
-    mm_complex      decoupling free energy of the complex leg, over its repeats
+    mm_complex      decoupling free energy of the complex leg, over its repeats, as simulated
     mm_solvent      the same of the solvent leg
-    mm              dG_bind(MM)
+    mm              dG_bind(MM) of these and the restraint
     low             correction MM -> low level (None where there are no works)
     core            correction low level -> core-corrected (None likewise)
-    total           dG_bind(MM) + low + core
+    total           dG_bind(MM) + finite_size + low + core
     level           what ``total`` stands for: "core-corrected", "low level", "MM"
     checks          fresh labels against the potential of "low" and "core", where there are works
     diagnoses       what was looked at besides the works themselves
     torsions        correction MM -> torsion refit, a baseline (None likewise)
-    refitted        dG_bind(MM) + torsions
+    refitted        dG_bind(MM) + finite_size + torsions
     mm_only         whether nothing beyond the MM level was asked for
+    finite_size     what undoes that the boxes lose the ligand's charge (None where nothing has to)
     ==============  =============================================================
     """
 
@@ -71,6 +72,7 @@ class Summary:
     torsions: EndStateCorrection | None = None
     refitted: FreeEnergy | None = None
     mm_only: bool = False
+    finite_size: FreeEnergy | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -112,6 +114,10 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     elif low is not None:
         low = _with_check(low, checks["low"])
     terms = {"MM": (1.0, mm)}
+    finite_size = _finite_size(result)
+    if finite_size is not None:
+        terms["finite size"] = (1.0, finite_size)
+    at_mm = dict(terms)
     if low is not None:
         terms["correction low"] = (1.0, low.difference)
     if core is not None:
@@ -132,7 +138,7 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     refitted = None
     if torsions is not None:
         refitted = combine(
-            {"MM": (1.0, mm), "correction torsions": (1.0, torsions.difference)},
+            {**at_mm, "correction torsions": (1.0, torsions.difference)},
             f"{mm.method} + {torsions.difference.method}",
         )
     diagnoses = diagnose(result)
@@ -152,6 +158,7 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         torsions,
         refitted,
         mm_only=result.asked == "MM",
+        finite_size=finite_size,
     )
 
 
@@ -184,6 +191,15 @@ def transfer_verdict(result: CampaignResult) -> Verdict:
 def _over_repeats(leg: MmLeg) -> FreeEnergy:
     checks = leg.checks or (None,) * len(leg.repeats)
     return over_repeats([judged_total(*pair) for pair in zip(leg.repeats, checks, strict=True)])
+
+
+def _finite_size(result: CampaignResult) -> FreeEnergy | None:
+    """What is added to dG_bind: the correction of decoupling in solvent less that in the complex."""
+    here, there = result.mm_leg("complex").finite_size, result.mm_leg("solvent").finite_size
+    if here is None or there is None:
+        return None
+    legs = {"complex": (-1.0, here.decoupling), "solvent": (1.0, there.decoupling)}
+    return combine(legs, here.decoupling.method)
 
 
 def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndStateCorrection | None:

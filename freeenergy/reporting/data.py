@@ -1,11 +1,13 @@
 """The report as data: a campaign and its summary go in, a tree for JSON comes out, units in the names."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.freeenergy.alchemical.finite_size import FiniteSize
 from drupe.freeenergy.alchemical.leg_estimate import LegChecks
 from drupe.freeenergy.estimation.diagnostics import Verdict
 from drupe.freeenergy.estimation.label_check import LabelCheck
@@ -67,6 +69,11 @@ def tree(result: CampaignResult, summary: Summary) -> Tree:
             "release_numerical_kt": result.restraint.release_numerical,
             "release_analytic_kt": result.restraint.release_analytic,
             "anchors": list(result.restraint.anchors),
+        },
+        "finite_size": {
+            leg.leg: _finite_size(leg.finite_size, kelvin)
+            for leg in result.mm_legs
+            if leg.finite_size is not None
         },
         "corrections": corrections,
         "error_budget": [
@@ -160,6 +167,20 @@ def _energy(energy: FreeEnergy, temperature_k: float) -> Tree:
     found["samples"] = [energy.n_forward, energy.n_reverse]
     found["provenance"] = energy.provenance
     return found
+
+
+def _finite_size(one: FiniteSize, temperature_k: float) -> Tree:
+    """Terms of giving the charge, and the whole as added to the decoupling of a leg."""
+    return {
+        "decoupling": _energy(one.decoupling, temperature_k),
+        "charging_terms_kt": asdict(one.charging),
+        "charge": one.charge,
+        "receptor_charge": one.receptor_charge,
+        "waters": one.n_waters,
+        "box_bohr": one.box.tolist(),
+        "quadrupole_trace_e_bohr2": one.quadrupole,
+        "radius_bohr": one.radius,
+    }
 
 
 def _check(check: LabelCheck, temperature_k: float) -> Tree:

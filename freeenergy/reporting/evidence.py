@@ -16,6 +16,7 @@ from drupe.freeenergy.reporting.sections import (
     core_table,
     counts_table,
     failures,
+    finite_size_table,
     leg_table,
     pairs,
     parity_table,
@@ -79,10 +80,18 @@ def mm_section(book: Book, result: CampaignResult, summary: Summary) -> str:
         )
         cards.append(book.figure(f"overlap-{leg}", mbar_overlap(shown), f"Overlap, {leg}", caption))
     cards.append(f"<h3>Restraint</h3>{restraint(result)}")
+    if finite := finite_size_table(result):
+        cards.append(f"<h3>Finite size</h3>{finite}")
     legs = [("complex", summary.mm_complex), ("solvent", summary.mm_solvent)]
+    legs += [
+        (f"finite size, {leg.leg}", leg.finite_size.decoupling)
+        for leg in result.mm_legs
+        if leg.finite_size is not None
+    ]
+    note = " Each leg with its finite-size correction." if finite else ""
     return (
         "<h2>MM level</h2><p class=note>Double decoupling: ΔG bind = ΔG(solvent) − ΔG(complex) − "
-        "ΔG(release of the restraint to 1 mol/l).</p>"
+        f"ΔG(release of the restraint to 1 mol/l).{note}</p>"
         + card(leg_table(legs, summary.temperature_k))
         + grid(*(card(one) for one in cards))
     )

@@ -44,7 +44,8 @@ def axis(title: str, **more: Any) -> Figure:
 
 def cascade(result: CampaignResult, summary: Summary) -> Figure:
     """Waterfall from dG_bind(MM) over the corrections to the total, with errors and the experiment."""
-    steps = [("MM", summary.mm, False)]
+    steps = [("MM" if summary.finite_size is None else "MM, as simulated", summary.mm, False)]
+    steps += [("+ finite size", summary.finite_size, True)] if summary.finite_size else []
     steps += [("+ low level", summary.low.difference, True)] if summary.low else []
     steps += [("+ core", summary.core.difference, True)] if summary.core else []
     steps += [(summary.level, summary.total, False)] if len(steps) > 1 else []
@@ -56,7 +57,7 @@ def cascade(result: CampaignResult, summary: Summary) -> Figure:
         bases.append(_finite(level if moves else 0.0))
         heights.append(_finite(value))
         errors.append(_finite(error))
-        colours.append("@mm" if name == "MM" else "@qm" if "low" in name else "@core")
+        colours.append(_colour_of(name))
         level = level + value if moves else value
     bars = {
         "type": "bar",
@@ -327,6 +328,13 @@ def _density(values: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[
     kernel = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2)
     density: NDArray[np.float64] = kernel.sum(axis=1) / (len(values) * width * math.sqrt(2.0 * math.pi))
     return density
+
+
+def _colour_of(step: str) -> str:
+    """Colour of a step of the cascade."""
+    if step.startswith("MM"):
+        return "@mm"
+    return "@s2" if "finite" in step else "@qm" if "low" in step else "@core"
 
 
 def _finite(value: float) -> float | None:

@@ -11,7 +11,7 @@ from drupe.freeenergy.outcomes.campaign import CampaignResult, Parity
 from drupe.freeenergy.outcomes.summary import Summary
 from drupe.freeenergy.reporting.learning import parity_errors
 from drupe.freeenergy.reporting.text import badge, duration, in_unit, reasons, signed, with_error
-from drupe.units import kcal_per_mol
+from drupe.units import kcal_per_mol, nanometer
 
 __all__ = [
     "PARTS",
@@ -20,6 +20,7 @@ __all__ = [
     "core_table",
     "counts_table",
     "failures",
+    "finite_size_table",
     "headline_rows",
     "headline_table",
     "leg_table",
@@ -31,15 +32,29 @@ __all__ = [
 ]
 
 
+#: Terms of the finite-size correction.
+_terms: Final = {
+    "periodicity": "images and background",
+    "undersolvation": "solvent polarised by the images",
+    "residual": "residual potential, ligand",
+    "finite_radius": "finite radius",
+    "discrete_solvent": "discrete solvent",
+}
 #: Named parts of an error.
 PARTS: Final = ("sampling", "replicate", "model", "label", "residual")
 
 
 def headline_rows(summary: Summary) -> list[tuple[str, str, FreeEnergy]]:
     """(name, explanation, free energy) of every row of the headline."""
-    if summary.mm_only:
+    if summary.mm_only and summary.finite_size is None:
         return [("ΔG bind (MM)", "double decoupling at the MM level", summary.total)]
     rows = [("ΔG bind (MM)", "double decoupling at the MM level", summary.mm)]
+    if summary.finite_size is not None:
+        what = "what PME does to boxes that lose the ligand's charge, undone; complex − solvent"
+        rows = [
+            ("ΔG bind (MM), as simulated", "double decoupling at the MM level", summary.mm),
+            ("finite size", what, summary.finite_size),
+        ]
     if summary.low is not None:
         rows.append(("correction low", "MM → ML/MM (DFT/MM), complex − solvent", summary.low.difference))
     if summary.core is not None:
@@ -95,14 +110,34 @@ def leg_table(rows: Sequence[tuple[str, FreeEnergy]], temperature_k: float) -> s
         kt_value, kt_error = with_error(energy, temperature_k, "kT")
         value, error = with_error(energy, temperature_k, "kcal/mol")
         counts = f"{energy.n_forward} + {energy.n_reverse}" if energy.n_reverse else f"{energy.n_forward}"
+        told = f"{energy.method}, {counts} samples" if energy.n_forward + energy.n_reverse else energy.method
         body.append(
             f'<tr><th scope="row">{escape(name)}'
-            f'<span class="parts">{escape(energy.method)}, {counts} samples</span></th>'
+            f'<span class="parts">{escape(told)}</span></th>'
             f'<td class="num" data-name="kT">{kt_value} {kt_error}</td>'
             f'<td class="num" data-name="kcal/mol">{value} {error}</td>'
             f"<td>{badge(energy.verdict)}{reasons(energy.verdict)}</td></tr>"
         )
     return table(("leg", "kT", "kcal/mol", "verdict"), body, "stack")
+
+
+def finite_size_table(result: CampaignResult) -> str:
+    """Terms of the finite-size correction by leg, as added to its decoupling; nothing where there is none."""
+    legs = [(leg.leg, leg.finite_size) for leg in result.mm_legs if leg.finite_size is not None]
+    if not legs:
+        return ""
+    body = []
+    for name, what in _terms.items():
+        values = [in_unit(-getattr(one.charging, name), result.temperature_k, "kcal/mol") for _, one in legs]
+        cells = "".join(f'<td class="num">{signed(value)}</td>' for value in values)
+        body.append(f'<tr><th scope="row">{escape(what)}</th>{cells}</tr>')
+    made = "; ".join(
+        f"{name}: {one.n_waters} waters, {abs(float(np.linalg.det(one.box))) / nanometer**3:.2f} nm³"
+        + ("" if one.receptor_charge is None else f", {one.receptor_charge:+.0f} e beside the ligand")
+        for name, one in legs
+    )
+    caption = f"kcal/mol, added to the decoupling of each leg. Mean boxes: {made}."
+    return table(("", *(name for name, _ in legs)), body, "slim", caption)
 
 
 def counts_table(result: CampaignResult) -> str:

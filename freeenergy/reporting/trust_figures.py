@@ -17,6 +17,7 @@ Figure = dict[str, Any]
 
 _kinds = {
     "sampling": "@s1",
+    "finite size": "@s2",
     "replicate": "@s4",
     "model": "@qm",
     "label": "@core",

@@ -4,6 +4,7 @@
 """
 
 import functools
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from drupe.freeenergy.alchemical.exchange import exchange
+from drupe.freeenergy.alchemical.finite_size import FiniteSize
 from drupe.freeenergy.alchemical.leg_estimate import estimate
 from drupe.freeenergy.alchemical.leg_tables import Tables
+from drupe.freeenergy.alchemical.net_charge import charging_correction
 from drupe.freeenergy.alchemical.restraint_health import RestraintTrace
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
 from drupe.freeenergy.estimation.chain import mbar
@@ -33,7 +36,7 @@ from drupe.freeenergy.outcomes.campaign import (
     SwitchingResult,
     Trace,
 )
-from drupe.units import angstrom, kcal_per_mol, kt
+from drupe.units import angstrom, kcal_per_mol, kt, nanometer
 
 
 def gaussian_works(df, sigma, n_f, n_r, seed):
@@ -300,6 +303,25 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
         "experiment_source": "isothermal calorimetry, T4L L99A, p-xylene",
     }
     return CampaignResult(**{**fields, **looked_at(seed + 40), **changes})
+
+
+def finite_sized(result, beside=True):
+    """Legs with a cation in cubes of 3 and 6 nm; ``beside`` a neutral receptor in the complex."""
+    made = []
+    for leg in result.mm_legs:
+        edge = {"complex": 6.0, "solvent": 3.0}[leg.leg] * nanometer
+        waters = round(33.0 * (edge / nanometer) ** 3)
+        receptor = 0.0 if beside and leg.leg == "complex" else None
+        given = {"n_waters": waters, "quadrupole": 2.73, "radius": 6.0, "receptor_charge": receptor}
+        terms = charging_correction(1.0, edge * np.eye(3), result.temperature_k, **given)
+        found = FiniteSize(terms, 0.3, 1, receptor, edge * np.eye(3), waters, 2.73, 6.0)
+        made.append(replace(leg, finite_size=found))
+    return replace(result, mm_legs=tuple(made))
+
+
+@pytest.fixture(scope="session")
+def corrected():
+    return finite_sized
 
 
 @pytest.fixture(scope="session")

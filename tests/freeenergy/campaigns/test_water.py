@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import openmm
 import pytest
 from openmm import app, unit
 
@@ -13,8 +14,11 @@ from drupe.embedding.labeling import Level, label
 from drupe.embedding.regions import periodic
 from drupe.embedding.regions.partition import Partition
 from drupe.embedding.structures.openmm_objects import read_openmm
-from drupe.embedding.structures.structure import locate, openmm_topology, read_amber
+from drupe.embedding.structures.structure import locate, openmm_system, openmm_topology, read_amber
 from drupe.errors import InputError
+from drupe.freeenergy.alchemical.alchemy import Schedule
+from drupe.freeenergy.alchemical.leg_run import LegRun
+from drupe.freeenergy.alchemical.leg_tables import Tables
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
 from drupe.freeenergy.alchemical.solvent_box import in_water, tip3p_molecule
 from drupe.freeenergy.campaigns import assembled_scene, fitting, preparation
@@ -40,7 +44,7 @@ from drupe.freeenergy.simulation.dynamics import langevin_context, potential_kt
 from drupe.freeenergy.simulation.periodic import is_periodic
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.freeenergy.switches.switching import LAMBDA, SwitchSpec
-from drupe.units import angstrom, kt, nanometer
+from drupe.units import angstrom, kcal_per_mol, kt, nanometer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from learned_molecule import committee, force_field, molecule
@@ -266,6 +270,90 @@ def test_the_charge_of_a_ligand_is_taken_over_or_the_number_is_refused(kind, ver
 def test_a_neutral_ligand_needs_no_counter_ion(host):
     config, found = host
     assert assembled_scene.net_charge_of(found, config) is None
+
+
+CORRECTED = '[water]\ncounter_ions = "none"\nfinite_size_correction = true'
+
+
+@pytest.fixture(scope="module")
+def charged_host(tmp_path_factory):
+    """The host and its guest, which got a charge of +1, from a PDB file and a serialised System."""
+    folder = tmp_path_factory.mktemp("charged")
+    files = (locate(f"package:openmmtools/data/cb7-b2/complex-explicit.{kind}", Path()) for kind in KINDS)
+    plain = read_amber(*files, implicit_solvent=None)
+    forces = openmm_system(plain)
+    (pairs,) = (one for one in forces.getForces() if isinstance(one, openmm.NonbondedForce))
+    atom = plain.system.residue_names.index("B2")
+    charge, sigma, epsilon = pairs.getParticleParameters(atom)
+    pairs.setParticleParameters(atom, charge._value + 1.0, sigma, epsilon)
+    (folder / "system.xml").write_text(openmm.XmlSerializer.serialize(forces))
+    with (folder / "complex.pdb").open("w") as out:
+        topology = openmm_topology(plain.system)
+        topology.setPeriodicBoxVectors(plain.system.box / nanometer * unit.nanometer)
+        app.PDBFile.writeFile(topology, plain.system.positions / nanometer * unit.nanometer, out)
+    kept = [line for line in HOST.read_text().splitlines() if not line.startswith("coordinates")]
+    text = "\n".join("topology = 'complex.pdb'" if line.startswith("topology") else line for line in kept)
+    text = text.replace("[system]", "[system]\nsystem = 'system.xml'\ncharge = 1\nmultiplicity = 2")
+    config = Config.model_validate(tomllib.loads(text.replace("[water]", CORRECTED)))
+    return config, prepare(config, folder)
+
+
+def boxes_of(leg, *edges):
+    """What a repeat of a leg hands on, with its boxes scaled."""
+    boxes = np.array(edges)[:, None, None] * leg.structure.system.box
+    return LegRun("", Tables(np.zeros((1, 1, 1))), Schedule((0,), (1,), (1,)), SPEC, boxes)
+
+
+def test_a_corrected_ligand_is_alone_with_its_water_and_no_longer_fails(charged_host):
+    config, found = charged_host
+    here, there = found.complex, found.solvent
+    assert here.counter_ions is there.counter_ions is None
+    assert set(there.structure.system.residue_names) == {"B2", "HOH"}
+    assert there.structure.system.charges.sum() == pytest.approx(1.0, abs=1e-2)  # the file's digits
+    plain = config.model_copy(
+        update={"water": config.water.model_copy(update={"finite_size_correction": False})}
+    )
+    assert assembled_scene.net_charge_of(found, plain).level == "FAIL"
+    assert assembled_scene.finite_size_of(here, [boxes_of(here, 1.0)], plain) is None
+    assert assembled_scene.net_charge_of(found, config) is None
+    legs = {
+        name: assembled_scene.finite_size_of(leg, [boxes_of(leg, 0.99, 1.01), boxes_of(leg, 1.0)], config)
+        for name, leg in (("complex", here), ("solvent", there))
+    }
+    assert legs["complex"].decoupling.verdict.level == "WARN"
+    assert legs["solvent"].decoupling.verdict.level == "PASS"
+    assert legs["complex"].receptor_charge == pytest.approx(0.0, abs=1e-2)
+    assert legs["complex"].n_waters == 1445
+    assert legs["complex"].box == pytest.approx(here.structure.system.box)
+    # B2 in CB7 has 30-odd atoms; a sphere of 2.5 A is benzene's, one of 5 A holds 500 A^3.
+    assert 2.5 * angstrom < legs["complex"].radius < 5 * angstrom
+    assert legs["solvent"].radius == pytest.approx(legs["complex"].radius, rel=1e-3)  # PDB's digits
+    told = dict(approximations(config, found, {}, legs))
+    (name,) = (one for one in told if one.startswith("finite-size correction"))
+    assert "charge +1" in name
+    thermal = kt(config.dynamics.temperature) / kcal_per_mol
+    added = (legs["solvent"].decoupling.value - legs["complex"].decoupling.value) * thermal
+    assert f"{added:+.2f} kcal/mol of dG_bind(MM)" in told[name]
+    assert "Poisson-Boltzmann" in told[name]
+
+
+def test_a_neutral_ligand_has_nothing_to_correct(host):
+    config, found = host
+    corrected = Config.model_validate(tomllib.loads(HOST.read_text().replace("[water]", CORRECTED)))
+    run = boxes_of(found.complex, 1.0)
+    assert assembled_scene.finite_size_of(found.complex, [run], corrected) is None
+    assert not any("finite-size" in name for name, _ in approximations(corrected, found, {}, {}))
+
+
+@pytest.mark.parametrize("kind", ["ion", "water"])
+def test_a_counter_ion_and_a_correction_exclude_each_other(tmp_path, kind):
+    path = tmp_path / "input.toml"
+    path.write_text(HOST.read_text().replace("[water]", CORRECTED.replace("none", kind)))
+    with pytest.raises(InputError, match=f'counter_ions = "{kind}" are two ways.*set counter_ions = "none"'):
+        read_config(path)
+    path.write_text(HOST.read_text().replace("[water]", "[water]\nfinite_size_correction = true"))
+    with pytest.raises(InputError, match='counter_ions = "ion" are two ways'):
+        read_config(path)
 
 
 def test_levels_and_fits_know_how_far_charges_act():

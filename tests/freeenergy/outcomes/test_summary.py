@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from drupe.errors import InputError
+from drupe.freeenergy.alchemical.net_charge import net_charge_verdict
 from drupe.freeenergy.estimation.diagnostics import Verdict
+from drupe.freeenergy.outcomes.budget import error_budget
 from drupe.freeenergy.outcomes.campaign import CampaignResult, MmLeg, Parity, RegionGeometry, SwitchingResult
+from drupe.freeenergy.outcomes.corrections import binding_free_energy, combine
 from drupe.freeenergy.outcomes.summary import summarise
 from drupe.records import pack, unpack
 from drupe.units import kcal_per_mol
@@ -61,6 +64,64 @@ def test_a_charged_ligand_whose_box_loses_its_charge_fails(good):
     found = summarise(replace(good, net_charge=Verdict("FAIL", (reason,))), n_resamples=2)
     assert found.verdict.level == "FAIL"
     assert any(reason in one for one in found.verdict.reasons)
+
+
+def test_the_correction_of_both_legs_is_a_term_of_its_own(good, corrected):
+    plain, found = (summarise(one, n_resamples=2) for one in (good, corrected(good)))
+    legs = {
+        leg.leg: combine(
+            {"": (1.0, getattr(found, f"mm_{leg.leg}")), "finite": (1.0, leg.finite_size.decoupling)}, ""
+        )
+        for leg in corrected(good).mm_legs
+    }
+    release = {
+        f"release_{name}": getattr(good.restraint, f"release_{name}") for name in ("numerical", "analytic")
+    }
+    wanted = binding_free_energy(legs["complex"], legs["solvent"], **release, temperature_k=300.0)
+    assert found.mm.value == plain.mm.value
+    assert found.mm.value + found.finite_size.value == pytest.approx(wanted.value)
+    assert found.total.value == pytest.approx(plain.total.value + found.finite_size.value)
+    assert abs(found.finite_size.value) > 0.05
+    assert found.finite_size.sampling == pytest.approx(math.hypot(0.3, 0.3))
+    assert found.total.sampling == pytest.approx(math.hypot(plain.total.sampling, 0.3, 0.3))
+    assert plain.finite_size is None
+
+
+def test_a_correction_takes_the_fail_of_a_charged_ligand_away(good, corrected):
+    levels = [
+        summarise(one, n_resamples=2).verdict.level
+        for one in (
+            replace(good, net_charge=net_charge_verdict(1, periodic=True)),
+            corrected(good),
+            corrected(good, beside=False),
+        )
+    ]
+    assert levels == ["FAIL", "WARN", "PASS"]
+    found = summarise(corrected(good), n_resamples=2)
+    (reason,) = found.verdict.reasons
+    assert reason.startswith("finite size: complex: ")
+    assert "Poisson-Boltzmann" in reason
+    (row,) = (row for row in error_budget(found) if row.kind == "finite size")
+    assert row.error is None
+
+
+def test_a_correction_of_one_leg_only_is_refused(good, corrected):
+    with pytest.raises(InputError, match="one leg of the MM level"):
+        replace(good, mm_legs=(corrected(good).mm_legs[0], good.mm_legs[1]))
+
+
+def test_a_corrected_leg_survives_storage_and_one_of_version_2_has_no_correction(good, corrected):
+    leg = corrected(good).mm_legs[0]
+    assert unpack(pack(leg)).finite_size.decoupling == leg.finite_size.decoupling
+    data = pack(good.mm_legs[0])
+    length = int.from_bytes(data[:8], "little")
+    head = data[8 : 8 + length].replace(b'\\"finite_size\\": null, ', b"")
+    assert len(head) < length
+    end = head.index(b"MmLeg")
+    head = head[:end] + head[end:].replace(b'\\"version\\": 3', b'\\"version\\": 2', 1)
+    old = unpack(len(head).to_bytes(8, "little") + head + data[8 + length :])
+    assert old.finite_size is None
+    assert old.repeats[0].values.tolist() == good.mm_legs[0].repeats[0].values.tolist()
 
 
 def test_a_long_enough_campaign_passes(good):

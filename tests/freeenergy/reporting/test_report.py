@@ -194,6 +194,33 @@ def test_a_campaign_at_the_mm_level_says_nothing_of_potentials(make_campaign, tm
     assert said.count("ΔG bind (MM)") == 2  # the number, and its row
 
 
+@pytest.mark.parametrize("asked", ["MM", "core-corrected"])
+def test_a_finite_size_correction_is_a_row_that_adds_up(make_campaign, corrected, tmp_path, asked):
+    result = replace(corrected(make_campaign()), asked=asked)
+    if asked == "MM":
+        result = replace(result, switching=(), doubts=(), checks=(), approximations=())
+    write_report(result, tmp_path / "r.html", tmp_path / "r.json")
+    numbers = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    *parts, total = numbers["headline"].values()
+    assert list(numbers["headline"])[:2] == ["ΔG bind (MM), as simulated", "finite size"]
+    assert sum(one["kt"] for one in parts) == pytest.approx(total["kt"])
+    legs = numbers["finite_size"]
+    added = legs["solvent"]["decoupling"]["kt"] - legs["complex"]["decoupling"]["kt"]
+    assert numbers["headline"]["finite size"]["kt"] == pytest.approx(added)
+    terms = {key: value for key, value in legs["solvent"]["charging_terms_kt"].items() if "left" not in key}
+    assert sum(terms.values()) == pytest.approx(-legs["solvent"]["decoupling"]["kt"])
+    reader = _Reader()
+    reader.feed((tmp_path / "r.html").read_text(encoding="utf-8"))
+    said = " ".join(reader.texts)
+    assert "discrete solvent" in said
+    shown = in_unit(-terms["discrete_solvent"], 300.0, "kcal/mol")
+    assert signed(shown) in said
+    assert "27.00 nm³" in said
+    steps = figures(reader)["cascade"]["data"][0]
+    assert [name.split("<br>")[0] for name in steps["x"]][:2] == ["MM, as simulated", "+ finite size"]
+    assert steps["base"][1] == pytest.approx(in_unit(parts[0]["kt"], 300.0, "kcal/mol"))
+
+
 def test_thirty_windows_and_three_repeats_are_drawn(make_campaign, make_chain, tmp_path):
     legs = tuple(MmLeg(leg, tuple(make_chain(30, 12, k) for k in range(3))) for leg in ("complex", "solvent"))
     write_report(replace(make_campaign(), mm_legs=legs), tmp_path / "r.html", tmp_path / "r.json")
