@@ -4,6 +4,7 @@ import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openmm
@@ -16,12 +17,12 @@ from drupe.embedding.regions.partition import Partition
 from drupe.embedding.structures.openmm_objects import read_openmm
 from drupe.embedding.structures.structure import locate, openmm_system, openmm_topology, read_amber
 from drupe.errors import InputError
-from drupe.freeenergy.alchemical.alchemy import Schedule
+from drupe.freeenergy.alchemical.alchemy import Schedule, WindowSamples
 from drupe.freeenergy.alchemical.leg_run import LegRun
 from drupe.freeenergy.alchemical.leg_tables import Tables
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
 from drupe.freeenergy.alchemical.solvent_box import in_water, tip3p_molecule
-from drupe.freeenergy.campaigns import assembled_scene, fitting, preparation
+from drupe.freeenergy.campaigns import assembled_scene, assembly, fitting, preparation
 from drupe.freeenergy.campaigns.approximations import approximations
 from drupe.freeenergy.campaigns.assembled_trust import restraint_traces
 from drupe.freeenergy.campaigns.config import Config, read_config
@@ -44,6 +45,8 @@ from drupe.freeenergy.simulation.dynamics import langevin_context, potential_kt
 from drupe.freeenergy.simulation.periodic import is_periodic
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.freeenergy.switches.switching import LAMBDA, SwitchSpec
+from drupe.records import pack
+from drupe.store import Row, Store
 from drupe.units import angstrom, kcal_per_mol, kt, nanometer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -335,6 +338,35 @@ def test_a_corrected_ligand_is_alone_with_its_water_and_no_longer_fails(charged_
     added = (legs["solvent"].decoupling.value - legs["complex"].decoupling.value) * thermal
     assert f"{added:+.2f} kcal/mol of dG_bind(MM)" in told[name]
     assert "Poisson-Boltzmann" in told[name]
+
+
+def test_the_windows_of_a_campaign_give_the_box_of_its_correction(charged_host, tmp_path):
+    config, found = charged_host
+    box = found.solvent.structure.system.box
+    volumes = np.linalg.det(box) * (0.97 + 0.001 * np.arange(40))
+    rng = np.random.default_rng(1)
+    rows = {}
+    with Store(tmp_path / "store") as store:
+        for index in range(2):
+            x = rng.normal(index, 1.0, 40)
+            u = 0.5 * np.array([x, x - 1.0]) ** 2
+            # Another box in the window without charge: it must not count.
+            window = WindowSamples(
+                index, u, np.zeros((1, 3)), Schedule((0, 0), (1, 0), (1, 1)), SPEC, {},
+                last_box=box, volumes=volumes * (1 + index),
+            )  # fmt: skip
+            part = store.scratch / "task-x"
+            part.write_bytes(pack(window))
+            name = f"solvent/window/0/{index}"
+            rows[name] = Row(
+                f"k{index}", name, "alchemical windows", "done", store.adopt(part), 1, 0, 1.0, 1.0, None
+            )
+        nodes = [SimpleNamespace(name=name) for name in rows]
+        leg = assembly._mm_leg(assembly._Results(nodes, rows, store), "solvent", found, config)
+    edges = box[0, 0] * np.cbrt(volumes / np.linalg.det(box))
+    assert leg.finite_size.box == pytest.approx(edges.mean() * np.eye(3), rel=1e-12)
+    assert leg.finite_size.receptor_charge is None
+    assert len(leg.repeats) == config.abfe.repeats == 1
 
 
 def test_a_neutral_ligand_has_nothing_to_correct(host):
