@@ -118,7 +118,9 @@ def unpack(data: bytes) -> Any:
         ) from error
     try:
         return _decode(tree, arrays)
-    except (KeyError, TypeError, AttributeError, ModuleNotFoundError) as error:
+    except InputError:
+        raise
+    except (AttributeError, KeyError, ModuleNotFoundError, TypeError, ValueError) as error:
         raise InputError(
             f"the stored record does not hold what its kind needs ({type(error).__name__}: {error})",
             remedy="the file is damaged or edited; delete it and make it again",

@@ -6,13 +6,15 @@ prediction (Papadopoulos et al. 2002; Lei et al., J. Am. Stat. Assoc. 113, 1094,
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from drupe.embedding.settings import plain_value
+from drupe.errors import InputError
 from drupe.mlp.noise import Misses, Noise, fit_noise
 from drupe.records import register
 
@@ -57,6 +59,11 @@ class Scale:
     rmse: float = math.nan
     frames: int = 0
 
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = plain_value(one.name, one.type, getattr(self, one.name), "the calibration")
+            object.__setattr__(self, one.name, value)
+
     def of(self, spread: Array, noise: Array) -> Uncertainty:
         """Standard errors from variances."""
         parts = self.epistemic * np.sqrt(spread), self.aleatoric * np.sqrt(noise)
@@ -80,6 +87,15 @@ class Calibration:
     forces_mm: Scale = field(default_factory=Scale)
     noise: Noise | None = None
     unseen: bool = False
+
+    def __post_init__(self) -> None:
+        scales = (self.energy, self.forces_qm, self.forces_mm)
+        if not all(isinstance(one, Scale) for one in scales) or not isinstance(self.noise, Noise | None):
+            kinds = ", ".join(type(one).__name__ for one in (*scales, self.noise))
+            raise InputError(
+                f"a calibration is made of {kinds}",
+                remedy="give three scales and the noise of the labels, or calibrate the committee again",
+            )
 
 
 def calibrate(misses: Misses, noise: Noise | None = None) -> Calibration:

@@ -85,6 +85,11 @@ class Committee:
                     f"{len(self.members)} potentials, and zeros of the shape {self.zeros.shape}",
                     remedy="make the record anew: Committee(members).referred_to(dataset)",
                 )
+        if not isinstance(self.calibration, Calibration):
+            raise InputError(
+                f"the calibration is a {type(self.calibration).__name__}",
+                remedy="leave it out, or calibrate again",
+            )
         if not self.members or len({member.header.key for member in self.members}) != 1:
             raise InputError(
                 f"{len(self.members)} potentials do not make one committee: their headers differ",

@@ -67,6 +67,11 @@ class Memory:
         self._known: dict[bytes, Asked] = {}
         self._turn = threading.Lock()
 
+    @property
+    def n_atoms(self) -> int:
+        """How many ML atoms it has; they come first among the particles of its force."""
+        return len(self.committee.header.numbers)
+
     def find(self, seen: bytes) -> Asked | None:
         """The answer to this question, if it is remembered."""
         with self._turn:
@@ -102,6 +107,8 @@ class LearnedForce:
         (`drupe.mlp.images.tree_of_bonds`); None without a box.
     border
         Which of the charges are border atoms, for a committee with link atoms (`drupe.mlp.border`).
+    particles
+        Of the System, ``(particles,)``: two equal molecules in one System remember their own questions.
     """
 
     def __init__(
@@ -111,10 +118,12 @@ class LearnedForce:
         groups: NDArray[np.int64] | None = None,
         tree: NDArray[np.int64] | None = None,
         border: NDArray[np.int64] | None = None,
+        particles: NDArray[np.int64] | None = None,
     ) -> None:
         self._committee, self._charges = committee, frozen(charges, np.float64)
         self._groups = None if groups is None else frozen(groups, np.int64)
         self._border = None if border is None else frozen(border, np.int64)
+        self._particles = None if particles is None else frozen(particles, np.int64)
         self._images: Images | None = None
         if tree is not None:
             known = np.zeros(0, np.int64) if self._groups is None else self._groups
@@ -122,6 +131,8 @@ class LearnedForce:
         fields = {"model": committee.key, "charges": charges, "groups": groups, "tree": tree}
         if border is not None:
             fields["border"] = border
+        if self._particles is not None:
+            fields["particles"] = self._particles
         #: Content name; the PythonForce that holds this has it as its name.
         self.key = content_key("LearnedForce", fields)
         self._memory = _memories.setdefault(self.key, Memory(committee))
@@ -148,7 +159,15 @@ class LearnedForce:
         groups = None if self._groups is None else np.array(self._groups)
         tree = None if self._images is None else np.array(self._images.parents)
         border = None if self._border is None else np.array(self._border)
-        return _rebuild, (self._committee.to_bytes(), np.array(self._charges), groups, tree, border)
+        particles = None if self._particles is None else np.array(self._particles)
+        return _rebuild, (
+            self._committee.to_bytes(),
+            np.array(self._charges),
+            groups,
+            tree,
+            border,
+            particles,
+        )
 
     def _ties(self) -> NDArray[np.int64]:
         """Pairs (atom of the committee, charge) across cut bonds; none for a whole molecule."""
@@ -194,5 +213,6 @@ def _rebuild(
     groups: NDArray[np.int64] | None = None,
     tree: NDArray[np.int64] | None = None,
     border: NDArray[np.int64] | None = None,
+    particles: NDArray[np.int64] | None = None,
 ) -> LearnedForce:
-    return LearnedForce(Committee.from_bytes(model), charges, groups, tree, border)
+    return LearnedForce(Committee.from_bytes(model), charges, groups, tree, border, particles)

@@ -6,7 +6,7 @@ and where bonds were constraints, the MM end of an interpolation has nothing tha
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bonds_inside",
+    "bonds_of",
     "charges_of",
     "constraints_inside",
+    "excluded_pairs",
     "residues_of",
     "tie_together",
+    "with_elements",
     "with_soft_bonds",
 ]
 
@@ -80,6 +83,44 @@ def bonds_inside(topology: "app.Topology", atoms: Sequence[int]) -> list[tuple[i
     place = {atom: i for i, atom in enumerate(atoms)}
     pairs = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds()]
     return [(place[i], place[j]) for i, j in pairs if i in place and j in place]
+
+
+def bonds_of(system: "openmm.System", atoms: Collection[int]) -> set[tuple[int, int]]:
+    """Harmonic and constrained bonds of the System with an end in ``atoms``."""
+    import openmm
+
+    found = [system.getConstraintParameters(k)[:2] for k in range(system.getNumConstraints())]
+    for force in system.getForces():
+        if isinstance(force, openmm.HarmonicBondForce):
+            found += [force.getBondParameters(k)[:2] for k in range(force.getNumBonds())]
+    return {(min(i, j), max(i, j)) for i, j in found if i in atoms or j in atoms}
+
+
+def excluded_pairs(system: "openmm.System") -> set[tuple[int, int]]:
+    """Pairs without a nonbonded interaction in any NonbondedForce."""
+    import openmm
+
+    found = set()
+    for force in system.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            for k in range(force.getNumExceptions()):
+                i, j, product, _, epsilon = force.getExceptionParameters(k)
+                if product._value == 0 == epsilon._value:
+                    found.add((min(i, j), max(i, j)))
+    return found
+
+
+def with_elements(topology: "app.Topology") -> "app.Topology":
+    """The Topology, or a copy of it in which particles without an element (extra points) pass as hydrogen."""
+    from openmm import app
+
+    if all(atom.element is not None for atom in topology.atoms()):
+        return topology
+    made = copy.deepcopy(topology)
+    for atom in made.atoms():
+        if atom.element is None:
+            atom.element = app.element.hydrogen
+    return made
 
 
 def constraints_inside(system: "openmm.System", atoms: Sequence[int]) -> list[tuple[int, int, float]]:

@@ -5,6 +5,7 @@ A frame is collected, whole or not at all, when the members disagree more than o
 another limit the run ends with an error. Choosing among the frames is `drupe.mlp.acquisition`'s.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,18 +126,20 @@ class Monitor:
         Where candidates go, one file each, written whole; made if it is not there.
     spec
         When to collect and when to stop.
+    atoms
+        Of the molecule to look at, all of them or some; needed where the system holds several learned forces.
 
     Raises
     ------
     InputError
-        At the first report, if the system holds no learned force, or a committee of one, or there are limits
-        for novelty and the model does not know its training set.
+        At the first report, if the system holds no learned force of these atoms or several, or a committee of
+        one, or there are limits for novelty and the model does not know its training set.
     ConvergenceError
         While running, if the spread passes a limit to stop. The frame is collected first.
     """
 
-    def __init__(self, folder: str | Path, spec: MonitorSpec) -> None:
-        self.folder, self.spec = Path(folder), spec
+    def __init__(self, folder: str | Path, spec: MonitorSpec, atoms: Collection[int] | None = None) -> None:
+        self.folder, self.spec, self.atoms = Path(folder), spec, atoms
         self.folder.mkdir(parents=True, exist_ok=True)
         #: Spread at the last report.
         self.last: Spread | None = None
@@ -152,7 +155,7 @@ class Monitor:
         from openmm import unit
 
         if self._force is None:
-            self._force = _only_force(simulation.system)
+            self._force = _only_force(simulation.system, self.atoms)
             self._check_limits(self._force[0])
         force, particles = self._force
         asked = _asked(force, particles, state)
@@ -226,25 +229,39 @@ def read_candidates(folder: str | Path) -> tuple[UncertainFrame, ...]:
     return tuple(found)
 
 
-def uncertainty(simulation: "app.Simulation") -> Spread:
+def uncertainty(simulation: "app.Simulation", atoms: Collection[int] | None = None) -> Spread:
     """Disagreement of the members at the present positions of a simulation.
+
+    Parameters
+    ----------
+    simulation
+        Its system holds a learned force.
+    atoms
+        As in `Monitor`.
 
     Raises
     ------
     InputError
-        If its system holds no learned force, or a committee of one.
+        If its system holds no learned force of these atoms or several, or a committee of one.
     """
-    force, particles = _only_force(simulation.system)
+    force, particles = _only_force(simulation.system, atoms)
     state = simulation.context.getState(positions=True, energy=True)
     return _spread_of(force, _asked(force, particles, state))
 
 
-def _only_force(system: "openmm.System") -> tuple[Memory, tuple[int, ...]]:
-    found = learned_forces(system)
+def _only_force(system: "openmm.System", atoms: Collection[int] | None) -> tuple[Memory, tuple[int, ...]]:
+    every = learned_forces(system)
+    wanted = set() if atoms is None else {int(i) for i in atoms}
+    found = [(one, mine) for one, mine in every if wanted <= set(mine[: one.n_atoms])]
     if len(found) != 1:
+        told = "; ".join(str(list(mine[: one.n_atoms])) for one, mine in every)
         raise InputError(
-            f"the system holds {len(found)} learned forces",
-            remedy='give a system made by MLPotential("drupe", ...).createMixedSystem',
+            f"the system holds {len(found)} learned forces"
+            + (f" of the atoms {sorted(wanted)}" if wanted else "")
+            + (f"; all that it holds are of the atoms {told}" if every else ""),
+            remedy="give atoms=... of one of them, to uncertainty or to Monitor"
+            if every
+            else 'give a system made by MLPotential("drupe", ...).createMixedSystem',
         )
     if len(found[0][0].committee.members) < 2:
         raise InputError(

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from drupe.embedding.settings import plain_value
 from drupe.records import frozen, register
 
 __all__ = ["Misses", "Noise", "fit_noise"]
@@ -81,6 +82,8 @@ class Noise:
     def __post_init__(self) -> None:
         for name in ("centre", "width", "energy", "force"):
             object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+        for name in ("energy_base", "force_base", "mm_floor", "mm_charge"):
+            object.__setattr__(self, name, plain_value(name, float, getattr(self, name), "the noise"))
 
     def of_energy(self, features: Array) -> Array:
         """Variance of energies, ``(frames,)``, of features ``(frames, members, atoms, f)``."""

@@ -8,6 +8,8 @@ label's energy without its fixed-charge Coulomb part, which stays in OpenMM's ow
 charges, a cutoff, GB or PME alike.
 """
 
+import os
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.mlp import mixable
 
 if TYPE_CHECKING:
     import openmm
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DrupePotentialFactory"]
 
-_EMBEDDING = "electrostatic"
-_CHARGE_TOLERANCE = 1e-4  # e; topologies print charges with six decimals or more
+_ELECTROSTATIC, _MECHANICAL = "electrostatic", "mechanical"
+_KEYWORDS = ("removeConstraints", "forceGroup", "interpolate", "embedding", "returnInfo")
+_DISTANCES = "linkAtomDistances"  # of OpenMM-ML's own link atoms
 
 
 class DrupePotentialFactory:
@@ -41,14 +45,17 @@ class DrupePotentialFactory:
         InputError
             If no model is given, the file is missing or it is not a committee of this version.
         """
-        model = args.pop("model", None)
-        if model is None or args:
-            raise InputError(
-                "MLPotential('drupe') got no model" if model is None else f"unknown arguments {sorted(args)}",
-                remedy='write MLPotential("drupe", model="ligand.drupe")',
-            )
+        mixable.check_keywords(args, ["model"], 'MLPotential("drupe")')
         from drupe.mlp.committee import Committee, load
 
+        model = args.get("model")
+        if not isinstance(model, Committee | str | os.PathLike):
+            raise InputError(
+                'MLPotential("drupe") got no model'
+                if model is None
+                else f'MLPotential("drupe") got {model!r} of type {type(model).__name__} as its model',
+                remedy='give a model file, MLPotential("drupe", model="ligand.drupe"), or a Committee',
+            )
         return _DrupePotential(model if isinstance(model, Committee) else load(Path(model)))
 
 
@@ -59,7 +66,7 @@ class _DrupePotential:
         self.committee = committee
 
     def getSupportedEmbeddings(self) -> list[str]:
-        return [_EMBEDDING]
+        return [_ELECTROSTATIC, _MECHANICAL]
 
     def getMLLongRange(self) -> bool:
         return False
@@ -70,27 +77,22 @@ class _DrupePotential:
         system: "openmm.System",
         atoms: Iterable[int] | None,
         forceGroup: int,
-        **_: Any,
+        **args: Any,
     ) -> None:
         """Add the potential of the bare ML atoms, without surrounding charges.
 
-        OpenMM-ML comes here for a molecule alone, and for its mechanical embedding, which is its
-        default: then a warning says that the surroundings do not polarise the molecule.
+        OpenMM-ML comes here for a molecule alone, and in its mechanical embedding.
         """
+        if atoms is None:
+            mixable.check_keywords(args, ["removeCMMotion"], "createSystem")
         if self.committee.header.n_links:
             raise InputError(
                 f"the potential has {self.committee.header.n_links} link atom(s): it belongs to a molecule "
                 "that is cut out of a larger one, in the field of the rest",
                 remedy='pass embedding="electrostatic" to createMixedSystem',
             )
-        if atoms is not None:
-            warnings.warn(
-                "mechanical embedding: learned charges and polarizabilities do not feel the surroundings; "
-                'pass embedding="electrostatic" to createMixedSystem, as the potential was trained',
-                stacklevel=4,
-            )
         chosen = list(range(topology.getNumAtoms())) if atoms is None else [int(i) for i in atoms]
-        _check_elements(self.committee, topology, chosen)
+        mixable.check_elements(self.committee.header, topology, chosen)
         tree = None
         if topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions():
             from drupe.mlp.images import tree_of_bonds
@@ -114,19 +116,21 @@ class _DrupePotential:
         returnInfo: bool = False,
         **args: Any,
     ) -> Any:
-        """Build the mixed system with electrostatic embedding.
+        """Build the mixed system.
 
         The surgery on the MM system is OpenMM-ML's mechanical embedding, where bonds are cut that of
         `drupe.mlp.cut_system`; the added force sees all MM charges, or those within the model's reach. With
         ``interpolate`` the one CustomCVForce goes into ``forceGroup`` and reports its derivative with respect
-        to ``lambda_interpolate``.
+        to ``lambda_interpolate``. With mechanical embedding, OpenMM-ML's default, the force sees no charges,
+        and a warning says that the surroundings do not polarise the molecule.
 
         Raises
         ------
         InputError
-            If elements, fixed charges or cut bonds are not the model's, the system is periodic
-            and the model has no reach or the box is too small for it, or a constrained bond has no
-            harmonic term for the MM end of an interpolation.
+            If elements, fixed charges or cut bonds are not the model's, the atoms have a learned force
+            already, the topology lacks bonds, a keyword is unknown, the system is periodic and the model has
+            no reach or the box is lower than twice of it, or a constrained bond has no harmonic term for the
+            MM end of an interpolation.
         """
         from openmmml.embeddings import utilities
         from openmmml.embeddings.mechanicalembedding import MechanicalEmbedding
@@ -135,21 +139,35 @@ class _DrupePotential:
         from drupe.mlp.cut_system import Mixture, border_particles, mixed_across_bonds
         from drupe.mlp.images import tree_of_bonds
 
-        chosen = [int(i) for i in atoms]
-        _check_elements(self.committee, topology, chosen)
+        chosen, header = [int(i) for i in atoms], self.committee.header
+        mixable.check_keywords(set(args) - {_DISTANCES}, _KEYWORDS, "createMixedSystem")
+        mixable.check_elements(header, topology, chosen)
+        mixable.check_first(system, chosen)
+        mixable.check_bonds(topology, system, chosen)
+        plain = mm_side.with_elements(topology)  # OpenMM-ML asks extra particles for an element
+        if embedding == _MECHANICAL:
+            made = MechanicalEmbedding().createMixedSystem(
+                self, plain, system, chosen, forceGroup, interpolate, returnInfo=returnInfo, **args
+            )
+            warnings.warn(
+                "mechanical embedding: learned charges and polarizabilities do not feel the surroundings; "
+                'pass embedding="electrostatic" to createMixedSystem, as the potential was trained',
+                stacklevel=3,
+            )
+            return {**made, "topology": topology} if returnInfo else made
         periodic = system.usesPeriodicBoundaryConditions()
         if periodic:
-            _check_box(self.committee, system)
+            mixable.check_box(self.committee, system)
         cut = utilities.findLinkBonds(topology, chosen)
-        border = border_particles(self.committee.header.border, topology, chosen, cut)
+        border = border_particles(header.border, topology, chosen, cut)
         charges = mm_side.charges_of(system)
-        _check_charges(self.committee, charges[chosen])
+        mixable.check_charges(header, charges[chosen])
         _tell_of_constraints(system, chosen)
         if interpolate:
-            system = mm_side.with_soft_bonds(system, chosen, self.committee.header.baseline)
-        near = self.committee.header.reach is not None
+            system = mm_side.with_soft_bonds(system, chosen, header.baseline)
+        near = header.reach is not None
         # Mechanical embedding feels nothing but what the border moves: the fixed charges stay in OpenMM.
-        felt = set() if self.committee.header.reach == 0 else {int(i) for i in np.flatnonzero(charges)}
+        felt = set() if header.reach == 0 else {int(i) for i in np.flatnonzero(charges)}
         others = sorted((felt | set(border)) - set(chosen))
         bonds = mm_side.bonds_inside(topology, chosen)
         term = _Term(
@@ -164,18 +182,17 @@ class _DrupePotential:
             mixed = mixed_across_bonds(
                 term, Mixture(topology, system, chosen, forceGroup), interpolate=interpolate, **args
             )
-            info = {"topology": topology, "oldToNew": list(range(topology.getNumAtoms()))}
-            made = {"system": mixed, **info} if returnInfo else mixed
+            info = {"oldToNew": list(range(topology.getNumAtoms()))}
         else:
-            made = MechanicalEmbedding().createMixedSystem(
-                term, topology, system, chosen, forceGroup, interpolate, returnInfo=returnInfo, **args
+            info = MechanicalEmbedding().createMixedSystem(
+                term, plain, system, chosen, forceGroup, interpolate, returnInfo=True, **args
             )
-            mixed = made["system"] if returnInfo else made
+            mixed = info["system"]
         if periodic:
             mm_side.tie_together(mixed, chosen, bonds)
         if interpolate:
             _expose_lambda(mixed, forceGroup)
-        return made
+        return {**info, "system": mixed, "topology": topology} if returnInfo else mixed
 
 
 class _Term:
@@ -217,11 +234,14 @@ def _python_force(term: _Term, atoms: list[int], group: int) -> "openmm.PythonFo
 
     from drupe.mlp.force import LearnedForce
 
-    learned = LearnedForce(term.committee, term.charges, term.groups, term.tree, term.border)
+    particles = [*atoms, *term.others]
+    learned = LearnedForce(
+        term.committee, term.charges, term.groups, term.tree, term.border, np.array(particles, np.int64)
+    )
     force = openmm.PythonForce(learned)
     force.setName(learned.key)
     force.setForceGroup(group)
-    force.setParticles([*atoms, *term.others])
+    force.setParticles(particles)
     force.setUsesPeriodicBoundaryConditions(term.tree is not None)
     return force
 
@@ -238,64 +258,16 @@ def _expose_lambda(system: "openmm.System", group: int) -> None:
             force.addEnergyParameterDerivative("lambda_interpolate")
 
 
-def _check_elements(committee: "Committee", topology: "app.Topology", atoms: list[int]) -> None:
-    table = list(topology.atoms())
-    if len(set(atoms)) != len(atoms) or any(not 0 <= i < len(table) for i in atoms):
-        raise InputError(
-            f"the ML atoms repeat an index or leave the range 0 to {len(table) - 1}",
-            remedy="pass each atom of the ligand once, counted from 0",
-        )
-    found = [0 if table[i].element is None else table[i].element.atomic_number for i in atoms]
-    wanted = committee.header.numbers.tolist()
-    if found != wanted:
-        raise InputError(
-            f"the ML atoms have the atomic numbers {found}, the model was trained on {wanted} in this order",
-            remedy="pass the ligand's atoms in the order of its labels, or train a model for this molecule",
-        )
-
-
-def _check_charges(committee: "Committee", found: NDArray[np.float64]) -> None:
-    worst = float(np.abs(found - committee.header.fixed_charges).max())
-    if worst > _CHARGE_TOLERANCE:
-        raise InputError(
-            f"the fixed charges of the ML atoms differ from the model's by up to {worst:.4f} e",
-            remedy="use the force field the labels were made with: its Coulomb part is in the potential",
-        )
-
-
 def _tell_of_constraints(system: "openmm.System", atoms: list[int]) -> None:
     from drupe.mlp.mm_side import constraints_inside
 
     count = len(constraints_inside(system, atoms))
-    if count:
+    # OpenMM-ML keeps this choice to itself: it removes them after it has called createMixedSystem here.
+    removed = sys._getframe(2).f_locals.get("removeConstraints", True)
+    if count and removed:
         warnings.warn(
             f"{count} bonds of the ML atoms are constrained in the MM system. createMixedSystem removes "
             "these constraints, and the bonds then need a time step of at most 1 fs; with "
             "removeConstraints=False it keeps them, at the MM lengths",
             stacklevel=4,
-        )
-
-
-def _check_box(committee: "Committee", system: "openmm.System") -> None:
-    """Refuse a model without reach in a periodic box, or a box that its reach does not fit into."""
-    from openmm import unit
-
-    from drupe.mlp.images import box_heights
-    from drupe.units import angstrom, nanometer
-
-    reach = committee.header.reach
-    box = np.array([list(v.value_in_unit(unit.nanometer)) for v in system.getDefaultPeriodicBoxVectors()])
-    smallest = float(box_heights(box).min()) * nanometer
-    if reach is None:
-        raise InputError(
-            "the system is periodic, and this potential was trained to feel all charges: those of "
-            "the images never end",
-            remedy="train it with FitSpec(reach=...): in this box less than "
-            f"{smallest / 2:.1f} bohr, by half the length of the molecule; 17 bohr (9 A) is usual",
-        )
-    if 2 * reach >= smallest:
-        raise InputError(
-            f"the faces of the periodic box are {smallest / angstrom:.2f} A apart, the learned "
-            f"electrostatics reach {reach / angstrom:.2f} A to either side of the molecule",
-            remedy="use a larger box, or a potential of a smaller reach",
         )

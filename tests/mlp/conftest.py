@@ -23,6 +23,7 @@ from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.mlp.training import train_member
 from drupe.units import angstrom, nanometer
 
+POCKET = Path(__file__).parents[2] / "examples" / "pocket-labels"
 FOLDER = Path(openmmtools.__file__).parent / "data" / "T4-lysozyme-L99A-implicit"
 
 
@@ -291,6 +292,62 @@ def random_stack(random_members: list[Potential]) -> Potential:
 def random_committee(random_members: list[Potential]) -> Committee:
     scales = Scale(epistemic=2.0, frames=5), Scale(epistemic=3.0), Scale(epistemic=4.0)
     return Committee(tuple(one.stored() for one in random_members), Calibration(*scales))
+
+
+@pytest.fixture(scope="session")
+def phenol_field() -> app.ForceField:
+    """Phenol, and water of four sites."""
+    return app.ForceField(str(POCKET / "phenol.xml"), "amber14/tip4pew.xml")
+
+
+@pytest.fixture(scope="session")
+def phenol_committee(
+    random_members: list[Potential], phenol_field: app.ForceField
+) -> Callable[..., Committee]:
+    """Makes two random potentials of phenol with its own force field and some reach."""
+    topology = app.PDBFile(str(POCKET / "phenol.pdb")).topology
+    force_field = LigandForceField.from_system(phenol_field.createSystem(topology), range(13))
+    numbers = np.array([atom.element.atomic_number for atom in topology.atoms()])
+    header = dataclasses.replace(
+        random_members[0].header, numbers=numbers, fixed_charges=force_field.charges, baseline=force_field
+    )
+
+    def made(reach: float | None = None) -> Committee:
+        found = []
+        for seed in range(2):
+            one = Potential(dataclasses.replace(header, reach=reach), seed=seed)
+            draw = torch.Generator().manual_seed(seed)
+            torch.nn.init.normal_(one.readout.last.weight, std=0.1, generator=draw)
+            found.append(one.stored())
+        return Committee(tuple(found))
+
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class FourSites:
+    """Phenol in water of four sites, PME, bonds to hydrogen constrained."""
+
+    topology: app.Topology
+    system: openmm.System
+    positions: NDArray[np.float64]  # bohr
+
+
+@pytest.fixture(scope="session")
+def four_sites(phenol_field: app.ForceField) -> FourSites:
+    pdb = app.PDBFile(str(POCKET / "phenol.pdb"))
+    made = app.Modeller(pdb.topology, pdb.positions)
+    box = openmm.Vec3(2.2, 2.2, 2.2) * unit.nanometer
+    made.addSolvent(phenol_field, model="tip4pew", boxSize=box)
+    system = phenol_field.createSystem(
+        made.topology,
+        nonbondedMethod=app.PME,
+        nonbondedCutoff=0.8 * unit.nanometer,
+        switchDistance=0.7 * unit.nanometer,
+        constraints=app.HBonds,
+    )
+    place = np.array(made.positions.value_in_unit(unit.nanometer)) * nanometer
+    return FourSites(made.topology, system, place)
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,13 @@ def test_refuses_damaged_newer_and_foreign_files(random_committee, low_data, tmp
         "units": (seal(edited(data, "hartree, bohr, e", "eV, angstrom, e")), "computes in"),
         "version": (seal(edited(data, '"version": 5', '"version": 9')), "schema 9"),
         "other": (pack(low_data), "Dataset"),
+        "text": (seal(edited(data, '"epistemic": 2.0', '"epistemic": "two"')), "epistemic='two'"),
+        "truth": (seal(edited(data, '"frames": 5', '"frames": true')), "frames=True"),
+        "no scale": (seal(edited(data, '"noise": null', '"noise": 3')), "made of Scale, Scale, Scale, int"),
+        "array": (
+            seal(edited(data, '"zeros": null', '"zeros": "none"')),
+            "does not hold what its kind needs",
+        ),
     }
     for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)

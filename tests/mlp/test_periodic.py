@@ -259,8 +259,7 @@ def test_constrained_bonds_are_springs_again_at_the_mm_end(box, committee):
     soft = energy_of(context_of(box.system(), box.positions))
     context.setParameter("lambda_interpolate", 0.0)
     assert energy_of(context) == pytest.approx(soft, abs=2e-6)
-    with pytest.warns(UserWarning, match="constrained"):
-        kept = mixed(box, committee, tied, removeConstraints=False)
+    kept = mixed(box, committee, tied, removeConstraints=False)  # and nothing to warn of
     assert kept.getNumConstraints() == count
     header = dataclasses.replace(committee.header, baseline=None)
     bare = Committee(tuple(dataclasses.replace(one, header=header) for one in committee.members))
@@ -280,8 +279,16 @@ def test_refuses_a_model_without_reach_and_a_small_box(box, committee):
 
     with pytest.raises(InputError, match=r"periodic.*\n.*FitSpec\(reach=...\).*less than 20.8 bohr"):
         mixed(box, of(None))
-    with pytest.raises(InputError, match=r"22.00 A apart, the learned electrostatics reach 11.11 A"):
+    with pytest.raises(
+        InputError, match=r"22.00 A apart, .* reach 11.11 A.*\n.*22.23 A and the length of the molecule"
+    ):
         mixed(box, of(21.0))
+    # The length of the molecule is known when there are positions.
+    context = context_of(mixed(box, of(20.0)), box.positions)
+    with pytest.raises(
+        openmm.OpenMMException, match=r"22.00 A apart along ., the molecule is \d.\d\d A long"
+    ):
+        energy_of(context)
 
 
 def test_a_molecule_alone_may_lie_across_the_boundary(box, committee):
