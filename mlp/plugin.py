@@ -129,7 +129,7 @@ class _DrupePotential:
         InputError
             If elements, fixed charges or cut bonds are not the model's, the atoms have a learned force
             already, the topology lacks bonds, a keyword is unknown, the system is periodic and the model has
-            no reach or the box is lower than twice of it, or a constrained bond has no harmonic term for the
+            no reach or the box is lower than twice that, or a constrained bond has no harmonic term for the
             MM end of an interpolation.
         """
         from openmmml.embeddings import utilities
