@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.mlp.committee import Committee, load
+from drupe.mlp.whole_numbers import whole_numbers
 from drupe.units import angstrom, ev
 
 __all__ = ["DrupeCalculator"]
@@ -66,7 +67,10 @@ class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types her
         border_atoms
             Rows of the border atoms among the charges; needed where the model has link atoms.
         """
-        rows = [None if given is None else np.array(given, np.int64) for given in (groups, border_atoms)]
+        rows = [
+            None if given is None else whole_numbers(name, given)
+            for name, given in (("mm_groups", groups), ("border_atoms", border_atoms))
+        ]
         points = np.array(positions, np.float64).reshape(-1, 3)
         self._mm = points, np.array(charges, np.float64), rows[0], rows[1]
         self.reset()

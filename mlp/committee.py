@@ -25,6 +25,7 @@ from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.mlp.prediction import Prediction
 from drupe.mlp.same_molecule import check_molecule
 from drupe.mlp.seal import check_seal, seal
+from drupe.mlp.whole_numbers import whole_numbers
 from drupe.records import frozen, pack, record_key, register, unpack
 
 __all__ = ["Committee", "load"]
@@ -325,8 +326,8 @@ class Committee:
             np.asarray(qm_positions, np.float64),
             np.asarray(mm_positions, np.float64).reshape(-1, 3),
             np.asarray(mm_charges, np.float64),
-            None if mm_groups is None else np.asarray(mm_groups, np.int64),
-            None if border_atoms is None else np.asarray(border_atoms, np.int64),
+            None if mm_groups is None else whole_numbers("mm_groups", mm_groups),
+            None if border_atoms is None else whole_numbers("border_atoms", border_atoms),
             fixed_coulomb=True,
         )
         on_qm, on_mm = self.force_errors(made) if force_errors else (None, None)

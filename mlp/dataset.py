@@ -19,6 +19,7 @@ from drupe.mlp.dispersion import UNKNOWN, dispersion_of
 from drupe.mlp.duplicates import twins
 from drupe.mlp.fingerprints import prints_of
 from drupe.mlp.offsets import ENERGIES, check_offsets
+from drupe.mlp.plausibility import check_apart, check_directions, check_finite
 from drupe.mlp.reading import (
     ACCEPTED,
     LabelLike,
@@ -30,6 +31,8 @@ from drupe.mlp.reading import (
     padded_groups,
     padded_slopes,
 )
+from drupe.mlp.stored import StoredLabel
+from drupe.mlp.whole_numbers import rows_of, whole_numbers
 from drupe.records import frozen, record_key, register
 
 __all__ = ["Dataset", "LabelLike"]
@@ -37,10 +40,11 @@ __all__ = ["Dataset", "LabelLike"]
 _FAR_AWAY = 1e4  # bohr; where padded charges (of zero) are put
 # e; fixed charges of a whole molecule miss a whole number by rounding only (2e-3 in shipped AM1-BCC files)
 _WHOLE = 1e-2
-_UNIT = 1e-8  # of a direction's norm
 _MASKS = ("has_energy", "has_energy_low", "has_forces_qm", "has_forces_mm", "has_slopes")
 _COUNTED = ("has_energy", "has_forces_qm", "has_forces_mm", "has_slopes")
 _WHOLE_NUMBERS = ("numbers", "mm_counts", "blocks", "mm_groups", "border_atoms")
+_FINITE = ("positions", "mm_positions", "mm_charges", "energy", "energy_low", "forces_qm", "forces_mm")
+_FINITE += ("directions", "slopes", "slope_errors")
 
 
 class FrameArrays(NamedTuple):
@@ -126,7 +130,9 @@ class Dataset:
         object.__setattr__(self, "forces_of", tuple(self.forces_of))
         for name in self.__dataclass_fields__:
             if name not in ("level", "forces_of", "border", "dispersion", "energies"):
-                object.__setattr__(self, name, frozen(getattr(self, name), kinds.get(name, np.float64)))
+                value = getattr(self, name)
+                value = whole_numbers(name, value) if name in _WHOLE_NUMBERS else value
+                object.__setattr__(self, name, frozen(value, kinds.get(name, np.float64)))
         frames, qm, mm = len(self.energy), len(self.numbers), self.mm_charges.shape[1]
         slopes = self.slopes.shape[1]
         shapes = {
@@ -155,7 +161,7 @@ class Dataset:
     @classmethod
     def from_labels(
         cls,
-        labels: Iterable[LabelLike],
+        labels: Iterable[LabelLike | StoredLabel],
         *,
         which: Literal["high", "low"] = "high",
         blocks: Sequence[int] | None = None,
@@ -168,14 +174,15 @@ class Dataset:
         Parameters
         ----------
         labels
-            Labels of the same QM atoms in the same order; their MM atoms may differ in number.
+            Labels of the same QM atoms in the same order, also those of `labels_of_store`; their MM atoms may
+            differ in number.
         which
             ``"high"`` takes ``label.energy`` (with core corrections) and its slopes, ``"low"`` takes
             ``label.energy_low``. Forces of the energy that is taken are read, forces of another energy
             are masked; `summary` says how many of each there are.
         blocks
-            One number per label: the stretch of trajectory it was drawn from. Left out, all
-            labels count as one stretch, and nothing can be held out.
+            One whole number per label: the stretch of trajectory it was drawn from (`blocks_of` for those of
+            a store). Left out, all labels count as one stretch, and nothing can be held out.
         accept_forces
             With ``"high"``: ``("energy", "MP2")`` also reads forces of ``Level(forces="mp2")``, which stand
             for those of the cores' method and are not the slope of the energy; ``()`` reads none.
@@ -191,10 +198,11 @@ class Dataset:
         ------
         InputError
             If there are fewer than two labels, levels or atoms differ, a number is not finite, an energy
-            is more than 20 eV per atom away from the others or from free atoms, a geometry comes twice, or
-            ``which``, ``accept_forces`` or ``energies`` names something else.
+            is more than 20 eV per atom away from the others or from free atoms, a geometry comes twice, a QM
+            atom and another one or an MM charge are less than 0.3 bohr apart, or ``which``,
+            ``accept_forces`` or ``energies`` names something else.
         """
-        items = list(labels)
+        items = [one.label if isinstance(one, StoredLabel) else one for one in labels]
         if len(items) < 2:
             raise InputError(
                 f"{len(items)} label(s) cannot make a data set",
@@ -314,9 +322,15 @@ class Dataset:
             self.positions[i], self.mm_positions[i, :count], self.mm_charges[i, :count], known, atoms
         )
 
-    def take(self, frames: Sequence[int] | NDArray[np.int64]) -> "Dataset":
-        """Keep the frames ``frames``, in that order."""
-        chosen = np.asarray(frames, dtype=np.int64)
+    def take(self, frames: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]) -> "Dataset":
+        """Keep the frames ``frames``, in that order, or those where a mask ``(frames,)`` is true.
+
+        Raises
+        ------
+        InputError
+            If there is no such frame, or a mask has another length.
+        """
+        chosen = rows_of(frames, self.n_frames)
         whole = {"numbers", "fixed_charges", "level", "border", "dispersion", "energies"}
         fields = {
             name: getattr(self, name) if name in whole else getattr(self, name)[chosen]
@@ -325,7 +339,7 @@ class Dataset:
         }
         return Dataset(**fields, forces_of=tuple(np.array(self.forces_of)[chosen].tolist()))
 
-    def split(self, held_out: Sequence[int]) -> tuple["Dataset", "Dataset"]:
+    def split(self, held_out: Collection[int] | NDArray[np.int64]) -> tuple["Dataset", "Dataset"]:
         """Split into frames outside and inside the blocks ``held_out``.
 
         Raises
@@ -334,13 +348,13 @@ class Dataset:
             If one side would be empty, a block does not exist, or a geometry lies on both sides, also
             turned, moved or rounded.
         """
-        known = set(self.blocks.tolist())
-        if not set(held_out) <= known or not held_out or set(held_out) == known:
+        known, asked = set(self.blocks.tolist()), set(whole_numbers("blocks", list(held_out)).tolist())
+        if not asked <= known or not asked or asked == known:
             raise InputError(
-                f"blocks {sorted(set(held_out))} cannot be held out of the blocks {sorted(known)}",
+                f"blocks {sorted(asked)} cannot be held out of the blocks {sorted(known)}",
                 remedy="name some, but not all, of the blocks; number each stretch of trajectory",
             )
-        inside = np.isin(self.blocks, list(held_out))
+        inside = np.isin(self.blocks, list(asked))
         both = sum(bool(inside[i] != inside[j]) for i, j in self._twins)
         if both:
             raise InputError(
@@ -371,30 +385,9 @@ class Dataset:
         return self.positions, mm, charges
 
     def _check_values(self) -> None:
-        for name in (
-            "positions",
-            "mm_positions",
-            "mm_charges",
-            "energy",
-            "energy_low",
-            "forces_qm",
-            "forces_mm",
-            "directions",
-            "slopes",
-            "slope_errors",
-        ):
-            bad = np.argwhere(~np.isfinite(getattr(self, name)))
-            if len(bad):
-                raise InputError(
-                    f"{name} of label {bad[0][0]} is not a finite number (at {tuple(bad[0][1:].tolist())})",
-                    remedy="leave this label out, or compute it again",
-                )
-        stretched = np.abs(np.linalg.norm(self.directions, axis=(2, 3)) - 1)[self.has_slopes]
-        if stretched.size and stretched.max() > _UNIT:
-            raise InputError(
-                f"a direction of a slope has a norm that differs from 1 by {stretched.max():.1e}",
-                remedy="divide direction and slope by the norm of the direction",
-            )
+        check_finite({name: getattr(self, name) for name in _FINITE})
+        check_directions(self.directions, self.has_slopes)
+        check_apart(self.positions, self.mm_positions, self.mm_counts)
         rest = abs(float(self.fixed_charges.sum()) - self.total_charge)
         if rest > _WHOLE and self.border is None:
             raise InputError(

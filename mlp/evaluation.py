@@ -83,11 +83,11 @@ def evaluate(
         If an energy or a force is not finite.
     """
     stack = run if isinstance(run, Potential) else run.stack
-    if qm.shape != (len(stack.header.numbers), 3) or mm.shape != (len(charges), 3):
+    if qm.shape != (len(stack.header.numbers), 3) or charges.ndim != 1 or mm.shape != (len(charges), 3):
         raise InputError(
-            f"positions of shape {qm.shape} and {mm.shape} with {len(charges)} charges do not fit "
+            f"positions of shape {qm.shape} and {mm.shape} with charges of shape {charges.shape} do not fit "
             f"a potential of {len(stack.header.numbers)} atoms",
-            remedy="pass the atoms the potential was trained on, and one charge per MM atom",
+            remedy="pass the atoms the potential was trained on, and one row of charges, one per MM atom",
         )
     if stack.header.reach and (len(charges) if groups is None else len(groups) != len(charges)):
         raise InputError(

@@ -33,7 +33,7 @@ class FitFolder:
     Raises
     ------
     InputError
-        If ``every_s`` is negative or no number.
+        If ``every_s`` is negative or no number, or a file is where the folder should be.
     """
 
     def __init__(self, path: str | Path, every_s: float = 60.0) -> None:
@@ -42,6 +42,11 @@ class FitFolder:
                 f"states of a fit every {every_s} seconds", remedy="give a number of seconds from 0 on"
             )
         self.path, self.every_s = Path(path), every_s
+        there = next(place for place in (self.path, *self.path.parents) if place.exists())
+        if not there.is_dir():
+            raise InputError(
+                f"{there} is a file, and fits are kept in a folder", remedy="give the path of a folder"
+            )
         self._last = time.monotonic()
 
     def state(self, key: str) -> DescentState | None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from drupe.embedding.level import Level
 from drupe.errors import InputError
+from drupe.mlp.whole_numbers import atomic_numbers, whole_numbers
 
 __all__ = [
     "ACCEPTED",
@@ -87,7 +88,22 @@ def force_kind(label: LabelLike, which: str, accept: Collection[str]) -> str:
 
 
 def padded_slopes(items: Sequence[LabelLike], which: str) -> dict[str, NDArray[Any]]:
-    """Directional derivatives of ``energy``, padded to the longest list; none with ``"low"``."""
+    """Directional derivatives of ``energy``, padded to the longest list; none with ``"low"``.
+
+    Errors that a source does not know are 0: they only make a slope count less.
+
+    Raises
+    ------
+    InputError
+        If a label has slopes without directions, or directions without slopes.
+    """
+    for i, label in enumerate(items):
+        if (label.directions is None) != (label.slopes is None):
+            raise InputError(
+                f"label {i} has no {'directions' if label.directions is None else 'slopes'} beside its "
+                f"{'slopes' if label.directions is None else 'directions'}",
+                remedy="give both, one slope per direction",
+            )
     counts = [0 if which == "low" or label.directions is None else len(label.directions) for label in items]
     most, atoms = max(counts), len(items[0].qm_numbers)
     made: dict[str, NDArray[Any]] = {
@@ -98,7 +114,8 @@ def padded_slopes(items: Sequence[LabelLike], which: str) -> dict[str, NDArray[A
     }
     for i, (label, count) in enumerate(zip(items, counts, strict=True)):
         for name in ("directions", "slopes", "slope_errors") if count else ():
-            made[name][i, :count] = getattr(label, name)
+            if (known := getattr(label, name)) is not None:
+                made[name][i, :count] = known
     return made
 
 
@@ -128,12 +145,13 @@ def padded_groups(items: Sequence[LabelLike], given: Sequence[NDArray[np.int64]]
     for i, (one, count) in enumerate(zip(found, counts, strict=True)):
         if one is None:
             continue
-        if np.shape(one) != (count,) or (count and np.min(one) < 0):
+        numbers = whole_numbers("mm_groups", one)
+        if numbers.shape != (count,) or (numbers < 0).any():
             raise InputError(
-                f"the groups of label {i} have shape {np.shape(one)} for {count} MM atoms, or are negative",
+                f"the groups of label {i} have shape {numbers.shape} for {count} MM atoms, or are negative",
                 remedy="give one whole number from 0 on per MM atom: the residue it belongs to",
             )
-        made[i, :count] = one
+        made[i, :count] = numbers
     return made
 
 
@@ -160,7 +178,7 @@ def level_of(items: Sequence[LabelLike], which: str) -> str:
 
 
 def check_labels(items: Sequence[LabelLike]) -> None:
-    """Refuse labels of different molecules.
+    """Refuse labels of different molecules, or of none.
 
     Raises
     ------
@@ -168,6 +186,7 @@ def check_labels(items: Sequence[LabelLike]) -> None:
         With the number of the label that does not fit.
     """
     first = items[0]
+    atomic_numbers(first.qm_numbers)
     for i, label in enumerate(items):
         if not np.array_equal(label.qm_numbers, first.qm_numbers):
             raise InputError(

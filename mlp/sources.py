@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.mlp.dispersion import NONE, check_name
+from drupe.mlp.surroundings import Around, Surroundings, read_surroundings
+from drupe.mlp.whole_numbers import atomic_numbers, whole_numbers
 from drupe.records import frozen, register
 from drupe.units import angstrom, ev
 
@@ -51,7 +53,7 @@ class Frame:
     mm_charges            ``(mm,)``       e
     forces_mm             ``(mm, 3)``     hartree/bohr  of that energy; None if unknown
     directions            ``(k, qm, 3)``  --            of norm 1; None without slopes
-    slopes, slope_errors  ``(k,)``        hartree/bohr  d ``energy`` / ds
+    slopes, slope_errors  ``(k,)``        hartree/bohr  d ``energy`` / ds; errors None if unknown
     mm_groups             ``(mm,)``       --            residue of each MM atom; None if unknown
     dispersion            text                          ``"PBE-d3bj"``, ``"none"``; None if unknown
     ====================  ==============  ============  ==========================================
@@ -74,8 +76,8 @@ class Frame:
     dispersion: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "qm_numbers", frozen(self.qm_numbers, np.int64))
-        n_qm, n_mm = len(self.qm_numbers), len(self.mm_charges)
+        object.__setattr__(self, "qm_numbers", frozen(atomic_numbers(self.qm_numbers), np.int64))
+        n_qm, n_mm = len(self.qm_numbers), np.size(self.mm_charges)
         n_slopes = 0 if self.directions is None else len(self.directions)
         shapes = {
             "qm_positions": (n_qm, 3),
@@ -98,8 +100,10 @@ class Frame:
                     f"{name} of a frame has shape {np.shape(value)}, wanted {shape}",
                     remedy="give one row per atom, charge or direction",
                 )
-            kind = np.int64 if name == "mm_groups" else np.float64
-            object.__setattr__(self, name, frozen(value, kind))
+            if name == "mm_groups":
+                object.__setattr__(self, name, frozen(whole_numbers(name, value), np.int64))
+            else:
+                object.__setattr__(self, name, frozen(value, np.float64))
 
     @property
     def forces_of(self) -> str:
@@ -113,7 +117,11 @@ def frames_of_arrays(
     *,
     level: str,
     energies: Sequence[float | None] | Matrix | None = None,
+    energies_low: Sequence[float | None] | Matrix | None = None,
     forces: Sequence[Matrix | None] | Matrix | None = None,
+    directions: Sequence[Matrix | None] | Matrix | None = None,
+    slopes: Sequence[Matrix | None] | Matrix | None = None,
+    slope_errors: Sequence[Matrix | None] | Matrix | None = None,
     fixed_charges: Matrix | None = None,
     mm_positions: Sequence[Matrix] | None = None,
     mm_charges: Sequence[Matrix] | None = None,
@@ -132,6 +140,13 @@ def frames_of_arrays(
         Name of the level of the energies.
     energies, forces
         ``(frames,)`` hartree and ``(frames, qm, 3)`` hartree/bohr; None, or None for a frame, if unknown.
+    energies_low
+        ``(frames,)`` hartree: before core corrections, which a transfer learns from; None as above.
+    directions, slopes
+        ``(frames, k, qm, 3)``, each of norm 1, and ``(frames, k)`` hartree/bohr, the derivatives of
+        ``energies`` along them; k may differ between frames, None as above.
+    slope_errors
+        ``(frames, k)`` hartree/bohr, standard errors of the slopes; None if not known, which counts as 0.
     fixed_charges
         MM charges of these atoms, ``(qm,)`` e; None for a molecule without surroundings.
     mm_positions, mm_charges, mm_forces, mm_groups
@@ -145,14 +160,19 @@ def frames_of_arrays(
     Raises
     ------
     InputError
-        If the numbers of frames differ, charges surround a molecule without fixed charges, the fixed charges
-        do not add to the total charge, or the dispersion has no such name.
+        If the numbers of frames or shapes differ, atomic numbers or residues are no whole numbers, charges
+        surround a molecule without fixed charges, there are slopes without directions, the fixed charges do
+        not add to the total charge, or the dispersion has no such name.
     """
     check_name(dispersion)
     count = len(positions)
     given = {
         "energies": energies,
+        "energies_low": energies_low,
         "forces": forces,
+        "directions": directions,
+        "slopes": slopes,
+        "slope_errors": slope_errors,
         "mm_positions": mm_positions,
         "mm_charges": mm_charges,
         "mm_forces": mm_forces,
@@ -168,6 +188,11 @@ def frames_of_arrays(
             "surroundings need positions, charges and the fixed charges of the molecule; some are missing",
             remedy="give mm_positions, mm_charges and fixed_charges together",
         )
+    if (directions is None) != (slopes is None) or (slope_errors is not None and slopes is None):
+        raise InputError(
+            "derivatives along directions need the directions and the slopes; one of them is missing",
+            remedy="give directions and slopes together",
+        )
     own = _own_charges(fixed_charges, len(numbers), total_charge)
 
     def of(values: Any, i: int, otherwise: Any = None) -> Any:
@@ -178,7 +203,11 @@ def frames_of_arrays(
             level=level,
             qm_numbers=np.asarray(numbers),
             qm_positions=positions[i],
-            energy=None if of(energies, i) is None else float(of(energies, i)),
+            energy=_number(of(energies, i), f"the energy of frame {i}"),
+            energy_low=_number(of(energies_low, i), f"the low energy of frame {i}"),
+            directions=of(directions, i),
+            slopes=of(slopes, i),
+            slope_errors=of(slope_errors, i),
             forces_qm=of(forces, i),
             qm_fixed_charges=own,
             mm_positions=of(mm_positions, i, np.zeros((0, 3))),
@@ -222,9 +251,9 @@ def frames_of_extxyz(
     Raises
     ------
     InputError
-        If a file cannot be read, neither energy nor forces are found in any frame, the level is not known,
-        surroundings are missing for a frame, the fixed charges do not add to the total charge, or a header
-        names a dispersion that does not exist.
+        If a file cannot be read, a frame is periodic, an energy is no number, neither energy nor forces are
+        found in any frame, the level is not known, surroundings are missing for a frame, the fixed charges do
+        not add to the total charge, or a header names a dispersion that does not exist.
     """
     from ase.io import read
 
@@ -234,12 +263,15 @@ def frames_of_extxyz(
         raise InputError(
             f"{path} cannot be read as extended xyz ({error})", remedy="give a file of whole frames"
         ) from error
-    outside = None if surroundings is None else _surroundings(Path(surroundings))
+    outside = None if surroundings is None else read_surroundings(Path(surroundings))
     names = _Names(energy, energy_low, forces, fixed_charges)
     if not any(fixed_charges in atoms.arrays for atoms in found) and total_charge is None:
         total_charge = 0
         _log.warning(_NEUTRAL)
-    frames = [_frame_of(atoms, level, names, outside, total_charge) for atoms in found]
+    frames = [
+        _frame_of(atoms, f"frame {i} of {path}", level, names, outside, total_charge)
+        for i, atoms in enumerate(found)
+    ]
     if all(one.energy is None and one.forces_qm is None for one in frames):
         raise InputError(
             f"none of the {len(frames)} frames of {path} has {energy} or {forces}",
@@ -275,9 +307,10 @@ def _own_charges(given: Matrix | None, atoms: int, total: int | None) -> Matrix:
 
 def _frame_of(
     atoms: Any,
+    origin: str,
     level: str | None,
     names: _Names,
-    outside: Mapping[str, Matrix] | None,
+    outside: Surroundings | None,
     total_charge: int | None,
 ) -> Frame:
     from ase.calculators.calculator import PropertyNotImplementedError
@@ -287,6 +320,11 @@ def _frame_of(
         raise InputError(
             f"the QM region of a frame cuts {cut} covalent bond(s), and this format does not keep link atoms",
             remedy="take the labels themselves: labels_of_store(folder) of the labels folder",
+        )
+    if atoms.pbc.any():
+        raise InputError(
+            f"{origin} is periodic (pbc or Lattice in its header); potentials know a molecule without images",
+            remedy='where the images do not matter write pbc="F F F", or take pbc and Lattice out',
         )
     if atoms.calc is not None:  # ASE takes the names "energy" and "forces" away into a calculator
         for name, where in (("energy", info), ("forces", columns)):
@@ -308,29 +346,22 @@ def _frame_of(
         name = "/".join(str(part) for part in (*parts, info.get("level")) if part is not None)
     check_name(held)
     own = _own_charges(columns.get(names.fixed_charges), len(atoms), total_charge)
-    points, charges, on_mm, groups = np.zeros((0, 3)), np.zeros(0), None, None
+    around = Around(np.zeros((0, 3)), np.zeros(0))
     if outside is not None:
-        frame = str(info.get("frame"))
-        if f"{frame}/positions" not in outside:
-            raise InputError(
-                f"the surroundings of frame {frame} are not in the .npz file",
-                remedy="give the file that was written with this one",
-            )
-        points, charges = outside[f"{frame}/positions"] * angstrom, outside[f"{frame}/charges"]
-        on_mm, groups = outside.get(f"{frame}/forces"), outside.get(f"{frame}/groups")
+        around = outside.of(str(info.get("frame")))
     return Frame(
         level=name,
         qm_numbers=atoms.numbers,
         qm_positions=atoms.positions * angstrom,
-        energy=_hartree(info.get(names.energy)),
-        energy_low=_hartree(info.get(names.energy_low)),
+        energy=_hartree(info.get(names.energy), f"{names.energy} of {origin}"),
+        energy_low=_hartree(info.get(names.energy_low), f"{names.energy_low} of {origin}"),
         forces_qm=columns[names.forces] * _FORCE if names.forces in columns else None,
         qm_fixed_charges=own,
-        mm_positions=points,
-        mm_charges=charges,
+        mm_positions=around.positions,
+        mm_charges=around.charges,
         # Forces on the charges are of the same energy as those on the atoms.
-        forces_mm=on_mm * _FORCE if on_mm is not None and names.forces in columns else None,
-        mm_groups=None if groups is None else np.asarray(groups, np.int64),
+        forces_mm=around.forces if names.forces in columns else None,
+        mm_groups=around.groups,
         dispersion=held,
     )
 
@@ -343,13 +374,18 @@ def _held(info: Mapping[str, Any]) -> str | None:
     return f"{info.get('functional')}-{model}"
 
 
-def _hartree(energy: Any) -> float | None:
-    return None if energy is None else float(energy) * ev
+def _hartree(energy: Any, what: str) -> float | None:
+    found = _number(energy, what)
+    return None if found is None else found * ev
 
 
-def _surroundings(path: Path) -> Mapping[str, Matrix]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error})", remedy="give the .npz of MM arrays") from error
+def _number(value: Any, what: str) -> float | None:
+    """One number, or None for what is not known."""
+    if value is None:
+        return None
+    if np.ndim(value) == 0 and not isinstance(value, bool | np.bool_):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    raise InputError(f"{what} is {value!r}, not a number", remedy="give one number per frame, or none at all")

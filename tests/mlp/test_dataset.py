@@ -46,6 +46,33 @@ def test_survives_storage(low_data):
     assert again.key == low_data.key
 
 
+@pytest.mark.parametrize("held_out", [np.array([1, 3]), {1, 3}, (3.0, 1.0)])
+def test_blocks_to_hold_out_come_in_any_collection(low_data, held_out):
+    assert low_data.split(held_out)[1].key == low_data.split([1, 3])[1].key
+
+
+def test_frames_are_taken_by_number_or_by_mask(low_data):
+    mask = np.zeros(low_data.n_frames, bool)
+    mask[[2, 5]] = True
+    assert low_data.take(mask).key == low_data.take(mask.tolist()).key == low_data.take([2, 5]).key
+    assert low_data.take([-1]).key == low_data.take([low_data.n_frames - 1]).key
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([True, False], "True is among those given"),
+        ([0, 999], "frame 999 of"),
+        ([-999], "frame -999 of"),
+        ([0.5], "0.5 is among"),
+        ([[0, 1]], "shape"),
+    ],
+)
+def test_refuses_to_take_frames_that_are_not_there(low_data, rows, message):
+    with pytest.raises(InputError, match=message):
+        low_data.take(rows)
+
+
 @pytest.mark.parametrize("held_out", [[], [0, 1, 2, 3, 4], [9]])
 def test_refuses_a_split_with_an_empty_side(low_data, held_out):
     with pytest.raises(InputError, match="held out"):
@@ -66,11 +93,50 @@ def test_refuses_a_geometry_on_both_sides(low_data):
         ({"qm_numbers": np.full(18, 6)}, "atomic numbers"),
         ({"qm_fixed_charges": np.zeros(18)}, "fixed charges"),
         ({"energy": float("nan")}, "not a finite"),
+        ({"qm_positions": np.ones((18, 3))}, "QM atom 0 and QM atom 1 of label 1 are 0 bohr apart"),
+        ({"slopes": np.zeros(1)}, "label 1 has no directions beside its slopes"),
     ],
 )
 def test_refuses_labels_that_do_not_belong(labels, change, message):
     with pytest.raises(InputError, match=message):
         Dataset.from_labels([labels[0], dataclasses.replace(labels[1], **change)])
+
+
+@pytest.mark.parametrize(("shift", "allowed"), [(0.29, False), (0.31, True)])
+def test_refuses_a_charge_on_a_nucleus(labels, shift, allowed):
+    plain, other = (label for label in labels[:4] if len(label.mm_charges))
+    places = np.array(other.mm_positions)
+    places[7] = other.qm_positions[4] + [0, 0, shift]
+    some = [plain, dataclasses.replace(other, mm_positions=places)]
+    if allowed:
+        assert Dataset.from_labels(some, which="low").n_frames == 2
+    else:
+        with pytest.raises(InputError, match="QM atom 4 and MM charge 7 of label 1 are 0.29 bohr apart"):
+            Dataset.from_labels(some, which="low")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"blocks": ["a", "b", "b"]}, "'a' is among those given"),
+        ({"blocks": [0.2, 0.4, 1.1]}, "blocks are whole numbers, and 0.2"),
+        ({"groups": [np.linspace(0, 2, 60)] * 3}, "mm_groups are whole numbers"),
+    ],
+)
+def test_refuses_blocks_and_groups_that_are_no_whole_numbers(labels, given, message):
+    some = [label for label in labels if len(label.mm_charges)][:3]
+    with pytest.raises(InputError, match=message):
+        Dataset.from_labels(some, which="low", **given)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [(8.5, "8.5 is among"), (0, "number 0"), (-1, "number -1"), (300, "number 300"), ("O", "'.*' is among")],
+)
+def test_refuses_atomic_numbers_of_no_element(labels, first, message):
+    numbers = np.array([first, *labels[0].qm_numbers[1:]])
+    with pytest.raises(InputError, match=message):
+        Dataset.from_labels([dataclasses.replace(label, qm_numbers=numbers) for label in labels[:2]])
 
 
 def turned(label):
@@ -158,6 +224,13 @@ def test_slopes_are_padded_where_labels_have_fewer(labels, slope_labels):
     again = unpack(pack(data))
     assert again.key == data.key
     assert again.take([1]).summary == "1 energies, 0 QM forces, 0 MM forces, 1 slopes read"
+
+
+def test_slopes_whose_errors_are_not_known_count_in_full(slope_labels):
+    bare = [dataclasses.replace(label, slope_errors=None) for label in slope_labels[:2]]
+    data = Dataset.from_labels(bare)
+    assert data.has_slopes.all()
+    assert not data.slope_errors.any()
 
 
 def test_force_modes_of_one_level_mix_and_levels_do_not(labels, exact_labels):

@@ -76,6 +76,15 @@ def stopped(path, at, call):
         call(StoppingFolder(path, at))
 
 
+@pytest.mark.parametrize("below", ["", "fits", "fits/today"])
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_computed(tmp_path, below):
+    there = tmp_path / "taken"
+    there.write_text("")
+    with pytest.raises(InputError, match="taken is a file"):
+        FitFolder(there / below)
+    FitFolder(tmp_path / "new" / "folder")
+
+
 @pytest.mark.parametrize("steps", [(1,), (2, 3, 4, 17), (24,)])
 def test_a_fit_stopped_at_any_step_goes_on_to_the_same_bytes(steps, data, ligand, whole, tmp_path):
     for at in steps:

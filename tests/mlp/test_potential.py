@@ -146,6 +146,8 @@ def test_refuses_what_does_not_fit(random_stack, scene):
     qm, mm, charges = scene
     with pytest.raises(InputError, match="do not fit"):
         evaluate(random_stack, qm[:-1], mm, charges, fixed_coulomb=True)
+    with pytest.raises(InputError, match="with charges of shape"):
+        evaluate(random_stack, qm, mm, charges[:, None], fixed_coulomb=True)
     bad = qm.copy()
     bad[0, 0] = np.nan
     with pytest.raises(ConvergenceError, match="not finite"):

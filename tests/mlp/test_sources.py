@@ -178,3 +178,110 @@ def test_a_total_charge_can_be_given_for_files_too(tmp_path, caplog):
     assert not caplog.text
     assert not frames_of_extxyz(path, level="known")[0].qm_fixed_charges.any()
     assert caplog.text.count("taken as neutral") == 1
+
+
+ION = "2\nProperties=species:S:1:pos:R:3 frame=f0 {} REF_energy={}\nO 0 0 0\nH 0 0 0.97\n"
+
+
+@pytest.mark.parametrize("box", ['pbc="T T T" Lattice="9 0 0 0 9 0 0 0 9"', 'Lattice="9 0 0 0 9 0 0 0 9"'])
+def test_periodic_frames_are_refused_unless_they_say_that_images_do_not_matter(tmp_path, box):
+    path = tmp_path / "box.extxyz"
+    path.write_text(ION.format(box, -2000.0))
+    with pytest.raises(InputError, match="frame 0 of .*box.extxyz is periodic"):
+        frames_of_extxyz(path, level="known")
+    path.write_text(ION.format(box.replace('pbc="T T T"', "") + ' pbc="F F F"', -2000.0))
+    assert len(frames_of_extxyz(path, level="known")) == 1
+
+
+@pytest.mark.parametrize("energy", ["abc", "T", '"1 2 3"'])
+@pytest.mark.parametrize("name", ["REF_energy", "energy"])
+def test_an_energy_in_a_file_that_is_no_number_is_refused(tmp_path, energy, name):
+    path = tmp_path / "ion.extxyz"
+    path.write_text(ION.format("", -2000.0) + ION.format("", energy).replace("REF_energy", name))
+    with pytest.raises(InputError, match=f"{name} of frame 1 of .*ion.extxyz is .*, not a number"):
+        frames_of_extxyz(path, level="known", energy=name)
+
+
+def damaged(how, path):
+    """Surroundings of the frame of `ION`, damaged."""
+    held = {"f0/positions": 5 + np.eye(3), "f0/charges": np.zeros(3)}
+    if how == "no charges":
+        del held["f0/charges"]
+    if how == "text":
+        held["f0/charges"] = np.array(["a", "b", "c"])
+    np.savez(path, **held)
+    data = path.read_bytes()
+    if how == "empty":
+        path.write_bytes(b"")
+    if how == "cut off":
+        path.write_bytes(data[: len(data) // 2])
+    if how == "flipped":  # a bit of the first position
+        at = data.index(np.float64(6.0).tobytes())
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    if how == "one array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("empty", "cannot be read"),
+        ("cut off", "cannot be read"),
+        ("flipped", "cannot be read .*CRC"),
+        ("one array", "cannot be read .*one array"),
+        ("no charges", "it has no f0/charges"),
+        ("text", "f0/charges in .* holds no numbers"),
+    ],
+)
+def test_damaged_surroundings_are_refused_by_name(tmp_path, how, message):
+    path, around = tmp_path / "ion.extxyz", tmp_path / "around.npz"
+    path.write_text(ION.format("", -2000.0))
+    damaged(how, around)
+    with pytest.raises(InputError, match=message) as raised:
+        frames_of_extxyz(path, level="known", surroundings=around)
+    assert str(around) in raised.value.found
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"numbers": ["O", "H", "H"]}, "'O' is among those given"),
+        ({"numbers": [8.5, 1, 1]}, "8.5 is among those given"),
+        ({"numbers": [300, 1, 1]}, "no element has the atomic number 300"),
+        ({"numbers": [[8, 1, 1]] * 4}, "atomic numbers have shape"),
+        ({"energies": np.full((4, 1), -76.0)}, "the energy of frame 0 is .*, not a number"),
+        ({"energies_low": ["-76 hartree"] * 4}, "the low energy of frame 0 is"),
+        ({"slopes": np.zeros((4, 2))}, "one of them is missing"),
+        ({"mm_groups": [np.array([0.2, 0.6])] * 4}, "mm_groups are whole numbers, and 0.2"),
+        ({"mm_charges": [np.zeros((2, 1))] * 4}, "mm_charges of a frame has shape"),
+    ],
+)
+def test_arrays_of_another_kind_or_shape_are_refused(changes, message):
+    around = {
+        "fixed_charges": np.zeros(3),
+        "mm_positions": [9 + np.eye(3)[:2]] * 4,
+        "mm_charges": [np.zeros(2)] * 4,
+    }
+    given = {"numbers": NUMBERS, "level": "known", **around, **changes}
+    with pytest.raises(InputError, match=message):
+        frames_of_arrays(positions=PLACES, **given)
+
+
+def test_arrays_may_have_low_energies_and_derivatives_along_directions():
+    directions = np.random.default_rng(5).normal(size=(4, 2, 3, 3))
+    directions /= np.linalg.norm(directions, axis=(2, 3), keepdims=True)
+    given = {
+        "level": "known",
+        "energies": [-76.0, -76.1, -76.2, -76.3],
+        "energies_low": [-75.0, None, -75.2, -75.3],
+        "directions": [None, *directions[1:]],
+        "slopes": [None, *np.arange(6.0).reshape(3, 2)],
+    }
+    data = Dataset.from_labels(frames_of_arrays(NUMBERS, PLACES, **given))
+    assert data.has_energy_low.tolist() == [True, False, True, True]
+    assert data.has_slopes.sum(1).tolist() == [0, 2, 2, 2]
+    assert data.slopes[3].tolist() == [4.0, 5.0]
+    assert not data.slope_errors.any()
+    known = frames_of_arrays(NUMBERS, PLACES, slope_errors=[None, *np.full((3, 2), 1e-4)], **given)
+    assert Dataset.from_labels(known).slope_errors[1:].tolist() == [[1e-4] * 2] * 3

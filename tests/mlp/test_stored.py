@@ -60,6 +60,7 @@ def test_labels_come_with_keys_and_runs(folder, made):
     data = Dataset.from_labels([one.label for one in found], blocks=blocks_of(found))
     assert data.summary == "5 energies, 5 QM forces, 0 MM forces, 0 slopes read"
     np.testing.assert_array_equal(data.energy, [one.energy for one in made])
+    assert Dataset.from_labels(found, blocks=blocks_of(found)).key == data.key
 
 
 def test_labels_are_chosen_by_key_and_by_name(folder, made):
