@@ -73,6 +73,11 @@ class FitFolder:
         found = self._read(self._done(key))
         return found if isinstance(found, Fitted) else None
 
+    def finished(self) -> list[Fitted]:
+        """All finished fits that are kept here, each with its learning curve (`Fitted.curve`)."""
+        found = [self._read(path) for path in sorted(self.path.glob("*.done"))]
+        return [one for one in found if isinstance(one, Fitted)]
+
     def finish(self, key: str, fitted: Fitted) -> None:
         """Store a finished fit, then drop its state."""
         self.path.mkdir(parents=True, exist_ok=True)
