@@ -43,8 +43,10 @@ _WHOLE = 1e-2
 _MASKS = ("has_energy", "has_energy_low", "has_forces_qm", "has_forces_mm", "has_slopes")
 _COUNTED = ("has_energy", "has_forces_qm", "has_forces_mm", "has_slopes")
 _WHOLE_NUMBERS = ("numbers", "mm_counts", "blocks", "mm_groups", "border_atoms")
-_FINITE = ("positions", "mm_positions", "mm_charges", "energy", "energy_low", "forces_qm", "forces_mm")
-_FINITE += ("directions", "slopes", "slope_errors")
+_FINITE = (
+    *("positions", "mm_positions", "mm_charges", "energy", "energy_low", "forces_qm", "forces_mm"),
+    *("directions", "slopes", "slope_errors"),
+)
 
 
 class FrameArrays(NamedTuple):
