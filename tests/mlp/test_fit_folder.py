@@ -152,6 +152,9 @@ def test_a_finished_fit_is_read_and_its_state_is_gone(data, ligand, whole, tmp_p
     again = train_member(data, SPEC, 0, ligand.force_field, folder=folder, on_progress=seen.append)
     assert pack(again) == pack(first) == pack(whole)
     assert not seen
+    (kept,) = folder.finished()
+    assert np.array_equal(kept.curve.loss, first.curve.loss)
+    assert len(kept.curve.step) > 1
 
 
 def test_the_state_of_another_fit_is_not_looked_at(data, ligand, low_data, whole, tmp_path):
