@@ -243,7 +243,7 @@ def _run_campaign(config: "Config", input_file: Path, folder: Path) -> bool:
         console.print(
             f"campaign {config.name}: {len(nodes)} tasks, {placed}, folder {folder}", soft_wrap=True
         )
-        with Progress(nodes, engine.slots, console) as progress:
+        with Progress(nodes, engine.slots, console, store=store) as progress:
             rows = run_graph(
                 nodes, {"prepared": prepared}, store, engine, progress, timeout_s=config.engine.timeout
             )

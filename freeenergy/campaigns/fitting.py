@@ -298,7 +298,7 @@ def _parity(
                 tuple(labels[i].leg for i in known for _ in range(dataset.forces_qm[0].size)),
             )
         )
-    reference, predicted = [], []
+    reference, predicted, legs = [], [], list[str]()
     for index in np.flatnonzero(dataset.has_forces_mm).tolist():
         prediction = predictions[index]
         count = int(dataset.mm_counts[index])
@@ -306,8 +306,9 @@ def _parity(
         strongest = np.argsort(np.linalg.norm(forces, axis=1))[-_SHOWN_MM_ATOMS:]
         reference.append(forces[strongest].ravel())
         predicted.append(prediction.forces_mm[strongest].ravel())
-    if sum(len(part) for part in reference):
+        legs += [labels[index].leg] * forces[strongest].size
+    if legs:
         made.append(
-            Parity(level, "force_mm", np.concatenate(reference), np.concatenate(predicted), ("complex",))
+            Parity(level, "force_mm", np.concatenate(reference), np.concatenate(predicted), tuple(legs))
         )
     return made

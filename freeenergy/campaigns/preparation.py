@@ -129,6 +129,8 @@ def prepare(config: Config, base: Path, folder: Path | None = None) -> Prepared:
         multiplicity=given.multiplicity,
         cores=cores,
     )
+    if config.corrected:
+        check_request(alone.system, alone_regions, high_level(config))  # its box may be too small for reach
     here = np.arange(len(ligand))
     return Prepared(
         complex=Leg(whole, regions, ligand, _counter_ions(whole, ligand, config)),

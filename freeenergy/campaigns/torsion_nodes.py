@@ -61,5 +61,6 @@ def torsion_nodes(make: Maker) -> Iterator[Node]:
                 "torsions/refit",
                 *make.runs(leg, "torsions", switching.runs),
             ),
+            version=2,
             guess_s=5,
         )

@@ -5,7 +5,7 @@ of its correction are sampled with MM dynamics. Instantaneous energy differences
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,23 +43,32 @@ class RefitWorksStage:
     seed: int
 
 
-@register(version=1)
+def _without_runs(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not keep the runs."""
+    return fields
+
+
+@register(version=2, upgrades={1: _without_runs})
 @dataclass(frozen=True, eq=False)
 class RefitWorks:
     """Energy differences between the refitted ligand and the MM ligand in one leg, kT.
 
     ``forward (frames,)`` is u_refit - u_MM at MM frames that were not labelled, ``reverse`` is u_MM - u_refit
     at frames of the refit; ``members (draws, frames)`` is u of constants drawn from the posterior minus
-    u_refit at the latter.
+    u_refit at the latter. ``run_forward`` and ``run_reverse`` say which run each frame is from.
     """
 
     forward: NDArray[np.float64]
     reverse: NDArray[np.float64]
     members: NDArray[np.float64]
+    run_forward: NDArray[np.int64] | None = None
+    run_reverse: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
+            if (value := getattr(self, name)) is not None:
+                kind = np.int64 if name.startswith("run") else np.float64
+                object.__setattr__(self, name, frozen(value, kind))
 
 
 def refit(settings: RefitStage, prepared: Prepared, *labels: LabelledSnapshot) -> TorsionRefit:
@@ -112,11 +121,18 @@ def refit_works(
 
     change = found.change.ravel()
     forward = columns(snapshots.positions[snapshots.labels :]) @ change
-    at_refit = []
-    for run in runs:
+    at_refit, numbers = [], []
+    for number, run in enumerate(runs):
         made = columns(run.positions)
         rise = made @ change
         at_refit.append(made[uncorrelated(np.array([rise, np.zeros_like(rise)]), 0)])
+        numbers.append(np.full(len(at_refit[-1]), number))
     kept = np.concatenate(at_refit)
     draws = found.draws(_DRAWS, settings.seed) - change
-    return RefitWorks(forward, -(kept @ change), draws @ kept.T)
+    return RefitWorks(
+        forward,
+        -(kept @ change),
+        draws @ kept.T,
+        run_forward=snapshots.run[snapshots.labels :],
+        run_reverse=np.concatenate(numbers),
+    )

@@ -60,7 +60,7 @@ def outside(novelty: NDArray[np.float64]) -> Verdict:
         return Verdict("WARN", ("no frame was compared with the training set",))
     known = novelty[np.isfinite(novelty)]
     if not len(known):
-        reason = "the training set is too small to have an edge (19 labels): extrapolation is not seen"
+        reason = "a training set of fewer than 19 labels has no edge: extrapolation is not seen"
         return Verdict("WARN", (reason,))
     count, share = int((known > 1.0).sum()), float((known > 1.0).mean())
     told = []

@@ -58,8 +58,11 @@ def _finite_size(term: FreeEnergy) -> list[BudgetRow]:
 def _labels(summary: "Summary") -> list[BudgetRow]:
     low = None if summary.low is None else summary.low.difference.label
     core = None if summary.core is None else summary.core.difference.label
+    how = "nobody estimated it for this level and these surroundings"
     return [
-        BudgetRow("label, level of theory", "label", low, "stated with the approximations"),
+        BudgetRow(
+            "label, level of theory", "label", low, how if low is None else "stated with the approximations"
+        ),
         BudgetRow("label, virtual space", "label", core, "complex − solvent of what MP2 stands for"),
     ]
 

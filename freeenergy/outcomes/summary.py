@@ -134,15 +134,19 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         reason = f"no works for the correction{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
         lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
         total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))
+    diagnoses = diagnose(result)
     torsions = _correction(result, "torsions", n_resamples)
     refitted = None
     if torsions is not None:
+        runs = [(one.subject, one.verdict) for one in diagnoses if one.beside]
+        judged = worst([("", torsions.difference.verdict), *runs])
+        torsions = replace(torsions, difference=replace(torsions.difference, verdict=judged))
         refitted = combine(
             {**at_mm, "correction torsions": (1.0, torsions.difference)},
             f"{mm.method} + {torsions.difference.method}",
         )
-    diagnoses = diagnose(result)
-    judged = worst([("", total.verdict), *((one.subject, one.verdict) for one in diagnoses)])
+    looked = [(one.subject, one.verdict) for one in diagnoses if not one.beside]
+    judged = worst([("", total.verdict), *looked])
     total = replace(total, verdict=judged)
     return Summary(
         result.temperature_k,

@@ -24,7 +24,18 @@ def torsion_works(results: _Results) -> list[SwitchingResult]:
         if f"{leg}/torsion-works" in results:
             works = results[f"{leg}/torsion-works"]
             how = f"instantaneous, {len(works.forward)} and {len(works.reverse)} frames"
-            made.append(SwitchingResult(leg, "torsions", works.forward, works.reverse, how, works.members))
+            made.append(
+                SwitchingResult(
+                    leg,
+                    "torsions",
+                    works.forward,
+                    works.reverse,
+                    how,
+                    works.members,
+                    run_f=works.run_forward,
+                    run_r=works.run_reverse,
+                )
+            )
     return made
 
 

@@ -25,6 +25,11 @@ class Diagnosis:
     test: str
     verdict: Verdict
 
+    @property
+    def beside(self) -> bool:
+        """Whether it is about a baseline, which is no part of the headline."""
+        return self.subject.endswith("/torsions")
+
 
 def diagnose(result: CampaignResult) -> tuple[Diagnosis, ...]:
     """Look at runs, works, restraint and potential of a campaign.

@@ -163,7 +163,7 @@ def core_table(result: CampaignResult) -> str:
         "scatter": f"{cores.correction.std() / kcal_per_mol:.3f} kcal/mol",
         "largest DFT-in-DFT error": exact,
         "smallest SPADE gap": f"{cores.spade_gap.min():.3f}",
-        "largest T1": f"{cores.t1.max():.4f}",
+        "largest T1": f"{known.max():.4f}" if len(known := cores.t1[np.isfinite(cores.t1)]) else "not known",
         "largest residual overlap": f"{np.abs(cores.residual_overlap).max():.1e}",
         "time per core": duration(float(cores.seconds.mean())),
     }

@@ -103,7 +103,8 @@ def _check_table(summary: Summary) -> str:
 
 def _diagnoses_table(summary: Summary) -> str:
     body = [
-        f'<tr><th scope="row">{escape(one.subject)}<span class="parts">{escape(one.test)}</span></th>'
+        f'<tr><th scope="row">{escape(one.subject)}<span class="parts">{escape(one.test)}'
+        f"{'; of the baseline alone' if one.beside else ''}</span></th>"
         f"<td>{badge(one.verdict)}{reasons(one.verdict)}</td></tr>"
         for one in summary.diagnoses
     ]

@@ -156,10 +156,18 @@ def advance(context: openmm.Context, n_steps: int, temperature_k: float, *, watc
 
 @contextmanager
 def nan_is_an_explosion(n_steps: int) -> Iterator[None]:
-    """Turn what OpenMM, or a learned potential inside it, says of a NaN into a `ConvergenceError`."""
+    """Turn what OpenMM, or a learned potential inside it, says of a NaN into a `ConvergenceError`.
+
+    What a barostat makes of a box that was hardly larger than two cutoffs becomes an `InputError`.
+    """
     try:
         yield
     except openmm.OpenMMException as error:
+        if "less than twice the nonbonded cutoff" in str(error):
+            raise InputError(
+                f"the box shrank below two cutoffs within {n_steps} steps: an atom would meet its own image",
+                remedy="start from a larger box (more padding), or from one that has its density",
+            ) from error
         if "nan" not in str(error).lower():
             raise
         raise _exploded(f"a coordinate became NaN within {n_steps} steps") from error

@@ -32,14 +32,27 @@ class Progress:
         Where to show it.
     every_s
         Seconds between two plain lines when the console is no terminal.
+    store
+        Where wall time and peak memory are kept after every task, so that a killed run counts; None for
+        nowhere until `keep` is called.
     """
 
-    def __init__(self, nodes: Sequence[Node], slots: int, console: Console, *, every_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        slots: int,
+        console: Console,
+        *,
+        every_s: float = 60.0,
+        store: Store | None = None,
+    ) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._stages = list(dict.fromkeys(node.stage for node in nodes))
         self._slots = slots
         self._console = console
         self._every_s = every_s
+        self._store = store
+        self._kept_s = 0.0
         self._rows: dict[str, Row] = {}
         self._running: dict[str, float] = {}
         self._reused = 0
@@ -56,11 +69,13 @@ class Progress:
         return time.monotonic() - self._start
 
     def keep(self, store: Store) -> None:
-        """Add this run's wall time to the campaign's, and keep the larger peak memory."""
-        for name, value in (("wall_s", self.wall_s), ("peak_mb", self.peak_mb)):
+        """Add this run's wall time since it was last kept, and keep the larger peak memory."""
+        wall_s = self.wall_s
+        for name, value in (("wall_s", wall_s - self._kept_s), ("peak_mb", self.peak_mb)):
             before = store.fact(name)
             known = float(before) if isinstance(before, int | float) else 0.0
             store.keep_fact(name, known + value if name == "wall_s" else max(known, value))
+        self._kept_s = wall_s
 
     def __enter__(self) -> "Progress":
         self._thread.start()
@@ -91,6 +106,8 @@ class Progress:
             self._running.pop(node.name, None)
             self._rows[node.name] = row
             self._reused += reused
+        if self._store is not None and not reused:
+            self.keep(self._store)
         if row.error is not None:
             said = json.loads(row.error)
             line = f"failed: {node.name}: {said['found']} -> {said['remedy']}"

@@ -30,7 +30,7 @@ from drupe.freeenergy.campaigns.torsion_stages import (
 from drupe.freeenergy.campaigns.workflow import campaign_graph
 from drupe.freeenergy.estimation.estimators import bar
 from drupe.freeenergy.estimation.reweighting import model_error
-from drupe.freeenergy.outcomes.campaign import SwitchingResult
+from drupe.freeenergy.outcomes.campaign import SwitchingResult, Trace
 from drupe.freeenergy.outcomes.summary import summarise
 from drupe.freeenergy.outcomes.torsion_results import in_words, torsion_works
 from drupe.freeenergy.reporting.data import tree
@@ -268,6 +268,9 @@ def test_the_stages_recover_planted_torsions_and_give_their_works(
         assert made.reverse[0] == pytest.approx(-ends[1], abs=1e-6)
         assert made.forward.shape == (3,)
         assert made.members.shape == (50, len(made.reverse))
+        assert made.run_forward.tolist() == snapshots[name].run[3:].tolist() == [1, 0, 1]
+        assert made.run_reverse.shape == made.reverse.shape
+        assert set(made.run_reverse.tolist()) == set(range(len(runs)))
         drawn.append(made)
     # Both legs drew the same constants: what these say of the frames is what the works say.
     draws = planted.draws(50, nodes["solvent/torsion-works"].settings.seed) - CHANGE.ravel()
@@ -310,7 +313,7 @@ def test_works_of_a_free_rotor_give_the_exact_free_energy_and_its_model_error():
 
 
 def test_works_of_both_legs_reach_the_record_and_a_missing_leg_is_left_out():
-    works = RefitWorks(np.arange(3.0), np.arange(4.0), np.zeros((50, 4)))
+    works = RefitWorks(np.arange(3.0), np.arange(4.0), np.zeros((50, 4)), [0, 1, 0], [0, 0, 1, 2])
     results = {"complex/torsion-works": works}
     (only,) = torsion_works(results)
     assert (only.leg, only.correction, only.description) == (
@@ -318,6 +321,7 @@ def test_works_of_both_legs_reach_the_record_and_a_missing_leg_is_left_out():
     )  # fmt: skip
     assert only.w_r.tolist() == works.reverse.tolist()
     assert only.members.shape == (50, 4)
+    assert (only.run_f.tolist(), only.run_r.tolist()) == ([0, 1, 0], [0, 0, 1, 2])
     both = torsion_works({**results, "solvent/torsion-works": works})
     assert [one.leg for one in both] == ["complex", "solvent"]
     assert torsion_works({}) == []
@@ -353,3 +357,33 @@ def test_the_refit_stands_beside_the_headline_and_is_no_part_of_it(make_campaign
     assert "torsion refit" not in page(plain, before)
     with pytest.raises(InputError, match="come 2 times"):
         replace(result, switching=(*result.switching, works[0]))
+
+
+def test_runs_of_the_refit_are_judged_with_the_baseline_and_not_with_the_headline(make_campaign):
+    """Its energy falls from the first frame to the last."""
+    plain = make_campaign()
+    rng = np.random.default_rng(4)
+    works = tuple(
+        SwitchingResult(
+            leg, "torsions", rng.normal(0.4, 0.2, 30), rng.normal(-0.4, 0.2, 30), "instantaneous",
+            rng.normal(0.0, 0.05, (50, 30)), run_f=np.arange(30) % 3, run_r=np.arange(30) % 3,
+        )
+        for leg in ("complex", "solvent")
+    )  # fmt: skip
+    falling = Trace("complex/torsions/0", np.arange(200.0), -20.0 * np.arange(200) + rng.normal(0, 8, 200))
+    result = replace(plain, switching=(*plain.switching, *works), traces=(*plain.traces, falling))
+    before, after = summarise(plain, n_resamples=20), summarise(result, n_resamples=20)
+    (seen,) = [one for one in after.diagnoses if one.beside]
+    assert seen.subject == "complex/torsions"
+    assert "drifts" in seen.verdict.reasons[0]
+    assert after.total.verdict == before.total.verdict
+
+    def said(judged):
+        return " ".join((*judged.verdict.reasons, *judged.verdict.also))
+
+    assert "complex/torsions: run 0: drifts" in said(after.torsions.difference)
+    assert "complex/torsions: run 0: drifts" in said(after.refitted)
+    assert "of the baseline alone" in page(result, after)
+    same = replace(falling, name="complex/ml-low/0")
+    judged = summarise(replace(plain, traces=(*plain.traces, same)), n_resamples=20).total
+    assert "complex/ml-low: run 0: drifts" in said(judged)

@@ -50,6 +50,7 @@ from drupe.store import Row, Store
 from drupe.units import angstrom, kcal_per_mol, kt, nanometer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from ethanol_pair import write_pair
 from learned_molecule import committee, force_field, molecule
 
 HOST = Path(__file__).parents[3] / "examples" / "cb7-b2" / "campaign.toml"
@@ -121,6 +122,21 @@ def test_a_label_sees_whole_molecules_around_the_ligand_in_the_box_of_its_frame(
     assert made.label.energy_low == pytest.approx(want.energy_low, abs=1e-8)
     assert np.count_nonzero(made.label.mm_charges) == cluster.n_atoms - 6
     assert made.label.mm_groups is not None
+
+
+def test_forces_on_mm_atoms_are_shown_by_leg_as_both_have_water(prepared, snapshots, models):
+    level = Level(functional="LDA", basis="STO-3G", environment="cluster", cluster_radius=REACH)
+    reference = LabelledSnapshot("solvent", 0, -1, None)
+    stages = [LabelStage(leg, index, level) for index, leg in enumerate(("complex", "solvent"))]
+    labels = [label_snapshot(stage, prepared, snapshots, reference) for stage in stages]
+    dataset = fitting._dataset(labels, "low")
+    found = {one.quantity: one for one in fitting._parity("low", models[0].committee, dataset, labels)}
+    forces = found["force_mm"]
+    assert len(forces.reference) == len(forces.group) > 0
+    half = len(forces.group) // 2
+    assert forces.group == ("complex",) * half + ("solvent",) * half
+    strongest = [np.abs(one.label.forces_mm).max() for one in labels]
+    assert [np.abs(part).max() for part in np.split(forces.reference, 2)] == strongest
 
 
 def test_two_potentials_differ_in_the_box_by_what_they_predict(leg, snapshots, models):
@@ -213,6 +229,33 @@ def test_the_picture_leaves_out_the_water(host):
     inside = found.complex.structure.system
     np.testing.assert_array_equal(shown.numbers[shown.anchors], inside.numbers[found.complex.ligand[:6]])
     assert assembled_scene.receptor_of(found) == "1 residue, 126 atoms, 1445 waters"
+
+
+def test_a_reach_that_the_box_of_the_ligand_does_not_allow_is_refused_before_anything_runs(tmp_path):
+    write_pair(tmp_path, edge_nm=1.8)
+    quickstart = (HOST.parents[1] / "t4l-xylene" / "quickstart.toml").read_text()
+    text = quickstart[quickstart.index("[dynamics]") :]
+    head = """
+name = "pair"
+[system]
+topology = "complex.pdb"
+system = "complex.xml"
+ligand = "resname EOH"
+[regions]
+cores = ["resname EOH and name O2 H8"]
+[level]
+functional = "HF"
+basis = "STO-3G"
+[water]
+padding = "5 A"
+"""
+    near, far = (
+        Config.model_validate(tomllib.loads(f'{head}reach = "{reach}"\n{text}')) for reach in ("4 A", "6.4 A")
+    )
+    edges = [leg.structure.system.box[0, 0] for leg in vars(prepare(near, tmp_path)).values()]
+    assert edges[1] < edges[0]
+    with pytest.raises(InputError, match=f"faces are {edges[1]:.2f} bohr apart"):
+        prepare(far, tmp_path)
 
 
 def test_a_complex_without_a_box_is_put_into_one():

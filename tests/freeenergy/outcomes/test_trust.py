@@ -143,6 +143,11 @@ def test_the_rows_of_the_budget_add_up_to_the_error_of_the_total(campaign):
     assert math.hypot(statistical, *parts.values()) == pytest.approx(got.total.error, rel=1e-9)
     unknown = {row.cause for row in rows if row.error is None}
     assert unknown == {"scatter of repeats"}  # one repeat only
+    (level,) = [row for row in rows if row.cause == "label, level of theory"]
+    assert level.how == "stated with the approximations"
+    (unsaid,) = [row for row in error_budget(summarise(campaign, n_resamples=2)) if row.cause == level.cause]
+    assert unsaid.error is None
+    assert "stated" not in unsaid.how
 
 
 def test_page_and_json_carry_the_budget_the_check_and_every_diagnosis(campaign, tmp_path):

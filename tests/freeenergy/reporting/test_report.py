@@ -16,6 +16,7 @@ from drupe.freeenergy.outcomes.summary import summarise
 from drupe.freeenergy.reporting.regions import region_figure
 from drupe.freeenergy.reporting.report import write_report
 from drupe.freeenergy.reporting.ribbon import ribbon, spheres, sticks
+from drupe.freeenergy.reporting.sections import core_table
 from drupe.freeenergy.reporting.text import in_unit, signed, with_error
 
 
@@ -164,6 +165,16 @@ def test_a_campaign_in_which_nearly_everything_failed_still_has_a_report(make_ca
     numbers = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert numbers["headline"]["correction low"]["kcal_per_mol"] is None
     assert "no number" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_cores_without_a_t1_say_that_it_is_not_known(make_campaign):
+    """MP2 has no amplitudes of single excitations."""
+    plain = make_campaign()
+    result = replace(plain, cores=replace(plain.cores, t1=np.full(len(plain.cores.leg), np.nan)))
+    said = core_table(result)
+    assert "<dt>largest T1</dt><dd>not known</dd>" in said
+    assert "nan" not in said
+    assert f"<dt>largest T1</dt><dd>{plain.cores.t1.max():.4f}</dd>" in core_table(plain)
 
 
 def test_no_corrections_at_all_is_an_mm_report(make_campaign, tmp_path):

@@ -84,6 +84,23 @@ def test_an_explosion_is_an_error_and_leaves_no_trajectory():
         run(system, x, step_fs=200.0)
 
 
+def test_a_box_that_shrinks_below_two_cutoffs_is_an_error_with_a_remedy():
+    """Argon as thin as a gas at 10 kbar in a box that is hardly larger than two cutoffs."""
+    system = openmm.System()
+    pairs = openmm.NonbondedForce()
+    pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    pairs.setCutoffDistance(0.6)
+    for _ in range(8):
+        system.addParticle(40.0)
+        pairs.addParticle(0.0, 0.34, 1.0)
+    system.addForce(pairs)
+    system.setDefaultPeriodicBoxVectors(*(np.eye(3) * 1.22))
+    x = 0.61 * nanometer * np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    with pytest.raises(InputError, match="shrank below two cutoffs") as error:
+        run(system, x, pressure_bar=1e4)
+    assert "larger box" in error.value.remedy
+
+
 def test_constraints_are_refused():
     system, x = wells(constraint=True)
     with pytest.raises(InputError, match="1 constraints"):
