@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from drupe.hardware.platforms import torch_device
 from drupe.mlp import Committee, Dataset, FitSpec, train
 from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.fit_progress import FitProgress
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--points", type=int)
     parser.add_argument("--members", type=int, help="each in a process of its own")
     parser.add_argument("--folder", type=Path, help="go on from here after a kill; times are of the last run")
+    parser.add_argument("--device", default="auto", help="of torch; auto takes a GPU where there is one")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="changes to the preset")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -82,13 +84,15 @@ def main() -> None:
     data, test = read(given.data, points)
     processor, wall = _processor(), time.perf_counter()
     folder = None if given.folder is None else FitFolder(given.folder)
-    committee = train(data, spec, workers=members, folder=folder, on_progress=_show)
+    how = {"workers": members, "folder": folder, "device": given.device}
+    committee = train(data, spec, on_progress=_show, **how)
     processor, wall = _processor() - processor, time.perf_counter() - wall
     report = {
         "preset": given.preset,
         "changes": changes,
         "training_points": points,
         "members": members,
+        "device": str(torch_device(given.device)),
         "parameters_per_member": sum(value.size for value in committee.members[0].weights.values()),
         "cpu_seconds": round(processor, 1),
         "wall_seconds": round(wall, 1),

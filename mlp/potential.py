@@ -315,7 +315,7 @@ class Potential(nn.Module):
                 "a stack is stored member by member", remedy="store the potentials it was made of"
             )
         state = sorted(self.state_dict().items())
-        weights = {name: frozen(value.detach().numpy(), np.float64) for name, value in state}
+        weights = {name: frozen(value.detach().cpu().numpy(), np.float64) for name, value in state}
         return StoredPotential(self.header, weights)
 
     def atom_terms(self, positions: Tensor, field: Tensor, sums: Tensor) -> AtomTerms:

@@ -35,7 +35,7 @@ class MemberTask:
     """What a worker is told beside the data.
 
     ``member`` of which fit; ``folder`` of fits, None for none; ``progress`` the file that gets a line for
-    each record of the learning curve.
+    each record of the learning curve; ``device`` as in `drupe.mlp.train`.
     """
 
     spec: "FitSpec"
@@ -44,12 +44,14 @@ class MemberTask:
     folder: str | None
     every_s: float
     progress: str
+    device: str
 
 
 def fit_in_processes(
     dataset: Dataset,
     spec: "FitSpec",
     baseline: Baseline | None,
+    device: str,
     workers: int,
     folder: FitFolder | None,
     on_fitted: Callable[[Fitted], None],
@@ -82,7 +84,7 @@ def fit_in_processes(
                 name=f"member-{member}",
                 kind="fit",
                 call="drupe.mlp.training:fit_task",
-                settings=MemberTask(spec, member, baseline, kept, every_s, str(told[member].path)),
+                settings=MemberTask(spec, member, baseline, kept, every_s, str(told[member].path), device),
                 inputs=(data,),
                 timeout_s=_TIME_LIMIT_S,
             )

@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drupe.errors import InputError
+from drupe.hardware.platforms import torch_device
 from drupe.mlp.baseline_energy import Baseline
 from drupe.mlp.charge_sums import charge_sums_of
 from drupe.mlp.committee import Committee
@@ -49,6 +51,7 @@ def train(
     workers: int = 1,
     folder: FitFolder | None = None,
     on_progress: Callable[[FitProgress], None] = lambda progress: None,
+    device: str = "cpu",
 ) -> Committee:
     """Fit a committee.
 
@@ -70,6 +73,9 @@ def train(
         Where fits are kept: one that was killed goes on from there, one that is finished is not repeated.
     on_progress
         Called about sixty times per member, with several workers within a second or so.
+    device
+        Where the networks are fitted, by torch's name; ``"auto"`` takes a GPU where there is one. Off the
+        processor sums have no fixed order, and the same fit ends with other last digits.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def train(
     ConvergenceError
         If the loss stops being a number.
     MachineError
-        If a worker is killed.
+        If a worker is killed, or the device is not there.
     """
     _check(dataset)
     _log.info("%s", dataset.summary)
@@ -93,10 +99,14 @@ def train(
             fits.append(fit)
             on_member(len(fits))
 
-        fit_in_processes(dataset, spec, baseline, workers, folder, done, on_progress)
+        fit_in_processes(dataset, spec, baseline, device, workers, folder, done, on_progress)
     else:
         for member in range(spec.members):
-            fits.append(train_member(dataset, spec, member, baseline, folder=folder, on_progress=on_progress))
+            fits.append(
+                train_member(
+                    dataset, spec, member, baseline, folder=folder, on_progress=on_progress, device=device
+                )
+            )
             on_member(member + 1)
     return Committee.from_fits(fits, dataset)
 
@@ -111,6 +121,7 @@ def fit_task(settings: MemberTask, dataset: Dataset) -> Fitted:
             settings.member,
             settings.baseline,
             folder=folder,
+            device=settings.device,
             on_progress=lambda progress: print(progress.to_line(), file=told),
         )
 
@@ -124,6 +135,7 @@ def train_member(
     *,
     folder: FitFolder | None = None,
     on_progress: Callable[[FitProgress], None] = lambda progress: None,
+    device: str = "cpu",
 ) -> Fitted:
     """Fit member number ``member`` of the committee; see `train`."""
     _check(dataset)
@@ -131,17 +143,18 @@ def train_member(
         raise InputError(
             f"member {member} of a committee of {spec.members}", remedy="count members from 0 to members - 1"
         )
-    key = content_key(
-        "Fit",
-        {
-            "labels": dataset.key,
-            "spec": spec,
-            "member": member,
-            "baseline": baseline,
-            "numbers": _NUMBERS,
-            "torch": torch.__version__,
-        },
-    )
+    where = torch_device(device)
+    asked: dict[str, Any] = {
+        "labels": dataset.key,
+        "spec": spec,
+        "member": member,
+        "baseline": baseline,
+        "numbers": _NUMBERS,
+        "torch": torch.__version__,
+    }
+    if where.type != "cpu":
+        asked["device"] = where.type
+    key = content_key("Fit", asked)
     if folder is not None and (known := folder.done(key)) is not None:
         return known
     data = prepare(
@@ -177,7 +190,7 @@ def train_member(
         readout_settings=spec.readout_settings,
         energies=dataset.energies if bool(present.any()) else "none",
     )
-    fit = _Fit(dataset, spec, member, data, scales, header)
+    fit = _Fit(dataset, spec, member, data, scales, header, where)
     found = descend(
         dict(fit.potential.named_parameters()),
         lambda: dict(fit.potential.named_parameters()),
@@ -221,17 +234,18 @@ class _Fit:
         data: TrainingSet,
         scales: Scales,
         header: PotentialHeader,
+        device: torch.device,
     ) -> None:
         self.spec, self.member, self.scales, self.zero = spec, member, scales, header.energy_zero
         first = np.random.default_rng([spec.seed, member])
         precision = _PRECISIONS[spec.precision]
-        self.potential = _fresh(header, int(first.integers(2**62))).to(precision)
-        self.averaged = Potential(header)
+        self.potential = _fresh(header, int(first.integers(2**62))).to(device, precision)
+        self.averaged = Potential(header).to(device)
         outside = _held_out(dataset, spec, member)
         self.held_out = np.flatnonzero(outside)
-        self.kept = data.take(torch.from_numpy(np.flatnonzero(~outside)))
-        self.fitted_frames = self.kept.relative_to(self.zero).to(precision)
-        self.held = data.take(torch.from_numpy(self.held_out)) if outside.any() else None
+        self.kept = data.take(torch.from_numpy(np.flatnonzero(~outside))).to(device)
+        self.fitted_frames = self.kept.relative_to(self.zero).to(device, precision)
+        self.held = data.take(torch.from_numpy(self.held_out)).to(device) if outside.any() else None
         shown = np.unique(np.linspace(0, self.kept.n_frames - 1, _SHOWN).round().astype(np.int64))
         self.shown = self.kept.take(torch.from_numpy(shown)) if self.held is not None else self.kept
         self.weights = LossWeights(
@@ -322,4 +336,4 @@ def _energy_errors(potential: Potential, held: TrainingSet | None, zero: float) 
     if held is None:
         return np.zeros(0)
     error = predict_frames(potential, held).energy.detach() + zero - held.energy
-    return np.asarray(torch.where(held.has_energy > 0, error, torch.nan).numpy())
+    return np.asarray(torch.where(held.has_energy > 0, error, torch.nan).cpu().numpy())

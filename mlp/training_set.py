@@ -90,9 +90,10 @@ class TrainingSet:
         """Count energies from ``energy_zero``, hartree: what is left fits into single precision."""
         return replace(self, energy=self.energy - energy_zero)
 
-    def to(self, dtype: torch.dtype) -> "TrainingSet":
-        """All tensors in another precision."""
-        return replace(self, **{name: getattr(self, name).to(dtype) for name in self.__dataclass_fields__})
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float64) -> "TrainingSet":
+        """All tensors on another device, in another precision."""
+        moved = {name: getattr(self, name).to(device, dtype) for name in self.__dataclass_fields__}
+        return replace(self, **moved)
 
 
 def prepare(

@@ -9,6 +9,8 @@ import pytest
 import torch
 from ase.data.s22 import create_s22_system
 from scipy.spatial.transform import Rotation
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from drupe.errors import InputError
 from drupe.mlp import Committee, Dataset, FitSpec
@@ -22,6 +24,7 @@ from drupe.mlp.training_set import prepare
 from drupe.units import angstrom
 
 STEP = 2e-3  # bohr
+WEIGHTS = LossWeights(0.3, 1.0, 0.3, 1e-3, 1e-3)
 SMALL = {
     "acsf": AcsfSettings(angular_cutoff=6.0, charge_radial=5, charge_cutoff=9.0),
     "equivariant": EquivariantSettings(max_l=1, radial_width=8),
@@ -269,6 +272,39 @@ def test_energy_is_size_extensive(for_two_elements, name):
     want = sum(gas_energy(alone, part).sum() for part in parts)
     assert gas_energy(both, np.concatenate(parts)).sum() == pytest.approx(want, abs=1e-12)
     assert abs(gas_energy(both, places).sum() - want) > 1e-6  # near each other they do interact
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on arrays of several devices; arrays of no axis may be anywhere."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        arrays = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor) and one.dim()]
+        assert len({one.device for one in arrays}) < 2, f"{function} joins arrays of two devices"
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_of_a_fit_stays_on_its_device(header, low_data):
+    """The device that only knows shapes stands for a GPU: what is made on the way must be made there."""
+    if header.backbone in ("acsf", "equivariant"):
+        pytest.skip("lists of neighbours depend on the positions, and this device has none")
+    sums = Potential(header).backbone.charge_sums
+    data = prepare(low_data.take(range(4)), header.baseline, header.damping, None, sums)
+    scales = scales_of(data, header.energy_zero)
+    where = torch.device("meta")
+    potential = Potential(header).to(where, torch.float32)
+    with OneDevice():
+        loss = loss_of(potential, data.to(where, torch.float32), scales, WEIGHTS, 0.0)
+        loss.backward()
+    assert loss.device == where
+    assert all(weight.grad.device == where for weight in potential.parameters())
+    with OneDevice(), pytest.raises(AssertionError, match="two devices"):
+        loss_of(
+            potential,
+            dataclasses.replace(data.to(where, torch.float32), field=data.field),
+            scales,
+            WEIGHTS,
+            0.0,
+        )
 
 
 def test_a_stack_is_its_members(header, scene):

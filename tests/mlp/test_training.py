@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from drupe.errors import InputError
+from drupe.errors import InputError, MachineError
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, train, training
 from drupe.mlp.acquisition import score
 from drupe.mlp.evaluation import evaluate
@@ -160,6 +160,19 @@ def test_a_block_without_labels_to_judge_by_is_not_held_out(labels, ligand):
         held.append(set((fit.held_out // 4).tolist()))
         assert number not in held[-1]
     assert len(set.union(*held)) > 1
+
+
+def test_the_device_is_picked_by_name(low_data, ligand):
+    spec = dataclasses.replace(TINY, steps=3)
+    plain = train_member(low_data, spec, 0, ligand.force_field)
+    picked = train_member(low_data, spec, 0, ligand.force_field, device="auto")
+    if not torch.cuda.is_available():
+        assert pack(picked) == pack(plain)
+        with pytest.raises(MachineError, match="sees no CUDA device"):
+            train_member(low_data, spec, 0, ligand.force_field, device="cuda")
+    else:
+        for name, weight in plain.stored.weights.items():
+            np.testing.assert_allclose(picked.stored.weights[name], weight, atol=1e-9)
 
 
 def test_labels_are_prepared_on_one_thread(low_data, ligand, monkeypatch):
