@@ -4,6 +4,7 @@ OpenMM-ML imports the plug-in while it is itself being imported: nothing heavy a
 """
 
 import difflib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def check_bonds(topology: "app.Topology", system: "openmm.System", atoms: Sequen
     from drupe.mlp.mm_side import bonds_of, excluded_pairs
 
     inside = set(atoms)
-    near: dict[int, set[int]] = {i: set() for i in range(system.getNumParticles())}
+    near: defaultdict[int, set[int]] = defaultdict(set)
     for bond in topology.bonds():
         near[bond.atom1.index].add(bond.atom2.index)
         near[bond.atom2.index].add(bond.atom1.index)
@@ -93,13 +94,12 @@ def check_bonds(topology: "app.Topology", system: "openmm.System", atoms: Sequen
     missing = sorted(far & excluded_pairs(system)) if far else []
     if not missing:
         return
-    table = list(topology.atoms())
     whole = [pair for pair in missing if inside.issuperset(pair)]
-    kind = "between ML atoms" if whole else "between ML and MM atoms, so that a molecule is cut,"
-    first = " and ".join(f"{table[i].name} (atom {i})" for i in (whole or missing)[0])
+    kind = "between ML atoms" if whole else "between ML and MM atoms, where a molecule is cut"
+    i, j = (whole or missing)[0]
     raise InputError(
-        f"the Topology lacks {len(whole or missing)} bonds {kind} that the System has; the first is between "
-        f"{first}",
+        f"the Topology lacks {len(whole or missing)} bond(s) of the System {kind}; the first is that of the "
+        f"atoms {i} and {j}",
         remedy="read the Topology from a PDB file with CONECT records, or add them with topology.addBond",
     )
 

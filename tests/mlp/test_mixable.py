@@ -111,7 +111,8 @@ def test_a_topology_without_the_bonds_of_the_system_is_refused(
     torsions = next(k for k, f in enumerate(system.getForces()) if isinstance(f, openmm.PeriodicTorsionForce))
     for _ in range(2):
         with pytest.raises(
-            InputError, match=r"lacks 13 bonds between ML atoms .*\n.*CONECT.*topology.addBond"
+            InputError,
+            match=r"lacks 13 bond\(s\) of the System between ML atoms.*\n.*CONECT.*topology.addBond",
         ):
             mixed((bare, pair[1]), committee, system, ONE, embedding=embedding)
         if embedding == "electrostatic" and system.getNumForces() > torsions:
@@ -120,10 +121,7 @@ def test_a_topology_without_the_bonds_of_the_system_is_refused(
 
 def test_one_bond_that_is_missing_is_named(pair, committee, system):
     torn = without_bonds(pair[0], lambda i, j: {i, j} == {0, 1})
-    first, second = list(pair[0].atoms())[:2]
-    with pytest.raises(
-        InputError, match=rf"lacks 1 bonds .* between {first.name} \(atom 0\) and {second.name}"
-    ):
+    with pytest.raises(InputError, match=r"lacks 1 bond\(s\) .* the first is that of the atoms 0 and 1"):
         mixed((torn, pair[1]), committee, system, ONE)
 
 
@@ -134,7 +132,7 @@ def test_a_cut_that_only_the_system_knows_is_refused_and_a_restraint_is_none(pai
     mixed(pair, committee, system, ONE)
     nonbonded = next(f for f in system.getForces() if isinstance(f, openmm.NonbondedForce))
     nonbonded.addException(0, 13, 0.0, 1.0, 0.0)
-    with pytest.raises(InputError, match=r"lacks 1 bonds between ML and MM atoms, so that a molecule is cut"):
+    with pytest.raises(InputError, match=r"lacks 1 bond\(s\) .* ML and MM atoms, where a molecule is cut"):
         mixed(pair, committee, system, ONE)
 
 
