@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 @register(version=1)
 @dataclass(frozen=True)
 class Reliability:
-    """How well one quantity's standard errors hold on labels; nan where there are none.
+    """How well one quantity's standard errors hold on labels; nan where there are none (one member only).
 
     ``frames`` how many; ``rmse`` and ``half_width`` (median, 95 % interval) in hartree or hartree/bohr;
     ``inside`` the share of misses inside their 95 % intervals, ``allowed`` the standard error of that share
@@ -45,9 +45,9 @@ class Reliability:
 
 
 def coverage(missed: Array, half_width: Array) -> float:
-    """Share of misses not larger than their half-width; both of one shape."""
+    """Share of misses not larger than their half-width; both of one shape; nan if a half-width is."""
     _check(missed, half_width)
-    return float((np.abs(missed) <= half_width).mean())
+    return float(np.where(np.isnan(half_width), np.nan, np.abs(missed) <= half_width).mean())
 
 
 def miscalibration_area(missed: Array, sigma: Array) -> float:
@@ -65,7 +65,7 @@ def reliability(committee: Committee, dataset: Dataset) -> tuple[Reliability, Re
     Parameters
     ----------
     committee
-        With a calibration.
+        With a calibration. One member has no errors: all that is said of them is nan.
     dataset
         Labels that were neither in a fit nor in the calibration.
     """
@@ -112,6 +112,7 @@ def _of(missed: list[Array], sigma: list[Array], half_width: list[Array]) -> Rel
     misses = np.concatenate([m.ravel() for m in missed])
     components = misses.size // sum(s.size for s in sigma)
     errors, halves = (np.repeat(np.concatenate(part), components) for part in (sigma, half_width))
+    halves = np.where(np.isnan(errors), np.nan, halves)  # no interval where there is no error
     return Reliability(
         frames=frames,
         rmse=float(np.sqrt((misses**2).mean())),

@@ -2,7 +2,8 @@
 
 The members' energies and the evaluation they came from lie in the force's memory: nothing is evaluated twice.
 A frame is collected, whole or not at all, when the members disagree more than one limit; beyond
-another limit the run ends with an error. Choosing among the frames is `drupe.mlp.acquisition`'s.
+another limit it is collected too, and the run ends with an error. Frames whose atoms clash are never
+collected. Choosing among the frames is `drupe.mlp.acquisition`'s.
 """
 
 from collections.abc import Collection
@@ -59,12 +60,12 @@ class MonitorSpec:
         hartree/bohr: limits for the largest of `Spread.forces`. Three and ten times the error on held-out
         labels are usual, where the committee is calibrated.
     collect_energy, stop_energy
-        hartree: limits for `Spread.energy`; None for none.
+        hartree: limits for `Spread.energy`; None for none. A limit to stop acts also without one to collect.
     every
         Steps between two looks, at least 5.
     closest
         bohr: a frame with an atom nearer than this to one of the molecule is not collected, as it could
-        not be labelled.
+        not be labelled; a limit to stop ends the run there too.
     collect_novelty, stop_novelty
         Limits for `Spread.novelty`; 1 is the edge of the training set. None for none.
     """
@@ -79,14 +80,14 @@ class MonitorSpec:
     stop_novelty: float | None = None
 
     def __post_init__(self) -> None:
-        limits = [(self.collect_force, self.stop_force)]
-        for collect, stop in (
+        pairs = (
+            (self.collect_force, self.stop_force),
             (self.collect_energy, self.stop_energy),
             (self.collect_novelty, self.stop_novelty),
-        ):
-            if collect is not None and stop is not None:
-                limits.append((collect, stop))
-        if any(not 0 < low < high < np.inf for low, high in limits) or self.every < _LEAST_STEPS:
+        )
+        limits = [[one for one in pair if one is not None] for pair in pairs]
+        wrong = any(not 0 < one < np.inf for given in limits for one in given)
+        if wrong or any(given != sorted(set(given)) for given in limits) or self.every < _LEAST_STEPS:
             raise InputError(
                 f"limits to collect and to stop {limits}, every {self.every} steps",
                 remedy=f"give positive limits, the one to stop above the other, and {_LEAST_STEPS} steps",
@@ -135,7 +136,8 @@ class Monitor:
         At the first report, if the system holds no learned force of these atoms or several, or a committee of
         one, or there are limits for novelty and the model does not know its training set.
     ConvergenceError
-        While running, if the spread passes a limit to stop. The frame is collected first.
+        While running, if the spread passes a limit to stop. The frame is collected first, unless its atoms
+        clash (``spec.closest``).
     """
 
     def __init__(self, folder: str | Path, spec: MonitorSpec, atoms: Collection[int] | None = None) -> None:
@@ -163,11 +165,12 @@ class Monitor:
         largest = float(spread.forces.max())
         spec = self.spec
         found = (largest, spread.energy, spread.novelty)
-        if not _beyond(found, (spec.collect_force, spec.collect_energy, spec.collect_novelty)):
-            return
         stop = _beyond(found, (spec.stop_force, spec.stop_energy, spec.stop_novelty))
+        if not stop and not _beyond(found, (spec.collect_force, spec.collect_energy, spec.collect_novelty)):
+            return
         near = _closest(asked, len(spread.forces))
-        if near >= spec.closest:
+        clash = not near >= spec.closest
+        if not clash:
             place = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
             key = force.committee.key
             frame = UncertainFrame(
@@ -188,8 +191,12 @@ class Monitor:
             raise ConvergenceError(
                 f"the run left what the potential knows at step {simulation.currentStep}: the members "
                 f"disagree by {told} in the energy, the novelty is {spread.novelty:.1f} (1: edge of the "
-                f"training set); the nearest two atoms are {near / angstrom:.2f} A apart",
-                remedy=f"label the frames in {self.folder} and train again, or go back to an earlier frame",
+                f"training set); the nearest two atoms are {near / angstrom:.2f} A apart"
+                + (", too near to label: this frame was not collected" if clash else ""),
+                remedy="go back to an earlier frame, or train again with labels of earlier frames that were "
+                f"collected in {self.folder}"
+                if clash
+                else f"label the frames in {self.folder} and train again, or go back to an earlier frame",
             )
 
     def _check_limits(self, force: Memory) -> None:

@@ -126,6 +126,24 @@ def test_a_runaway_is_stopped_and_its_frame_kept(ligand, start, frames, tmp_path
         simulation.step(100)
 
 
+def test_a_limit_to_stop_acts_without_one_to_collect(ligand, start, frames, tmp_path):
+    simulation = simulation_of(ligand, start, frames[0])
+    alone = MonitorSpec(collect_force=10.0, stop_force=20.0, stop_energy=1e-12, every=5)
+    simulation.reporters.append(Monitor(tmp_path, alone))
+    with pytest.raises(ConvergenceError, match="at step 5"):
+        simulation.step(5)
+    assert [one.step for one in read_candidates(tmp_path)] == [5]
+
+
+def test_a_runaway_with_a_clash_is_stopped_and_said_not_to_be_kept(ligand, start, frames, tmp_path):
+    simulation = simulation_of(ligand, start, frames[0])
+    simulation.reporters.append(Monitor(tmp_path, MonitorSpec(1e-9, 2e-9, every=5, closest=2.5)))
+    with pytest.raises(ConvergenceError, match="this frame was not collected") as found:
+        simulation.step(5)
+    assert found.value.remedy.startswith("go back to an earlier frame")
+    assert read_candidates(tmp_path) == ()
+
+
 def test_a_hot_run_is_flagged_where_the_cold_one_is_not(ligand, start, frames, tmp_path):
     """The spread grows away from the data: an 1,800 K run has the larger one."""
     largest = []
@@ -165,6 +183,9 @@ def test_refuses_what_has_no_spread(ligand, start, frames, tmp_path):
         uncertainty(plain)
     with pytest.raises(InputError, match="limits to collect and to stop"):
         MonitorSpec(collect_force=0.1, stop_force=0.05)
+    for wrong in ({"stop_energy": -1.0}, {"collect_novelty": np.inf}, {"stop_novelty": np.nan}):
+        with pytest.raises(InputError, match="limits to collect and to stop"):
+            MonitorSpec(collect_force=0.1, stop_force=0.5, **wrong)
     with pytest.raises(InputError, match="every 2 steps"):
         MonitorSpec(collect_force=0.1, stop_force=0.5, every=2)
     with pytest.raises(InputError, match="no folder"):

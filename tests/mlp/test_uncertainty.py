@@ -145,6 +145,17 @@ def test_intervals_cover_unseen_blocks_and_are_not_wide(clean, noisy, tested):
             assert found.half_width < 3 * found.rmse
 
 
+def test_one_member_has_no_reliability():
+    """Not coverage zero within no error, nor all inside an infinite one."""
+    data = labelled(range(4))
+    one = train(data, dataclasses.replace(SPEC, members=1, steps=2))
+    for found in reliability(one, data):
+        assert found.frames == 4
+        assert np.isfinite(found.rmse)
+        said = (found.half_width, found.inside, found.within_68, found.within_95, found.area)
+        assert np.isnan(said).all()
+
+
 @pytest.fixture(scope="module")
 def seeds(clean, noisy):
     """Committees without and with planted noise, of three seeds."""
