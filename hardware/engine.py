@@ -72,10 +72,12 @@ class Lost:
 
 @dataclass(frozen=True)
 class Crashed:
-    """Any other exception: a bug."""
+    """Any other exception, of that class and with that message: a bug, unless the call is somebody else's."""
 
     traceback: str
     seconds: float
+    error: str = ""
+    message: str = ""
 
 
 Outcome = Finished | Refused | Lost | Crashed
@@ -218,7 +220,7 @@ def _outcome(task: Task, code: int, result: Path, report: Path, log: Path, secon
                 peak_mb=said["peak_mb"],
             )
         case _:
-            return Crashed(said["traceback"], seconds)
+            return Crashed(said["traceback"], seconds, said["error"], said["message"])
 
 
 def _thread_variables(threads: int) -> dict[str, str]:

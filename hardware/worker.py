@@ -2,8 +2,8 @@
 
 ``python -m drupe.hardware.worker`` gets one JSON line: the call (``"module:function"``), the packed
 settings, the packed inputs, the result file, the report file and, for calls that go on after a kill, a
-folder. Our own errors go into the report; anything else is a bug and leaves a traceback in it. The process
-ends when its parent is gone.
+folder. Our own errors go into the report; anything else is a bug and leaves a traceback in it and in the
+log. The process ends when its parent is gone.
 """
 
 import importlib
@@ -44,8 +44,10 @@ def main() -> None:
         told = f"the machine refused: {error}"
         report = _refused(MachineError(told, remedy="free space or rights on that path, then run again"))
         traceback.print_exc()
-    except Exception:
-        report = {"kind": "crashed", "traceback": traceback.format_exc()}
+    except Exception as error:
+        told = {"error": type(error).__name__, "message": str(error)}
+        report = {"kind": "crashed", "traceback": traceback.format_exc(), **told}
+        traceback.print_exc()
     report["seconds"] = time.monotonic() - start
     report["peak_mb"] = _peak_mb()
     _write(Path(job["report"]), json.dumps(report).encode())

@@ -170,6 +170,7 @@ class Dataset:
         accept_forces: Collection[str] = ("energy",),
         groups: Sequence[NDArray[np.int64]] | None = None,
         energies: str = ENERGIES[0],
+        least: int = 2,
     ) -> "Dataset":
         """Collect labels.
 
@@ -195,17 +196,19 @@ class Dataset:
             ``"total"`` energies are compared with those of free atoms (`drupe.mlp.offsets`); ``"relative"``
             ones, such as those without core electrons or counted from free atoms, with each other only. A
             model keeps the word.
+        least
+            Fewest labels: 1 looks at a single one, from which nothing can be learned.
 
         Raises
         ------
         InputError
-            If there are fewer than two labels, levels or atoms differ, a number is not finite, an energy
+            If there are fewer than ``least``, levels or atoms differ, a number is not finite, an energy
             is more than 20 eV per atom away from the others or from free atoms, a geometry comes twice, a QM
             atom and another one or an MM charge are less than 0.3 bohr apart, or ``which``,
             ``accept_forces`` or ``energies`` names something else.
         """
         items = [one.label if isinstance(one, StoredLabel) else one for one in labels]
-        if len(items) < 2:
+        if len(items) < least:
             raise InputError(
                 f"{len(items)} label(s) cannot make a data set",
                 remedy="label at least two different snapshots; about twenty are a useful start",
@@ -357,7 +360,7 @@ class Dataset:
                 remedy="name some, but not all, of the blocks; number each stretch of trajectory",
             )
         inside = np.isin(self.blocks, list(asked))
-        both = sum(bool(inside[i] != inside[j]) for i, j in self._twins)
+        both = sum(bool(inside[i] != inside[j]) for i, j in self.twins)
         if both:
             raise InputError(
                 f"{both} geometries lie on both sides of the split, some perhaps turned or moved",
@@ -368,7 +371,7 @@ class Dataset:
     @property
     def n_geometries(self) -> int:
         """Number of different geometries; copies that were turned, moved or rounded count once."""
-        return self.n_frames - len({later for _, later in self._twins})
+        return self.n_frames - len({later for _, later in self.twins})
 
     @property
     def prints(self) -> NDArray[np.float64]:
@@ -376,7 +379,8 @@ class Dataset:
         return prints_of(*self._around)
 
     @cached_property
-    def _twins(self) -> list[tuple[int, int]]:
+    def twins(self) -> list[tuple[int, int]]:
+        """Pairs of frames with one geometry, also turned, moved or rounded."""
         return twins(*self._around)
 
     @property
@@ -396,7 +400,7 @@ class Dataset:
                 f"the fixed charges of the QM atoms add to {self.fixed_charges.sum():.5f} e, no whole number",
                 remedy="take whole molecules, or labels that know their link atoms: those of a store",
             )
-        for i, j in self._twins:
+        for i, j in self.twins:
             raise InputError(
                 f"labels {i} and {j} are of the same geometry",
                 remedy="give each snapshot once: a copy would make errors look smaller than they are",

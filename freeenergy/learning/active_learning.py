@@ -6,19 +6,21 @@ on, so that a run that is killed goes on from where it was, whatever finished in
 """
 
 import importlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drupe.errors import ConvergenceError, InputError
+from drupe.errors import ConvergenceError, DrupeError, InputError
 from drupe.freeenergy.learning.course import ActivePlan, Ask, Course, Decision, from_json, to_json
 from drupe.freeenergy.learning.pool import Pool, PoolFrame
 from drupe.freeenergy.learning.tasks import Ground, Judged, JudgeStage, LearnStage
 from drupe.freeenergy.tasks.bookkeeping import Books, Node, read_result
 from drupe.freeenergy.tasks.runner import Watcher
-from drupe.hardware.engine import Engine, Task
+from drupe.hardware.engine import Crashed, Engine, Outcome, Refused, Task
+from drupe.mlp.intake import Intake
 from drupe.records import record_key
 from drupe.store import Row, Store
 
@@ -70,6 +72,7 @@ def learn_actively(
     *,
     labeller: str = LABELLER,
     timeout_s: float = 24 * 3600.0,
+    retry_failed: bool = False,
 ) -> ActiveRun:
     """Choose frames, label them and learn, all at the same time, until the plan is done.
 
@@ -86,9 +89,13 @@ def learn_actively(
         Where results live, where tasks run, who is told. The same store and arguments go on with a run.
     labeller
         ``"module:function"`` that is called with a `PoolFrame` and the pool and returns a `Label`, or for
-        labels of another program a `drupe.mlp.sources.Frame` with both energies.
+        labels of another program a `drupe.mlp.sources.Frame` with both energies. What it raises fails the
+        label of that frame, whatever it is.
     timeout_s
         Time limit of one task, in seconds.
+    retry_failed
+        Ask frames again whose labels failed, or could not be used, in earlier runs with this store: for
+        when the cause is mended. Those that succeed now are labels too, beside those that replaced them.
 
     Returns
     -------
@@ -107,7 +114,7 @@ def learn_actively(
     """
     _check(plan, ground)
     _register_records_of(labeller)
-    run = _Run(pool, plan, ground, store, timeout_s, labeller, watcher)
+    run = _Run(pool, plan, ground, store, timeout_s, labeller, watcher, retry_failed)
     for task, outcome in engine.run(run.next_task):
         run.settle(task, outcome)
     return run.result()
@@ -125,6 +132,7 @@ class _Run:
         timeout_s: float,
         labeller: str,
         watcher: Watcher,
+        retry_failed: bool,
     ) -> None:
         self.plan, self.store, self.watcher, self.labeller = plan, store, watcher, labeller
         self.members = plan.fit.members if ground.committee is None else len(ground.committee.members)
@@ -136,9 +144,16 @@ class _Run:
         known = store.fact(self.diary)
         before = from_json(known) if isinstance(known, list) else []
         self.course = Course(plan, len(pool.positions), before)
+        self.intake = Intake(pool.system.numbers[pool.partition.qm], pool.which)
+        self.retry_failed, self.again = retry_failed, set[str]()
+        #: Labels in the order they came back: whether one can be used depends on those before it.
+        came = store.fact(f"{self.diary} back")
+        self.order: list[int] = came if isinstance(came, list) else []
         self.waiting: list[Node] = []
         for decision in before:
             self._plan_for(decision)
+        places = {_label(frame): place for place, frame in enumerate(self.order)}
+        self.waiting.sort(key=lambda node: places.get(node.name, len(places)))
 
     def next_task(self) -> Task | None:
         """A task for a free worker: models before labels, since labels are chosen by them."""
@@ -147,7 +162,7 @@ class _Run:
                 if not self._is_ready(node):
                     continue
                 self.waiting.remove(node)
-                asked = self.books.ask(node)
+                asked = self.books.ask(node, again=node.name in self.again)
                 if isinstance(asked, Task):
                     self.watcher.started(node)
                     return asked
@@ -160,7 +175,17 @@ class _Run:
                 self.store.keep_fact(self.diary, to_json(self.course.decisions))
                 self._plan_for(decision)
 
-    def settle(self, task: Task, outcome: Any) -> None:
+    def settle(self, task: Task, outcome: Outcome) -> None:
+        if isinstance(outcome, Crashed) and task.kind == "labels" and not self.labeller.startswith("drupe."):
+            outcome = Refused(
+                error=outcome.error,
+                found=f"{self.labeller} raised {outcome.error}: {outcome.message}",
+                remedy=f"the log of the task {task.name} has the traceback; once the labeller is mended, ask "
+                "again: learn_actively(..., retry_failed=True)",
+                retry=False,
+                seconds=outcome.seconds,
+                peak_mb=0.0,
+            )
         node, row = self.books.settle(task, outcome)
         if row is None:
             self.waiting.insert(0, node)
@@ -169,7 +194,7 @@ class _Run:
 
     def result(self) -> ActiveRun:
         course, rows = self.course, self.books.rows
-        failed = {i: str(rows[_label(i)].error) for i in sorted(course.failed)}
+        failed = self._failed()
         refused = {m: self._why(m) for m in sorted(course.refused)}
         if not course.scores:
             raise ConvergenceError(
@@ -211,17 +236,51 @@ class _Run:
         return all(name in self.books.rows for name in node.needs)
 
     def _note(self, node: Node, row: Row, *, reused: bool) -> None:
-        self.watcher.ended(node, row, reused=reused)
         kind, _, rest = node.name.partition("/")
         if kind == "label":
-            self.course.back(int(rest), failed=row.state == "failed")
+            self._note_label(node, int(rest), row, reused=reused)
             return
+        self.watcher.ended(node, row, reused=reused)
         number = int(rest.split("/")[0])
         if row.state == "failed":
             self._drop(number)
         elif rest.endswith("judge"):
             made: Judged = read_result(self.store, row)
             self.course.ready(number, made.scores)
+
+    def _note_label(self, node: Node, frame: int, row: Row, *, reused: bool) -> None:
+        """A label counts when it makes one data set with the others; else it failed like one not there."""
+        self.intake.leave(frame)
+        if row.state == "done":
+            self.intake.let_in(frame, read_result(self.store, row))
+        usable = self.intake.usable
+        if frame not in usable and reused and self.retry_failed:
+            self.intake.leave(frame)
+            self.again.add(node.name)
+            self.waiting.append(node)
+            return
+        if not reused or frame not in self.order:
+            self.order = [*(i for i in self.order if i != frame), frame]
+            self.store.keep_fact(f"{self.diary} back", list(self.order))
+        if row.state == "done" and frame not in usable:
+            row = replace(row, state="failed", blob=None, error=_said(self.intake.refused[frame]))
+        self.watcher.ended(node, row, reused=reused)
+        for i in usable - self.course.labelled:
+            self.course.back(i)
+        try:
+            for i in ({frame} | self.course.labelled) - usable:
+                self.course.back(i, failed=True)
+        except ConvergenceError as error:
+            found = {f"frame {i}": json.loads(told)["found"] for i, told in self._failed().items()}
+            reasons = (told if name in told else f"{name}: {told}" for name, told in found.items())
+            raise ConvergenceError(f"{error.found}: {'; '.join(reasons)}", remedy=error.remedy) from None
+
+    def _failed(self) -> dict[int, str]:
+        unusable = self.intake.refused
+        return {
+            i: _said(unusable[i]) if i in unusable else str(self.books.rows[_label(i)].error)
+            for i in sorted(self.course.failed)
+        }
 
     def _drop(self, number: int) -> None:
         """A member that cannot be fitted spoils its model: what waits for it is not run."""
@@ -262,6 +321,11 @@ def _register_records_of(labeller: str) -> None:
             f"there is no labeller {labeller!r}",
             remedy='give "module:function" of a module that can be imported here and by the workers',
         )
+
+
+def _said(error: DrupeError) -> str:
+    """An error as the ledger writes it."""
+    return json.dumps({"error": type(error).__name__, "found": error.found, "remedy": error.remedy})
 
 
 def _label(frame: int) -> str:

@@ -143,19 +143,21 @@ class Course:
         return [one for one in self.decisions if isinstance(one, Learn)]
 
     def back(self, frame: int, *, failed: bool = False) -> None:
-        """Take note of a label that came back, or of one that cannot be had.
+        """Take note of a label that came back, or of one that cannot be had; the last word counts.
 
         Raises
         ------
         ConvergenceError
             If more frames fail than the plan allows.
         """
-        (self.failed if failed else self.labelled).add(frame)
+        for frames, it_is in ((self.failed, failed), (self.labelled, not failed)):
+            (frames.add if it_is else frames.discard)(frame)
         allowed = max(2.0, self.plan.failures * len(self.asked))
-        if len(self.failed) > allowed:
+        if failed and len(self.failed) > allowed:
             raise ConvergenceError(
                 f"{len(self.failed)} of {len(self.asked)} frames asked for could not be labelled",
-                remedy="read the errors of these tasks; the frames or the level do not fit",
+                remedy="change the frames or the level where they do not fit; where the cause is mended, ask "
+                "these frames again: learn_actively(..., retry_failed=True)",
             )
 
     def ready(self, model: int, scores: Scores) -> None:
@@ -178,8 +180,9 @@ class Course:
         """Whether the last model has every label there will be."""
         return self._settled() and bool(self.models) and set(self.models[-1].frames) == self.labelled
 
-    def _known(self) -> int:
-        return len(self.models[-1].frames) if self.models else 0
+    def _known(self) -> set[int]:
+        """Frames of the last model; some may have turned out to be unusable since."""
+        return set(self.models[-1].frames) if self.models else set()
 
     def _under_way(self) -> int:
         return len(self.asked) - len(self.labelled) - len(self.failed)
@@ -205,8 +208,8 @@ class Course:
         if self._building():
             return None
         wanted = self.plan.every if self.models else min(self.plan.first, self.plan.labels)
-        fresh = len(self.labelled) - self._known()
-        last = self._settled() and fresh > 0
+        fresh = len(self.labelled - self._known())
+        last = self._settled() and self.labelled != self._known()
         if (fresh >= wanted or last) and len(self.labelled) >= 2:
             return Learn(tuple(sorted(self.labelled)))
         return None
@@ -215,11 +218,11 @@ class Course:
         if self._enough():
             return None
         # No further ahead of the models than one round of labels.
-        unlearned = len(self.asked) - len(self.failed) - self._known()
+        taken = {one.frame for one in self.asked}
+        unlearned = len(taken - self.failed - self._known())
         if unlearned >= self.plan.every + (self.plan.every if self.models else self.plan.first):
             return None
         newest = max(self.scores, default=None)
-        taken = {one.frame for one in self.asked}
         if newest is None or self.plan.choice == "random":
             frame = next(i for i in self._drawn if i not in taken)
         else:

@@ -1,7 +1,7 @@
 """Frames that wait for labels: a system, a partition, a level and positions in; labels out (atomic units)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,11 @@ class Pool:
                 f"{self.blocks.shape} block numbers for {len(self.positions)} frames",
                 remedy="give one number per frame: the run it was drawn from",
             )
+
+    @property
+    def which(self) -> Literal["high", "low"]:
+        """The energy of its labels that is learned, as `drupe.mlp.Dataset.from_labels` calls it."""
+        return "low" if self.level.core is None else "high"
 
     def frame(self, index: int) -> MolecularSystem:
         """The system at a frame."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from drupe.freeenergy.learning.course import ActivePlan
 from drupe.freeenergy.learning.pool import Pool
@@ -94,5 +94,4 @@ def judge(settings: JudgeStage, pool: Pool, ground: Ground, *inputs: Any) -> Jud
 def _dataset(pool: Pool, frames: Sequence[int], labels: Sequence[Any]) -> "Dataset":
     from drupe.mlp.dataset import Dataset
 
-    which: Literal["high", "low"] = "low" if pool.level.core is None else "high"
-    return Dataset.from_labels(labels, which=which, blocks=[int(pool.blocks[i]) for i in frames])
+    return Dataset.from_labels(labels, which=pool.which, blocks=[int(pool.blocks[i]) for i in frames])

@@ -74,11 +74,14 @@ class Books:
             self._store.finish(row)
         self.rows[name] = row
 
-    def ask(self, node: Node) -> Task | Row:
-        """The task of a node whose inputs are all there, or its row when the store has one."""
+    def ask(self, node: Node, *, again: bool = False) -> Task | Row:
+        """The task of a node whose inputs are all there, or its row when the store has one.
+
+        ``again`` gives the task also then; its row is written anew.
+        """
         task = self._task(node)
         row = self._store.row(task.key)
-        if row is None or _may_differ_now(row):
+        if row is None or again or _may_differ_now(row):
             self._flying[task.key] = node
             return task
         self.rows[node.name] = row

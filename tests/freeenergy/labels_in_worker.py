@@ -1,5 +1,7 @@
 """Labels that worker processes make in the tests of active learning: a water molecule with a known energy."""
 
+import dataclasses
+import json
 import os
 import signal
 from pathlib import Path
@@ -13,6 +15,7 @@ NUMBERS = np.array([8, 1, 1])
 CHARGES = np.array([-0.8, 0.4, 0.4])
 LENGTH, STIFFNESS = 1.8, 0.5
 NOTE = "DRUPE_TEST_LABELS"  # file that counts the calls
+BAD = "DRUPE_TEST_BAD"  # what is wrong with which frame, JSON
 
 
 def label(settings, pool):
@@ -48,4 +51,23 @@ def label_and_die(settings, pool):
     made = label(settings, pool)
     if len(Path(os.environ[NOTE]).read_text().split()) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
+    return made
+
+
+def label_or_not(settings, pool):
+    """As `label`, with what is wrong with this frame."""
+    made = label(settings, pool)
+    match json.loads(os.environ[BAD]).get(str(settings.index)):
+        case "nan":
+            return dataclasses.replace(made, energy=np.nan, energy_low=np.nan)
+        case "zero":
+            return dataclasses.replace(made, energy=made.energy + 30, energy_low=made.energy_low + 30)
+        case "level":
+            return dataclasses.replace(made, level="ropes")
+        case "atoms":
+            return dataclasses.replace(made, qm_numbers=NUMBERS[::-1])
+        case "raises":
+            raise KeyError("SCF Done")
+        case "licence":
+            raise ConvergenceError("no licence found", remedy="buy one")
     return made

@@ -51,6 +51,9 @@ def test_each_kind_of_end_is_told_apart(tmp_path):
     assert (out["refused"].error, out["refused"].remedy) == ("ConvergenceError", "use more steps")
     assert isinstance(out["crashed"], Crashed)
     assert "ZeroDivisionError" in out["crashed"].traceback
+    assert out["crashed"].error == "ZeroDivisionError"
+    assert out["crashed"].message == "a bug"
+    assert "ZeroDivisionError: a bug" in (tmp_path / "logs" / "crashed.log").read_text()
     assert isinstance(out["lost"], Lost)
     assert isinstance(out["late"], Refused)
     assert "longer than 3 s" in out["late"].found

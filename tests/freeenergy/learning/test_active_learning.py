@@ -1,12 +1,14 @@
 import fcntl
 import importlib
 import io
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ from drupe.embedding import Level, MolecularSystem, Partition
 from drupe.errors import ConvergenceError, DrupeError, InputError
 from drupe.freeenergy.learning.active_learning import ActivePlan, Ground, Pool, learn_actively
 from drupe.freeenergy.tasks.progress import Progress
-from drupe.hardware.engine import Finished, LocalEngine, Refused
+from drupe.hardware.engine import Crashed, Finished, LocalEngine, Refused
 from drupe.mlp import Dataset, FitSpec, TransferSpec
+from drupe.mlp.acquisition import choose, score
 from drupe.records import pack, unpack
 from drupe.store import Store, read_rows
 
@@ -55,6 +58,9 @@ class HereEngine:
             except DrupeError as error:
                 name = type(error).__name__
                 yield task, Refused(name, error.found, error.remedy, error.retry, 0.0, 0.0)
+                continue
+            except Exception as error:
+                yield task, Crashed(traceback.format_exc(), 0.0, type(error).__name__, str(error))
                 continue
             path = self.scratch / task.key
             path.write_bytes(pack(made))
@@ -95,13 +101,13 @@ def pool(n_frames=16, bad=(), level=Level("HF", "STO-3G"), mm=False):  # noqa: B
     return Pool(system, regions, level, frames, np.arange(n_frames) // 4)
 
 
-def run(folder, frames, plan, ground=Ground(), labeller=CHEAP, *, workers=0):  # noqa: B008
+def run(folder, frames, plan, ground=Ground(), labeller=CHEAP, *, workers=0, **more):  # noqa: B008
     """Run with worker processes, or with none."""
     with Store(folder) as store, Notes() as notes:
         engine = HereEngine(store.scratch)
         if workers:
             engine = LocalEngine(store.scratch, folder / "logs", slots=workers, threads=1)
-        more = {} if labeller is None else {"labeller": labeller}
+        more |= {} if labeller is None else {"labeller": labeller}
         made = learn_actively(frames, plan, ground, store, engine, notes, **more)
     return made, notes
 
@@ -126,6 +132,79 @@ def test_models_follow_labels_and_a_second_run_calls_nothing(tmp_path):
     assert f"{n_tasks} of {n_tasks} tasks done; running: nothing" in notes.screen.getvalue()
     assert again.committee.key == made.committee.key
     assert again.asked == made.asked
+
+
+def drawn(n_frames):
+    """Frames in the order of the random draws of seed 1."""
+    return np.random.default_rng(1).permutation(n_frames).tolist()
+
+
+def test_labels_that_cannot_be_used_are_named_by_their_frames_and_replaced(tmp_path, monkeypatch):
+    first, *others = drawn(16)
+    # The first of all, which nothing could be compared with, and three that have others before them.
+    bad = {first: "level", others[1]: "nan", others[2]: "zero", others[4]: "atoms"}
+    monkeypatch.setenv("DRUPE_TEST_BAD", json.dumps(bad))
+    plan = ActivePlan(labels=6, first=3, every=3, fit=FIT, failures=0.9)
+    made, notes = run(tmp_path / "c", pool(), plan, labeller="labels_in_worker:label_or_not")
+    told = {
+        "level": "different levels",
+        "nan": "not a finite number",
+        "zero": "eV per atom",
+        "atoms": "[1, 1, 8]",
+    }
+    assert set(made.failed) >= {first, others[1], others[2]}
+    for frame, said in made.failed.items():
+        found = json.loads(said)["found"]
+        assert found.startswith(f"the label of frame {frame} cannot be used: ")
+        assert told[bad[frame]] in found
+    assert f"failed: label/{others[1]}: the label of frame {others[1]}" in notes.screen.getvalue()
+    assert made.refused == {}
+    assert len(made.frames) == len(made.labels) == 6
+    assert made.rounds[-1].frames == made.frames
+    again, notes = run(tmp_path / "c", pool(), plan, labeller="labels_in_worker:label_or_not")
+    assert notes.begun == []
+    assert again.failed == made.failed
+    assert again.committee.key == made.committee.key
+
+
+def test_whatever_a_labeller_raises_fails_its_frame_only(tmp_path, monkeypatch):
+    broken = drawn(16)[1]
+    monkeypatch.setenv("DRUPE_TEST_BAD", json.dumps({broken: "raises"}))
+    plan = ActivePlan(labels=3, first=3, fit=FIT)
+    made, _ = run(tmp_path / "c", pool(), plan, labeller="labels_in_worker:label_or_not")
+    assert list(made.failed) == [broken]
+    said = json.loads(made.failed[broken])
+    assert said["error"] == "KeyError"
+    assert said["found"] == "labels_in_worker:label_or_not raised KeyError: 'SCF Done'"
+    assert f"label/{broken} has the traceback" in said["remedy"]
+    assert len(made.frames) == 3
+
+
+def test_an_exception_of_our_own_code_is_a_bug(tmp_path, monkeypatch):
+    monkeypatch.setattr("drupe.freeenergy.learning.pool.label", lambda *_: {}["nothing"])
+    with pytest.raises(RuntimeError, match="met a bug in drupe"):
+        run(tmp_path / "c", pool(), ActivePlan(labels=3, first=3, fit=FIT), labeller=None)
+
+
+def test_frames_that_failed_are_asked_again_when_the_cause_is_mended(tmp_path, monkeypatch):
+    plan = ActivePlan(labels=3, first=3, fit=FIT)
+    how = {"labeller": "labels_in_worker:label_or_not"}
+    first, second, third, *_ = drawn(16)
+    bad = {first: "atoms", second: "licence", third: "licence"}
+    monkeypatch.setenv("DRUPE_TEST_BAD", json.dumps(bad))
+    with pytest.raises(ConvergenceError, match=f"3 of 3 .*frame {second}: no licence found") as found:
+        run(tmp_path / "c", pool(), plan, **how)
+    assert "retry_failed=True" in found.value.remedy
+    monkeypatch.setenv("DRUPE_TEST_BAD", "{}")
+    with pytest.raises(ConvergenceError, match="no licence found"):
+        run(tmp_path / "c", pool(), plan, **how)
+    made, _ = run(tmp_path / "c", pool(), plan, **how, retry_failed=True)
+    assert made.failed == {}
+    assert set(made.frames) == {first, second, third}
+    for retry in (False, True):  # nothing is left to ask again
+        again, notes = run(tmp_path / "c", pool(), plan, **how, retry_failed=retry)
+        assert notes.begun == []
+        assert again.committee.key == made.committee.key
 
 
 def test_a_worker_that_dies_is_replaced_and_its_frame_counts_once(tmp_path):
@@ -174,7 +253,7 @@ def n_rows(folder):
 
 
 def test_real_labels_in_charges_and_a_transfer_to_a_core(tmp_path):
-    """Hartree-Fock labels from scratch, then an MP2 core carried from that committee."""
+    """Hartree-Fock labels from scratch, then an MP2 core carried from that committee, which chooses."""
     frames = pool(8, mm=True)
     low, _ = run(tmp_path / "low", frames, ActivePlan(labels=3, first=3, fit=FIT), labeller=None)
     system = frames.system
@@ -186,14 +265,28 @@ def test_real_labels_in_charges_and_a_transfer_to_a_core(tmp_path):
         frames.blocks,
     )
     carry = TransferSpec(steps=20, max_force_drift=0.1)
-    plan = ActivePlan(labels=3, first=3, fit=FIT, transfer=carry, quantity="energy")
+    plan = ActivePlan(labels=4, first=3, every=1, fit=FIT, transfer=carry, quantity="energy")
     low_data = Dataset.from_labels(
         low.labels, which="low", blocks=[int(frames.blocks[i]) for i in low.frames]
     )
     made, _ = run(
         tmp_path / "high", cored, plan, Ground(committee=low.committee, low=low_data), labeller=None
     )
-    assert len(made.frames) == 3
+    assert [one.model for one in made.asked] == [-1, -1, -1, 0]
+    *first, last = (one.frame for one in made.asked)
+    places = [cored.surroundings(i) for i in range(8)]
+    carried = made.rounds[0].committee
+    worth = {
+        name: choose(score(carried, places, quantity=quantity, base=base), first)[0]
+        for name, quantity, base in (
+            ("corrections", "energy", low.committee),
+            ("energies", "energy", None),
+            ("forces", "force", low.committee),
+        )
+    }
+    assert len(set(worth.values())) == 3  # a choice by anything else would be another
+    assert last == worth["corrections"]
+    assert len(made.frames) == 4
     assert made.committee.header.level != low.committee.header.level
     corrections = [one.energy - one.energy_low for one in made.labels]
     shift = made.committee.header.energy_zero - low.committee.header.energy_zero
