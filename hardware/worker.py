@@ -45,8 +45,8 @@ def main() -> None:
         report = _refused(MachineError(told, remedy="free space or rights on that path, then run again"))
         traceback.print_exc()
     except Exception as error:
-        told = {"error": type(error).__name__, "message": str(error)}
-        report = {"kind": "crashed", "traceback": traceback.format_exc(), **told}
+        said = {"error": type(error).__name__, "message": str(error)}
+        report = {"kind": "crashed", "traceback": traceback.format_exc(), **said}
         traceback.print_exc()
     report["seconds"] = time.monotonic() - start
     report["peak_mb"] = _peak_mb()

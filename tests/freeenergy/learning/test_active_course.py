@@ -124,13 +124,33 @@ def test_it_stops_when_the_spread_is_small_everywhere():
     assert len(course.labelled) == 7
 
 
+def test_a_label_that_turns_out_to_be_unusable_is_replaced_also_after_a_model_has_it():
+    course = Course(plan(labels=7), 40)
+    flying = [course.decide() for _ in range(7)]
+    for one in flying:
+        course.back(one.frame)
+    course.decide()
+    course.ready(0, scores(40, 0))
+    gone = flying[0].frame
+    course.back(gone, failed=True)
+    assert gone not in course.labelled
+    instead = course.decide()
+    assert isinstance(instead, Ask)
+    course.back(instead.frame)
+    assert course.decide() == Learn(tuple(sorted(course.labelled)))
+    assert len(course.labelled) == 7
+    course.ready(1, scores(40, 1))
+    assert course.done
+
+
 def test_too_many_failures_end_the_run_with_a_remedy():
     course = Course(plan(failures=0.1), 40)
     flying = [course.decide() for _ in range(7)]
     for one in flying[:2]:
         course.back(one.frame, failed=True)
-    with pytest.raises(ConvergenceError, match="3 of 7 frames asked for could not be labelled"):
+    with pytest.raises(ConvergenceError, match="3 of 7 frames asked for could not be labelled") as found:
         course.back(flying[2].frame, failed=True)
+    assert "retry_failed=True" in found.value.remedy
 
 
 @pytest.mark.parametrize(
