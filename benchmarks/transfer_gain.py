@@ -83,7 +83,7 @@ def from_scratch(start: Potential, high: Dataset, spec: FitSpec, member: int) ->
 @click.option("--members", default=2, show_default=True, help="Seeds of each point.")
 @click.option("--sizes", default="7,20,50", show_default=True)
 @click.option("--pulls", default="5,0.5,0.05", show_default=True, help="Values of force_pull.")
-@click.option("--drift", default=0.02, show_default=True, help="max_force_drift, hartree/bohr.")
+@click.option("--drift", default=0.005, show_default=True, help="max_force_drift, hartree/bohr.")
 @click.option("--rank", default=4, show_default=True)
 @click.option("--workers", default=2, show_default=True, help="Labels at a time.")
 def main(
