@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 def calls(monkeypatch):
     """Let worker processes, and this one, import the module of test calls."""
     here = str(Path(__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", here)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
     monkeypatch.syspath_prepend(here)
     yield
     sys.modules.pop("calls_in_worker", None)
