@@ -117,6 +117,7 @@ def test_orbitals_that_hardly_care_how_they_are_turned_are_no_obstacle():
     assert tight == pytest.approx(exact, abs=1e-7)
 
 
+@needs_forge
 def test_molecules_far_apart_add_up():
     """Every localised orbital has its own space, so that thresholds do not spoil size consistency."""
     apart = WATER + ";O 60 0 .117; H 60 .757 -.470; H 60 -.757 -.470"

@@ -94,6 +94,9 @@ class KnownLabel:
     forces_of: str = "energy_low"
     forces_mm: np.ndarray | None = None
     cores: tuple = ()
+    directions: np.ndarray | None = None
+    slopes: np.ndarray | None = None
+    slope_errors: np.ndarray | None = None
 
     @property
     def energy(self):

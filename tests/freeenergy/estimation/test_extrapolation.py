@@ -30,7 +30,7 @@ def test_two_of_three_frames_outside_are_too_few_to_accuse():
 
 
 def test_a_training_set_without_an_edge_and_frames_nobody_compared_are_said():
-    assert "too small" in outside(np.full(8, np.nan)).reasons[0]
+    assert "fewer than 19 labels has no edge" in outside(np.full(8, np.nan)).reasons[0]
     assert "no frame" in outside(np.zeros(0)).reasons[0]
 
 
