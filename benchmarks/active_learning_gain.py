@@ -64,11 +64,13 @@ def frames(system: openmm.System, start: Any, count: int, seed: int) -> tuple[np
 
 def labels_to_reach(curve: list[tuple[int, float]], error: float) -> float | None:
     """Labels at which a curve falls below an error for good, by powers between its points; None: never."""
+    if curve[-1][1] > error:
+        return None
     for (n, here), (m, there) in reversed(list(pairwise(curve))):
-        if here > error >= there:
+        if here > error:
             share = np.log(here / error) / np.log(here / there)
             return float(n * (m / n) ** share)
-    return float(curve[0][0]) if curve[0][1] <= error else None
+    return float(curve[0][0])
 
 
 @click.command()

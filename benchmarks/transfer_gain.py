@@ -2,11 +2,12 @@
 
 Every frame is labelled once: PBE energy and forces, and the energy with the quantum core. The low level is
 learned from energies and forces of all frames but the held-out ones; the high level from the core-corrected
-energies of a few of the same frames. Compared on frames that nothing saw, at equal steps: the same network
-from its first weights on core-corrected energies alone, a transfer of all weights (L2-SP) for each pull of
-the forces, and one with low-rank adapters. Errors are standard deviations of energy errors over frames: a
-constant cancels. Frames are displacements of every atom by 0.05 angstrom, without surroundings. Prints one
-JSON object, with the learning curves; a transfer that its guard refuses counts as refused.
+energies of a few of the same frames. Compared on frames that nothing saw: the same network from its first
+weights on core-corrected energies alone, with twice the steps of a transfer; a transfer of all weights
+(L2-SP) for each pull of the forces; and one with low-rank adapters. Errors are standard deviations of energy
+errors over frames: a constant cancels. Frames are displacements of every atom by 0.05 angstrom, without
+surroundings. Prints one JSON object, with the learning curves; a transfer that its guard refuses counts as
+refused.
 Run: OMP_NUM_THREADS=1 python benchmarks/transfer_gain.py [--basis 6-31G] [--steps 300] [--members 2]
 """
 

@@ -114,6 +114,7 @@ def _header(name: str, label: Label) -> dict[str, Any]:
         "core": level.core or "none",
         "dispersion": level.dispersion or "none",
         "level": level.energy_key,
+        "low_level": level.low_name,
         "forces_of": label.force_level,
         "link_atoms": len(label.link_positions),
         "label": label.key,

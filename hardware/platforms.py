@@ -62,4 +62,10 @@ def torch_device(name: str = "auto") -> "torch.device":
             f"device {name!r} was asked for, but torch {torch.__version__} sees no CUDA device",
             remedy='install a CUDA build of torch, or ask for device = "auto"',
         )
-    return torch.device(name)
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise MachineError(
+            f"torch {torch.__version__} has no device {name!r} here ({str(error).splitlines()[0]})",
+            remedy='ask for "cpu", "cuda", or "auto" for CUDA where it is',
+        ) from error

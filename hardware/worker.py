@@ -44,7 +44,9 @@ def main() -> None:
         told = f"the machine refused: {error}"
         report = _refused(MachineError(told, remedy="free space or rights on that path, then run again"))
         traceback.print_exc()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also one that would end the process: somebody else's code may raise it
         said = {"error": type(error).__name__, "message": str(error)}
         report = {"kind": "crashed", "traceback": traceback.format_exc(), **said}
         traceback.print_exc()

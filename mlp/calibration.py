@@ -115,10 +115,10 @@ def calibrate(misses: Misses, noise: Noise | None = None) -> Calibration:
             misses.energy[:, None],
             misses.energy_spread,
             found.of_energy(misses.energy_features),
-            len(misses.energy),
+            misses.energy_frames,
         ),
         forces_qm=_scale(
-            misses.force, misses.force_spread, found.of_forces(misses.force_features), len(misses.force)
+            misses.force, misses.force_spread, found.of_forces(misses.force_features), misses.force_frames
         ),
         forces_mm=_scale(
             misses.mm_force, misses.mm_spread, found.of_mm_forces(misses.mm_charge), misses.mm_frames

@@ -28,6 +28,7 @@ from drupe.mlp.reading import (
     force_kind,
     known_energies,
     level_of,
+    low_level_of,
     padded_groups,
     padded_slopes,
 )
@@ -59,7 +60,7 @@ class FrameArrays(NamedTuple):
     border_atoms: NDArray[np.int64] | None
 
 
-@register(version=7, upgrades=UPGRADES)
+@register(version=8, upgrades=UPGRADES)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames of one molecule in surroundings of point charges.
@@ -96,6 +97,7 @@ class Dataset:
                                                             ``"unknown"``
     energies         string                  --             ``"total"``, or ``"relative"`` where they
                                                             have a zero of their own
+    level_low        string                  --             of ``energy_low``; empty where not known
     ===============  ======================  =============  =======================================
     """
 
@@ -125,13 +127,14 @@ class Dataset:
     border_atoms: NDArray[np.int64]
     dispersion: str = UNKNOWN
     energies: str = ENERGIES[0]
+    level_low: str = ""
 
     def __post_init__(self) -> None:
         kinds: dict[str, type] = dict.fromkeys(_WHOLE_NUMBERS, np.int64)
         kinds |= dict.fromkeys(_MASKS, np.bool_)
         object.__setattr__(self, "forces_of", tuple(self.forces_of))
         for name in self.__dataclass_fields__:
-            if name not in ("level", "forces_of", "border", "dispersion", "energies"):
+            if name not in ("level", "level_low", "forces_of", "border", "dispersion", "energies"):
                 value = getattr(self, name)
                 value = whole_numbers(name, value) if name in _WHOLE_NUMBERS else value
                 object.__setattr__(self, name, frozen(value, kinds.get(name, np.float64)))
@@ -227,7 +230,7 @@ class Dataset:
             )
         check_labels(items)
         border, border_atoms = common_border(items)
-        level = level_of(items, which)
+        level, level_low = level_of(items, which), low_level_of(items)
         kinds = tuple(force_kind(label, which, accept_forces) for label in items)
         counts = np.array([len(label.mm_charges) for label in items])
         frames, qm, mm = len(items), len(items[0].qm_numbers), int(counts.max())
@@ -263,6 +266,7 @@ class Dataset:
             has_forces_mm=read & np.array([label.forces_mm is not None for label in items]),
             blocks=np.zeros(frames, np.int64) if blocks is None else np.array(blocks),
             level=level,
+            level_low=level_low,
             dispersion=dispersion_of(items),
             energies=energies,
             forces_of=kinds,
@@ -336,7 +340,7 @@ class Dataset:
             If there is no such frame, or a mask has another length.
         """
         chosen = rows_of(frames, self.n_frames)
-        whole = {"numbers", "fixed_charges", "level", "border", "dispersion", "energies"}
+        whole = {"numbers", "fixed_charges", "level", "level_low", "border", "dispersion", "energies"}
         fields = {
             name: getattr(self, name) if name in whole else getattr(self, name)[chosen]
             for name in self.__dataclass_fields__
@@ -353,7 +357,7 @@ class Dataset:
             If one side would be empty, a block does not exist, or a geometry lies on both sides, also
             turned, moved or rounded.
         """
-        known, asked = set(self.blocks.tolist()), set(whole_numbers("blocks", list(held_out)).tolist())
+        known, asked = set(self.blocks.tolist()), set(whole_numbers("blocks", held_out).ravel().tolist())
         if not asked <= known or not asked or asked == known:
             raise InputError(
                 f"blocks {sorted(asked)} cannot be held out of the blocks {sorted(known)}",

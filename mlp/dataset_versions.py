@@ -52,6 +52,11 @@ def _total_energies(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "energies": "total"}
 
 
+def _without_low_level(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 7 did not name the level of its low energies."""
+    return {**fields, "level_low": ""}
+
+
 #: ``UPGRADES[n]`` takes version n to n + 1.
 UPGRADES = {
     1: _own_forces_only,
@@ -60,4 +65,5 @@ UPGRADES = {
     4: _without_border,
     5: _without_dispersion,
     6: _total_energies,
+    7: _without_low_level,
 }

@@ -62,6 +62,8 @@ class _Rows:
 
     def __init__(self, zeros: Array) -> None:
         self.zeros = zeros
+        # Several members may hold out one frame: it counts once.
+        self.frames: dict[str, set[int]] = {"energy": set(), "force": set(), "mm": set()}
         self.energy: list[tuple[float, float, Array]] = []
         self.force: list[tuple[Array, Array, Array]] = []
         self.mm: list[tuple[Array, Array, Array]] = []
@@ -74,13 +76,16 @@ class _Rows:
 
         if dataset.has_energy[i]:
             missed = float(chosen(energies)) - float(dataset.energy[i])
+            self.frames["energy"].add(i)
             self.energy.append((missed, float(np.var(energies - self.zeros, ddof=1)), features))
         if dataset.has_forces_qm[i]:
             missed_qm = chosen(apart.forces_qm) - dataset.forces_qm[i]
+            self.frames["force"].add(i)
             self.force.append((missed_qm, _spread(apart.forces_qm), features[:, : len(missed_qm)]))
         count = int(dataset.mm_counts[i])
         if dataset.has_forces_mm[i] and count:
             missed_mm = chosen(apart.forces_mm) - dataset.forces_mm[i, :count]
+            self.frames["mm"].add(i)
             self.mm.append((missed_mm, _spread(apart.forces_mm), apart.mm_charge))
 
     def whole(self, stack: Potential, atoms: int) -> Misses:
@@ -95,7 +100,9 @@ class _Rows:
             mm_force=np.concatenate([np.zeros((0, 3)), *(row[0] for row in self.mm)]),
             mm_spread=np.concatenate([np.zeros(0), *(row[1] for row in self.mm)]),
             mm_charge=np.concatenate([np.zeros(0), *(row[2] for row in self.mm)]),
-            mm_frames=len(self.mm),
+            energy_frames=len(self.frames["energy"]),
+            force_frames=len(self.frames["force"]),
+            mm_frames=len(self.frames["mm"]),
         )
 
 

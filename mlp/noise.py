@@ -43,7 +43,8 @@ class Misses(NamedTuple):
     mm_force          ``(m, 3)``                  of all MM atoms of all frames
     mm_spread         ``(m,)``
     mm_charge         ``(m,)``                    variance of a component if each QM charge had one of 1 e^2
-    mm_frames         scalar                      number of frames these are of
+    *_frames          scalar                      number of frames these are of: one that several members held
+                                                  out counts once
     ================  ==========================  ====================================================
     """
 
@@ -56,6 +57,8 @@ class Misses(NamedTuple):
     mm_force: Array
     mm_spread: Array
     mm_charge: Array
+    energy_frames: int
+    force_frames: int
     mm_frames: int
 
 

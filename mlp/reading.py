@@ -18,6 +18,7 @@ __all__ = [
     "force_kind",
     "known_energies",
     "level_of",
+    "low_level_of",
     "padded_groups",
     "padded_slopes",
 ]
@@ -163,18 +164,27 @@ def level_of(items: Sequence[LabelLike], which: str) -> str:
     InputError
         If there are several.
     """
-    names = {_level_name(label.level, which) for label in items}
+    names = {_level_name(label, which) for label in items}
     if len(names) > 1:
         raise InputError(
             f"the labels are of different levels: {', '.join(sorted(names))}",
             remedy="use labels of one level"
             + (
                 ', or which="low" to take only the level they share'
-                if which == "high" and len({_level_name(label.level, "low") for label in items}) == 1
+                if which == "high" and len({_level_name(label, "low") for label in items}) == 1
                 else ""
             ),
         )
     return names.pop()
+
+
+def low_level_of(items: Sequence[LabelLike]) -> str:
+    """Name the level of the low energies; empty where the labels do not say it, or not the same."""
+    names = {
+        label.level.low_name if isinstance(label.level, Level) else getattr(label, "level_low", None) or ""
+        for label in items
+    }
+    return names.pop() if len(names) == 1 else ""
 
 
 def check_labels(items: Sequence[LabelLike]) -> None:
@@ -223,10 +233,10 @@ def core_potentials_of(items: Sequence[LabelLike]) -> bool:
     return any(isinstance(label.level, Level) and label.level.ecp is not None for label in items)
 
 
-def _level_name(level: object, which: str) -> str:
+def _level_name(label: LabelLike, which: str) -> str:
     """Name of the level of an energy: the same whatever forces came with it; ``"low"`` knows no cores."""
-    if isinstance(level, str):
-        return level
-    if not isinstance(level, Level):
-        return str(getattr(level, "key", level))
-    return level.low_name if which == "low" else level.energy_key
+    level = label.level
+    if isinstance(level, Level):
+        return level.low_name if which == "low" else level.energy_key
+    low = getattr(label, "level_low", None) if which == "low" else None
+    return str(low or getattr(level, "key", level))

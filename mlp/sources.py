@@ -34,7 +34,12 @@ def _without_dispersion(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@register(version=2, upgrades={1: _without_dispersion})
+def _of_its_energy(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 had forces of its energy only, and no name for the level of ``energy_low``; so by default."""
+    return fields
+
+
+@register(version=3, upgrades={1: _without_dispersion, 2: _of_its_energy})
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One label as plain numbers.
@@ -47,15 +52,18 @@ class Frame:
     qm_positions          ``(qm, 3)``     bohr
     energy                scalar          hartree       None if unknown
     energy_low            scalar          hartree       before core corrections; None if unknown
-    forces_qm             ``(qm, 3)``     hartree/bohr  of that energy; None if unknown
+    forces_qm             ``(qm, 3)``     hartree/bohr  of the energy ``forces_of``; None if unknown
     qm_fixed_charges      ``(qm,)``       e             MM charges of these atoms
     mm_positions          ``(mm, 3)``     bohr
     mm_charges            ``(mm,)``       e
-    forces_mm             ``(mm, 3)``     hartree/bohr  of that energy; None if unknown
+    forces_mm             ``(mm, 3)``     hartree/bohr  of the same energy; None if unknown
     directions            ``(k, qm, 3)``  --            of norm 1; None without slopes
     slopes, slope_errors  ``(k,)``        hartree/bohr  d ``energy`` / ds; errors None if unknown
     mm_groups             ``(mm,)``       --            residue of each MM atom; None if unknown
     dispersion            text                          ``"PBE-d3bj"``, ``"none"``; None if unknown
+    level_low             text                          of ``energy_low``; None if unknown
+    forces_of             text                          ``"energy"``, ``"energy_low"``, ``"MP2"``;
+                                                        ``"nothing"`` where there are none
     ====================  ==============  ============  ==========================================
     """
 
@@ -74,8 +82,12 @@ class Frame:
     slope_errors: Matrix | None = None
     mm_groups: NDArray[np.int64] | None = None
     dispersion: str | None = None
+    level_low: str | None = None
+    forces_of: str = "energy"
 
     def __post_init__(self) -> None:
+        if self.forces_qm is None and self.forces_mm is None:
+            object.__setattr__(self, "forces_of", "nothing")
         object.__setattr__(self, "qm_numbers", frozen(atomic_numbers(self.qm_numbers), np.int64))
         n_qm, n_mm = len(self.qm_numbers), np.size(self.mm_charges)
         n_slopes = 0 if self.directions is None else len(self.directions)
@@ -105,17 +117,13 @@ class Frame:
             else:
                 object.__setattr__(self, name, frozen(value, np.float64))
 
-    @property
-    def forces_of(self) -> str:
-        """Forces of a frame are those of its energy."""
-        return "nothing" if self.forces_qm is None and self.forces_mm is None else "energy"
-
 
 def frames_of_arrays(
     numbers: NDArray[np.int64],
     positions: Matrix,
     *,
     level: str,
+    level_low: str | None = None,
     energies: Sequence[float | None] | Matrix | None = None,
     energies_low: Sequence[float | None] | Matrix | None = None,
     forces: Sequence[Matrix | None] | Matrix | None = None,
@@ -136,8 +144,9 @@ def frames_of_arrays(
     ----------
     numbers, positions
         Atomic numbers ``(qm,)`` and ``(frames, qm, 3)`` in bohr.
-    level
-        Name of the level of the energies.
+    level, level_low
+        Names of the levels of ``energies`` and ``energies_low``; a transfer compares the second with the
+        level it starts from, where it is known.
     energies, forces
         ``(frames,)`` hartree and ``(frames, qm, 3)`` hartree/bohr; None, or None for a frame, if unknown.
     energies_low
@@ -201,6 +210,7 @@ def frames_of_arrays(
     return [
         Frame(
             level=level,
+            level_low=level_low,
             qm_numbers=np.asarray(numbers),
             qm_positions=positions[i],
             energy=_number(of(energies, i), f"the energy of frame {i}"),
@@ -280,6 +290,10 @@ def frames_of_extxyz(
     return frames
 
 
+#: Columns of forces that stand beside ``REF_energy`` and are not its own (`drupe.embedding.export`).
+_KINDS = {"LOW_forces": "energy_low", "MP2_forces": "MP2"}
+
+
 class _Names(NamedTuple):
     energy: str
     energy_low: str
@@ -344,8 +358,12 @@ def _frame_of(
             )
         # Files of earlier versions do not have the last: their levels are compared by these three names.
         name = "/".join(str(part) for part in (*parts, info.get("level")) if part is not None)
+        if names.energy == "LOW_energy":
+            name = str(info.get("low_level", name))
     check_name(held)
-    own = _own_charges(columns.get(names.fixed_charges), len(atoms), total_charge)
+    given = columns.get(names.fixed_charges)
+    given = None if given is None else _column(given, names.fixed_charges, origin)
+    own = _own_charges(given, len(atoms), total_charge)
     around = Around(np.zeros((0, 3)), np.zeros(0))
     if outside is not None:
         around = outside.of(str(info.get("frame")))
@@ -355,7 +373,9 @@ def _frame_of(
         qm_positions=atoms.positions * angstrom,
         energy=_hartree(info.get(names.energy), f"{names.energy} of {origin}"),
         energy_low=_hartree(info.get(names.energy_low), f"{names.energy_low} of {origin}"),
-        forces_qm=columns[names.forces] * _FORCE if names.forces in columns else None,
+        forces_qm=_column(columns[names.forces], names.forces, origin) * _FORCE
+        if names.forces in columns
+        else None,
         qm_fixed_charges=own,
         mm_positions=around.positions,
         mm_charges=around.charges,
@@ -363,7 +383,18 @@ def _frame_of(
         forces_mm=around.forces if names.forces in columns else None,
         mm_groups=around.groups,
         dispersion=held,
+        level_low=info.get("low_level"),
+        forces_of=_KINDS.get(names.forces, "energy") if names.energy == "REF_energy" else "energy",
     )
+
+
+def _column(values: NDArray[Any], name: str, origin: str) -> Matrix:
+    if values.dtype.kind not in "fiu":
+        raise InputError(
+            f"the column {name} of {origin} has text in it",
+            remedy="give a column of numbers (R in its header)",
+        )
+    return values
 
 
 def _held(info: Mapping[str, Any]) -> str | None:

@@ -80,13 +80,16 @@ def train(
     Raises
     ------
     InputError
-        If the labels have neither forces nor slopes, are of one geometry, or do not fit the baseline.
+        If the labels have neither forces nor slopes, are of one geometry, or do not fit the baseline, or
+        ``workers`` is no number of processes.
     ConvergenceError
         If the loss stops being a number.
     MachineError
         If a worker is killed, or the device is not there.
     """
     _check(dataset)
+    if not isinstance(workers, int) or workers < 1:
+        raise InputError(f"workers={workers!r}", remedy="give a whole number of processes, from 1 on")
     _log.info("%s", dataset.summary)
     if not dataset.has_energy.any():
         _log.warning(

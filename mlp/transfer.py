@@ -295,8 +295,9 @@ class _Transfer:
     def drift(self) -> float:
         """Rms change of forces on QM atoms that the labels do not ask for, hartree/bohr.
 
-        Over low-level frames that the fit did not see, less the change that high-level forces or slopes ask
-        for at their own frames; or what the error against these forces grew by, if that is more.
+        Over low-level frames whose forces the fit does not hold in place, less the change that high-level
+        forces or slopes ask for at their own frames; or what the error against these forces grew by, if that
+        is more.
         """
         after = predict_frames(self.averaged, self.watched).forces.detach()
         moved = float(((after - self.watched_before) ** 2).mean().sqrt())
@@ -356,6 +357,12 @@ def _check(potential: Potential, high: Dataset, low: Dataset) -> None:
         raise InputError(
             f"the rehearsal labels are of the level {low.level}, the potential of {potential.header.level}",
             remedy="pass the labels the potential was trained on as low",
+        )
+    if high.level_low not in ("", low.level):
+        raise InputError(
+            f"the low energies of the high-level labels are of the level {high.level_low}, the rehearsal "
+            f"labels of {low.level}: what is added to these is not what the potential misses",
+            remedy="compute the corrections on top of the level the potential was trained on",
         )
     if int(high.has_energy.sum()) < 2:
         raise InputError(

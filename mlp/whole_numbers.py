@@ -3,6 +3,8 @@
 A fraction is refused, not cut off: 8.5 is no oxygen. So are text, and truth values, which would be 0 and 1.
 """
 
+from collections.abc import Set
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ def whole_numbers(name: str, values: object) -> NDArray[np.int64]:
     InputError
         With the first that is none.
     """
-    given = np.asarray(values)
+    given = np.asarray(list(values) if isinstance(values, Set) else values)
     if given.dtype.kind in "iu" or not given.size:
         return given.astype(np.int64)
     numbers = np.full(given.shape, np.nan)

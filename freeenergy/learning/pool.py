@@ -11,6 +11,7 @@ from drupe.embedding.regions.partition import Partition
 from drupe.embedding.regions.periodic import surrounding_cluster
 from drupe.embedding.system import MolecularSystem
 from drupe.errors import InputError
+from drupe.mlp.whole_numbers import whole_numbers
 from drupe.records import frozen, register
 
 if TYPE_CHECKING:
@@ -36,12 +37,17 @@ class Pool:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "positions", frozen(self.positions, np.float64))
-        object.__setattr__(self, "blocks", frozen(self.blocks, np.int64))
+        object.__setattr__(self, "blocks", frozen(whole_numbers("blocks", self.blocks), np.int64))
         atoms = len(self.system.numbers)
         if self.positions.ndim != 3 or self.positions.shape[1:] != (atoms, 3):
             raise InputError(
                 f"frames of shape {self.positions.shape} for a system of {atoms} atoms",
                 remedy="give positions of all atoms in bohr, shape (frames, atoms, 3)",
+            )
+        if not np.isfinite(self.positions).all():
+            raise InputError(
+                f"positions of frame {np.argwhere(~np.isfinite(self.positions))[0][0]} are not finite",
+                remedy="leave this frame out",
             )
         if self.blocks.shape != (len(self.positions),):
             raise InputError(

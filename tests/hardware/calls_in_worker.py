@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 
@@ -31,6 +32,10 @@ def refuse(settings, *inputs):
     with open(settings.note, "a") as log:
         log.write("x")
     raise ConvergenceError("the iteration stopped", remedy="use more steps")
+
+
+def leave(settings):
+    sys.exit(int(settings.value))
 
 
 def hiccup(settings):

@@ -41,6 +41,7 @@ def test_each_kind_of_end_is_told_apart(tmp_path):
         [
             task("refused", "refuse", number(0, tmp_path / "r")),
             task("crashed", "bug", number(0)),
+            task("left", "leave", number(3)),
             task("lost", "die_once", number(9, tmp_path / "d")),
             task("late", "sleep", number(60.0), timeout_s=3.0),
             task("good", "add", number(1.0)),
@@ -54,6 +55,8 @@ def test_each_kind_of_end_is_told_apart(tmp_path):
     assert out["crashed"].error == "ZeroDivisionError"
     assert out["crashed"].message == "a bug"
     assert "ZeroDivisionError: a bug" in (tmp_path / "logs" / "crashed.log").read_text()
+    assert isinstance(out["left"], Crashed)
+    assert (out["left"].error, out["left"].message) == ("SystemExit", "3")
     assert isinstance(out["lost"], Lost)
     assert isinstance(out["late"], Refused)
     assert "longer than 3 s" in out["late"].found

@@ -40,6 +40,13 @@ def test_calibration_compares_spread_with_held_out_errors(low_fits, low_data):
     assert sigma[1] > 20 * sigma[0]
 
 
+def test_a_frame_that_several_members_held_out_counts_once(low_fits, low_data):
+    twice = [low_fits[0], dataclasses.replace(low_fits[1], held_out=low_fits[0].held_out)]
+    scale = Committee.from_fits(twice, low_data).calibration
+    assert scale.energy.frames == scale.forces_qm.frames == len(low_fits[0].held_out) == 4
+    assert scale.forces_mm.frames <= 4
+
+
 def test_labels_of_another_molecule_or_level_are_refused(low_fits, low_data, test_data):
     committee = Committee.from_fits(low_fits, low_data)
     carbons = dataclasses.replace(test_data, numbers=np.full(18, 6))

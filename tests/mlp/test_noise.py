@@ -35,6 +35,8 @@ def misses(seed, frames=400, noise=1e-3, spread=0.0, mm_noise=1e-5):
         mm_force=rng.normal(size=(frames, 3)) * mm_noise * np.sqrt(1 + 25 * charge)[:, None],
         mm_spread=np.zeros(frames),
         mm_charge=charge,
+        energy_frames=frames,
+        force_frames=frames,
         mm_frames=frames,
     ), energy_noise
 

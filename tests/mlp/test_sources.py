@@ -18,7 +18,11 @@ from drupe.units import angstrom, ev
 @pytest.fixture(scope="module")
 def water_labels():
     """Three labels of water with a core and its exact forces, beside one charge."""
-    level = Level("LDA,VWN", "STO-3G", grid=0, core="MP2", virtual_shells=None, forces="exact")
+    return three_labels("exact")
+
+
+def three_labels(forces):
+    level = Level("LDA,VWN", "STO-3G", grid=0, core="MP2", virtual_shells=None, forces=forces)
     made = []
     for i in range(3):
         places = angstrom * np.array(
@@ -64,6 +68,30 @@ def test_an_exported_label_comes_back(water_labels, tmp_path):
     low = frames_of_extxyz(tmp_path / "labels.extxyz", energy="LOW_energy", forces="LOW_forces", level="PBE")
     assert [one.forces_qm for one in low] == [None] * len(low)
     assert low[0].energy == pytest.approx(water_labels[0].energy_low, abs=1e-7)
+
+
+def test_a_file_says_whose_energy_and_forces_it_has(tmp_path):
+    plain = three_labels("low")
+    path = tmp_path / "labels.extxyz"
+    write_extxyz(path, [(f"frame-{i}", one) for i, one in enumerate(plain)])
+    low_name = plain[0].level.low_name
+    low = Dataset.from_labels(frames_of_extxyz(path, energy="LOW_energy", forces="LOW_forces"))
+    assert (low.level, low.level_low) == (low_name, low_name)
+    assert low.energy == pytest.approx([one.energy_low for one in plain], abs=1e-7)
+    assert low.has_forces_qm.all()
+    both = frames_of_extxyz(path, forces="LOW_forces")
+    high = Dataset.from_labels(both)
+    assert high.level_low == low_name != high.level
+    assert not high.has_forces_qm.any()  # they are not the slope of that energy
+    again = Dataset.from_labels(both, which="low")
+    assert again.level == low_name
+    assert again.has_forces_qm.all()
+    assert again.energy == pytest.approx(low.energy)
+    words = path.read_text().replace("REF_energy", "energy").splitlines()
+    words[2] = words[2].replace(words[2].split()[-1], "many")
+    path.write_text("\n".join(words).replace("q_mm:R:1", "q_mm:S:1") + "\n")
+    with pytest.raises(InputError, match="the column q_mm of frame 0 of .* has text in it"):
+        frames_of_extxyz(path, energy="LOW_energy")
 
 
 def test_files_that_lack_something_are_refused(water_labels, tmp_path):

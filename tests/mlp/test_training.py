@@ -170,9 +170,17 @@ def test_the_device_is_picked_by_name(low_data, ligand):
         assert pack(picked) == pack(plain)
         with pytest.raises(MachineError, match="sees no CUDA device"):
             train_member(low_data, spec, 0, ligand.force_field, device="cuda")
+        with pytest.raises(MachineError, match="no device 'gpu' here"):
+            train_member(low_data, spec, 0, ligand.force_field, device="gpu")
     else:
         for name, weight in plain.stored.weights.items():
             np.testing.assert_allclose(picked.stored.weights[name], weight, atol=1e-9)
+
+
+@pytest.mark.parametrize("workers", [0, 2.5, "2", None])
+def test_a_number_of_processes_is_a_whole_one(low_data, workers):
+    with pytest.raises(InputError, match="workers="):
+        train(low_data, TINY, workers=workers)
 
 
 def test_labels_are_prepared_on_one_thread(low_data, ligand, monkeypatch):

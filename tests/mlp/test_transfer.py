@@ -3,10 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from drupe.embedding import Level
 from drupe.errors import ConvergenceError, InputError
 from drupe.mlp import Committee, Dataset, TransferSpec, accuracy
 from drupe.mlp.leave_out import transfer_without
 from drupe.mlp.loss import measure, predict_frames, scales_of
+from drupe.mlp.potential import Potential
 from drupe.mlp.training_set import prepare
 from drupe.mlp.transfer import transfer, transfer_member
 
@@ -70,6 +72,24 @@ def test_labels_with_other_fixed_charges_are_refused(low_fits, low_data, high_da
         InputError, match=r"the high-level labels have other fixed charges .* by up to 0.001 e"
     ):
         transfer_member(low_fits[0].potential, other, low_data, SPEC)
+
+
+def test_corrections_of_another_low_level_are_refused(low_fits, low_data, labels):
+    few = [labels[i] for i in (0, 1, 4)]
+
+    def transferred(functional):
+        level = Level(functional, "def2-SVP", core="CCSD(T)")
+        high = Dataset.from_labels([dataclasses.replace(one, level=level) for one in few])
+        plain = Level("PBE", "def2-SVP").low_name
+        low = dataclasses.replace(low_data, level=plain)
+        stored = low_fits[0].stored
+        header = dataclasses.replace(stored.header, level=plain)
+        potential = Potential.from_stored(dataclasses.replace(stored, header=header))
+        return transfer_member(potential, high, low, dataclasses.replace(SPEC, steps=1))
+
+    assert transferred("PBE").stored.header.level == Level("PBE", "def2-SVP", core="CCSD(T)").energy_key
+    with pytest.raises(InputError, match=r"low energies of the high-level labels are of the level B3LYP"):
+        transferred("B3LYP")
 
 
 @pytest.fixture(scope="module")

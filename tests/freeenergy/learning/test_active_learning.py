@@ -313,7 +313,12 @@ def test_a_labeller_that_is_not_there_is_refused_before_anything_runs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"positions": np.zeros((4, 2, 3))}, {"blocks": np.zeros(3, np.int64)}]
+    "change",
+    [
+        {"positions": np.zeros((4, 2, 3))},
+        {"blocks": np.zeros(3, np.int64)},
+        {"blocks": np.arange(4) / 4},
+    ],
 )  # fmt: skip
 def test_frames_that_do_not_fit_are_refused(change):
     good = pool(4)
