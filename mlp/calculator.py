@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.mlp.committee import Committee, load
+from drupe.mlp.evaluation import points_of
 from drupe.mlp.whole_numbers import whole_numbers
 from drupe.units import angstrom, ev
 
@@ -71,8 +72,7 @@ class DrupeCalculator(Calculator):  # type: ignore[misc]  # ase has no types her
             None if given is None else whole_numbers(name, given)
             for name, given in (("mm_groups", groups), ("border_atoms", border_atoms))
         ]
-        points = np.array(positions, np.float64).reshape(-1, 3)
-        self._mm = points, np.array(charges, np.float64), rows[0], rows[1]
+        self._mm = points_of(positions), np.array(charges, np.float64), rows[0], rows[1]
         self.reset()
 
     def embed(self, charges: Sequence[float], sites: int | None = None) -> "_PointCharges":

@@ -15,7 +15,7 @@ from drupe.files import write_whole
 from drupe.mlp.calibration import Calibration, Scale, Uncertainty, calibrate
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.dispersion import check_dispersion_of
-from drupe.mlp.evaluation import Evaluation, evaluate
+from drupe.mlp.evaluation import Evaluation, evaluate, points_of
 from drupe.mlp.fingerprints import PRINTS, known_frames
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import Judged, held_out_misses, unseen_misses
@@ -324,7 +324,7 @@ class Committee:
         """
         made = self.evaluate(
             np.asarray(qm_positions, np.float64),
-            np.asarray(mm_positions, np.float64).reshape(-1, 3),
+            points_of(mm_positions),
             np.asarray(mm_charges, np.float64),
             None if mm_groups is None else whole_numbers("mm_groups", mm_groups),
             None if border_atoms is None else whole_numbers("border_atoms", border_atoms),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from drupe.errors import ConvergenceError, InputError
@@ -19,7 +19,24 @@ from drupe.mlp.passes import Frame, Runs, Slopes, slopes_of_members, there_and_b
 from drupe.mlp.potential import Potential
 from drupe.mlp.reach import Reached, fade_groups, near_groups, pull_back_weights, weighted
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "points_of"]
+
+
+def points_of(positions: ArrayLike) -> NDArray[np.float64]:
+    """Positions as rows, ``(points, 3)``; none at all may be empty of any shape.
+
+    Raises
+    ------
+    InputError
+        If they are not three numbers each.
+    """
+    given = np.array(positions, np.float64)
+    if given.size % 3:
+        raise InputError(
+            f"positions of shape {given.shape} are not three numbers each",
+            remedy="give one row of x, y and z per point",
+        )
+    return given.reshape(-1, 3)
 
 
 class Apart(NamedTuple):

@@ -165,6 +165,14 @@ def test_refuses_members_that_do_not_belong_together(random_members):
         Committee((one, other))
 
 
+def test_refuses_points_that_are_no_rows_of_three(random_committee, scene):
+    qm, _, charges = scene
+    with pytest.raises(InputError, match=r"positions of shape \(7,\) are not three numbers each"):
+        random_committee.predict(qm, np.zeros(7), charges)
+    with pytest.raises(InputError, match="do not fit"):
+        random_committee.predict(qm, np.zeros((59, 3)), charges)
+
+
 def test_refuses_weights_of_another_shape(random_members, scene):
     one = random_members[0].stored()
     cut = {name: value[..., :-1] for name, value in one.weights.items()}
