@@ -14,7 +14,7 @@ __all__ = ["PRESETS", "fields_of"]
 _WHOLE = {"energy_weight": 0.01, "plateau": None, "patience": 1_000_000, "precision": "float32", "batch": 4}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"backbone": "tensornet", "features": 32, "layers": 1, "radial": 8, "steps": 11_000, **_WHOLE},
+    "fast": {"backbone": "tensornet", "features": 32, "layers": 1, "radial": 8, "steps": 10_000, **_WHOLE},
     "accurate": {
         "backbone": "tensornet",
         "features": 64,
