@@ -21,8 +21,8 @@ def water_labels():
     return three_labels("exact")
 
 
-def three_labels(forces):
-    level = Level("LDA,VWN", "STO-3G", grid=0, core="MP2", virtual_shells=None, forces=forces)
+def three_labels(forces, **others):
+    level = Level("LDA,VWN", "STO-3G", grid=0, core="MP2", virtual_shells=None, forces=forces, **others)
     made = []
     for i in range(3):
         places = angstrom * np.array(
@@ -71,10 +71,11 @@ def test_an_exported_label_comes_back(water_labels, tmp_path):
 
 
 def test_a_file_says_whose_energy_and_forces_it_has(tmp_path):
-    plain = three_labels("low")
+    plain = three_labels("low", charge_radii={"default": 1.0, "Na": 2.0})
     path = tmp_path / "labels.extxyz"
     write_extxyz(path, [(f"frame-{i}", one) for i, one in enumerate(plain)])
-    low_name = plain[0].level.low_name
+    low_name = plain[0].level.low_name  # with quotes and brackets in it
+    assert "charge_radii=" in low_name
     low = Dataset.from_labels(frames_of_extxyz(path, energy="LOW_energy", forces="LOW_forces"))
     assert (low.level, low.level_low) == (low_name, low_name)
     assert low.energy == pytest.approx([one.energy_low for one in plain], abs=1e-7)
