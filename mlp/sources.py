@@ -1,30 +1,25 @@
-"""Frames for a data set: arrays (atomic units) or extended xyz files (eV, angstrom) in, atomic units out.
+"""Frames for a data set: arrays in atomic units in, one record per frame out.
 
 A frame has the fields of a label that `Dataset.from_labels` reads. What a source does not have is None: it
 is masked, never zero.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drupe.errors import InputError
-from drupe.mlp.dispersion import NONE, check_name
-from drupe.mlp.surroundings import Around, Surroundings, read_surroundings
+from drupe.mlp.dispersion import check_name
 from drupe.mlp.whole_numbers import atomic_numbers, whole_numbers
 from drupe.records import frozen, register
-from drupe.units import angstrom, ev
 
-__all__ = ["Frame", "frames_of_arrays", "frames_of_extxyz"]
+__all__ = ["NEUTRAL", "Frame", "frames_of_arrays", "number_or_none", "own_charges"]
 
 Matrix = NDArray[np.float64]
-
-_FORCE = ev / angstrom
 
 _log = logging.getLogger(__name__)
 
@@ -202,7 +197,7 @@ def frames_of_arrays(
             "derivatives along directions need the directions and the slopes; one of them is missing",
             remedy="give directions and slopes together",
         )
-    own = _own_charges(fixed_charges, len(numbers), total_charge)
+    own = own_charges(fixed_charges, len(numbers), total_charge)
 
     def of(values: Any, i: int, otherwise: Any = None) -> Any:
         return otherwise if values is None else values[i]
@@ -213,8 +208,8 @@ def frames_of_arrays(
             level_low=level_low,
             qm_numbers=np.asarray(numbers),
             qm_positions=positions[i],
-            energy=_number(of(energies, i), f"the energy of frame {i}"),
-            energy_low=_number(of(energies_low, i), f"the low energy of frame {i}"),
+            energy=number_or_none(of(energies, i), f"the energy of frame {i}"),
+            energy_low=number_or_none(of(energies_low, i), f"the low energy of frame {i}"),
             directions=of(directions, i),
             slopes=of(slopes, i),
             slope_errors=of(slope_errors, i),
@@ -230,85 +225,15 @@ def frames_of_arrays(
     ]
 
 
-def frames_of_extxyz(
-    path: str | Path,
-    *,
-    level: str | None = None,
-    energy: str = "REF_energy",
-    energy_low: str = "LOW_energy",
-    forces: str = "REF_forces",
-    fixed_charges: str = "q_mm",
-    surroundings: str | Path | None = None,
-    total_charge: int | None = None,
-) -> list[Frame]:
-    """Frames of an extended xyz file in eV and angstrom, such as ``drupe label`` writes.
-
-    Parameters
-    ----------
-    path
-        The file.
-    level
-        Name of the level of the energies; None takes functional, basis and core from the headers.
-    energy, energy_low, forces, fixed_charges
-        Names of the energies in the header (with and before core corrections), and of the columns; what
-        a frame lacks is unknown.
-    surroundings
-        The ``.npz`` beside it with positions, charges, forces and residues of the MM atoms, if any; its
-        entries are found by the ``frame`` of the header.
-    total_charge
-        As in `frames_of_arrays`.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, a frame is periodic, an energy is no number, neither energy nor forces are
-        found in any frame, the level is not known, surroundings are missing for a frame, the fixed charges do
-        not add to the total charge, or a header names a dispersion that does not exist.
-    """
-    from ase.io import read
-
-    try:
-        found = read(str(path), index=":", format="extxyz")
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(
-            f"{path} cannot be read as extended xyz ({error})", remedy="give a file of whole frames"
-        ) from error
-    outside = None if surroundings is None else read_surroundings(Path(surroundings))
-    names = _Names(energy, energy_low, forces, fixed_charges)
-    if not any(fixed_charges in atoms.arrays for atoms in found) and total_charge is None:
-        total_charge = 0
-        _log.warning(_NEUTRAL)
-    frames = [
-        _frame_of(atoms, f"frame {i} of {path}", level, names, outside, total_charge)
-        for i, atoms in enumerate(found)
-    ]
-    if all(one.energy is None and one.forces_qm is None for one in frames):
-        raise InputError(
-            f"none of the {len(frames)} frames of {path} has {energy} or {forces}",
-            remedy="name the energy and the columns of forces that the file has",
-        )
-    return frames
+#: Logged where neither fixed charges nor their sum are given.
+NEUTRAL = "no fixed charges are given: the molecule is taken as neutral; give total_charge= if it is not"
 
 
-#: Columns of forces that stand beside ``REF_energy`` and are not its own (`drupe.embedding.export`).
-_KINDS = {"LOW_forces": "energy_low", "MP2_forces": "MP2"}
-
-
-class _Names(NamedTuple):
-    energy: str
-    energy_low: str
-    forces: str
-    fixed_charges: str
-
-
-_NEUTRAL = "no fixed charges are given: the molecule is taken as neutral; give total_charge= if it is not"
-
-
-def _own_charges(given: Matrix | None, atoms: int, total: int | None) -> Matrix:
+def own_charges(given: Matrix | None, atoms: int, total: int | None) -> Matrix:
     """Fixed charges of the molecule, ``(atoms,)`` e; see `frames_of_arrays`."""
     if given is None:
         if total is None:
-            _log.warning(_NEUTRAL)
+            _log.warning(NEUTRAL)
         # Without charges around it only their sum counts.
         return np.full(atoms, (total or 0) / atoms)
     if total is not None and round(float(np.sum(given))) != total:
@@ -319,98 +244,7 @@ def _own_charges(given: Matrix | None, atoms: int, total: int | None) -> Matrix:
     return given
 
 
-def _frame_of(
-    atoms: Any,
-    origin: str,
-    level: str | None,
-    names: _Names,
-    outside: Surroundings | None,
-    total_charge: int | None,
-) -> Frame:
-    from ase.calculators.calculator import PropertyNotImplementedError
-
-    info, columns = dict(atoms.info), dict(atoms.arrays)
-    if cut := info.get("link_atoms"):
-        raise InputError(
-            f"the QM region of a frame cuts {cut} covalent bond(s), and this format does not keep link atoms",
-            remedy="take the labels themselves: labels_of_store(folder) of the labels folder",
-        )
-    if atoms.pbc.any():
-        raise InputError(
-            f"{origin} is periodic (pbc or Lattice in its header); potentials know a molecule without images",
-            remedy='where the images do not matter write pbc="F F F", or take pbc and Lattice out',
-        )
-    if atoms.calc is not None:  # ASE takes the names "energy" and "forces" away into a calculator
-        for name, where in (("energy", info), ("forces", columns)):
-            try:
-                where[name] = atoms.calc.get_property(name, atoms)
-            except PropertyNotImplementedError:
-                continue
-    held, functional = _held(info), info.get("functional")
-    name = level or ""
-    if not name:
-        full = functional if held in (None, NONE) else held
-        parts = [full, info.get("basis"), info.get("core")]
-        if None in parts:
-            raise InputError(
-                f"the headers do not name functional, basis and core ({sorted(info)})",
-                remedy="give the level's name",
-            )
-        # Files of earlier versions do not have the last: their levels are compared by these three names.
-        name = "/".join(str(part) for part in (*parts, info.get("level")) if part is not None)
-        if names.energy == "LOW_energy":
-            name = str(info.get("low_level", name))
-    check_name(held)
-    given = columns.get(names.fixed_charges)
-    given = None if given is None else _column(given, names.fixed_charges, origin)
-    own = _own_charges(given, len(atoms), total_charge)
-    around = Around(np.zeros((0, 3)), np.zeros(0))
-    if outside is not None:
-        around = outside.of(str(info.get("frame")))
-    return Frame(
-        level=name,
-        qm_numbers=atoms.numbers,
-        qm_positions=atoms.positions * angstrom,
-        energy=_hartree(info.get(names.energy), f"{names.energy} of {origin}"),
-        energy_low=_hartree(info.get(names.energy_low), f"{names.energy_low} of {origin}"),
-        forces_qm=_column(columns[names.forces], names.forces, origin) * _FORCE
-        if names.forces in columns
-        else None,
-        qm_fixed_charges=own,
-        mm_positions=around.positions,
-        mm_charges=around.charges,
-        # Forces on the charges are of the same energy as those on the atoms.
-        forces_mm=around.forces if names.forces in columns else None,
-        mm_groups=around.groups,
-        dispersion=held,
-        level_low=info.get("low_level"),
-        forces_of=_KINDS.get(names.forces, "energy") if names.energy == "REF_energy" else "energy",
-    )
-
-
-def _column(values: NDArray[Any], name: str, origin: str) -> Matrix:
-    if values.dtype.kind not in "fiu":
-        raise InputError(
-            f"the column {name} of {origin} has text in it",
-            remedy="give a column of numbers (R in its header)",
-        )
-    return values
-
-
-def _held(info: Mapping[str, Any]) -> str | None:
-    """Dispersion that a header names; None where it says nothing of it, as older files do."""
-    model = info.get("dispersion")
-    if model is None or model == NONE:
-        return model
-    return f"{info.get('functional')}-{model}"
-
-
-def _hartree(energy: Any, what: str) -> float | None:
-    found = _number(energy, what)
-    return None if found is None else found * ev
-
-
-def _number(value: Any, what: str) -> float | None:
+def number_or_none(value: Any, what: str) -> float | None:
     """One number, or None for what is not known."""
     if value is None:
         return None

@@ -116,6 +116,7 @@ def assemble(
         experiment_source="" if config.experiment is None else config.experiment.source,
         asked="core-corrected" if config.corrected else "MM",
         net_charge=net_charge_of(prepared, config),
+        mechanical=config.corrected and config.potential.embedding == "mechanical",
     )
 
 

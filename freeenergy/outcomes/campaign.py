@@ -335,7 +335,7 @@ class CampaignResult:
     ``restraint_traces`` are the restraint and what it held, ``doubts`` what the potentials think of the
     frames they were asked for, ``checks`` their fresh labels. ``asked`` is the level that the campaign was to
     reach, ``net_charge`` what is to be said of a charged ligand in a periodic box, whose legs are not
-    corrected for their finite size.
+    corrected for their finite size, ``mechanical`` whether the potentials feel no field, as a baseline.
     """
 
     title: str
@@ -366,6 +366,7 @@ class CampaignResult:
     checks: tuple[LabelDifferences, ...] = ()
     asked: str = "core-corrected"  # or "MM"
     net_charge: Verdict | None = None
+    mechanical: bool = False
 
     def __post_init__(self) -> None:
         legs = sorted(leg.leg for leg in self.mm_legs)

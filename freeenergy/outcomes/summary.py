@@ -49,7 +49,8 @@ class Summary:
     low             correction MM -> low level (None where there are no works)
     core            correction low level -> core-corrected (None likewise)
     total           dG_bind(MM) + finite_size + low + core
-    level           what ``total`` stands for: "core-corrected", "low level", "MM"
+    level           what ``total`` stands for: "core-corrected", "low level", "MM";
+                    with ", mechanical embedding" where the potentials feel no field
     checks          fresh labels against the potential of "low" and "core", where there are works
     diagnoses       what was looked at besides the works themselves
     torsions        correction MM -> torsion refit, a baseline (None likewise)
@@ -129,6 +130,8 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
     if core is not None and low is not None:
         low = _with_check(low, checks["low"])
     level = "core-corrected" if core is not None else "low level" if low is not None else "MM"
+    if result.mechanical and low is not None:
+        level += ", mechanical embedding"
     missing = [name for name, one in (("low", low), ("core", core)) if one is None]
     if missing and result.asked != "MM":
         reason = f"no works for the correction{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"

@@ -17,7 +17,8 @@ from drupe.errors import InputError
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, accuracy
 from drupe.mlp.calculator import DrupeCalculator
 from drupe.mlp.dispersion import with_dispersion
-from drupe.mlp.sources import frames_of_arrays, frames_of_extxyz
+from drupe.mlp.extxyz import frames_of_extxyz
+from drupe.mlp.sources import frames_of_arrays
 from drupe.mlp.training import train_member
 from drupe.mlp.training_set import prepare
 from drupe.mlp.transfer import transfer_member

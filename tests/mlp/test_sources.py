@@ -9,8 +9,9 @@ from drupe.embedding import Level, MolecularSystem, Partition, label
 from drupe.embedding.export import write_extxyz, write_mm_arrays
 from drupe.errors import InputError
 from drupe.mlp import Dataset, TransferSpec
+from drupe.mlp.extxyz import frames_of_extxyz
 from drupe.mlp.potential import Potential
-from drupe.mlp.sources import frames_of_arrays, frames_of_extxyz
+from drupe.mlp.sources import frames_of_arrays
 from drupe.mlp.transfer import transfer_member
 from drupe.units import angstrom, ev
 

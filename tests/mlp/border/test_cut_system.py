@@ -15,8 +15,8 @@ from drupe.errors import InputError
 from drupe.mlp import Committee, Dataset, FitSpec, train
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.border import border_of
+from drupe.mlp.extxyz import frames_of_extxyz
 from drupe.mlp.potential import Potential
-from drupe.mlp.sources import frames_of_extxyz
 from drupe.mlp.specs import TransferSpec
 from drupe.mlp.transfer import transfer_member
 from drupe.units import kj_per_mol, nanometer
