@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 import sys
 from collections import Counter
@@ -273,9 +274,12 @@ def _print_summary(console: Console, result: "CampaignResult", folder: Path) -> 
     terms.append((f"dG_bind({summary.level})", summary.total))
     for name, term in terms:
         kcal, kj = (term.value * thermal / unit for unit in (kcal_per_mol, kj_per_mol))
-        error_kcal, error_kj = (term.error * thermal / unit for unit in (kcal_per_mol, kj_per_mol))
+        errors = [
+            "?" if math.isnan(term.error) else f"{term.error * thermal / unit:.2f}"  # nobody estimated it
+            for unit in (kcal_per_mol, kj_per_mol)
+        ]
         console.print(
-            f"{name:<28}{kcal:>9.2f} +- {error_kcal:<6.2f} kcal/mol {kj:>9.2f} +- {error_kj:<6.2f} kJ/mol  "
+            f"{name:<28}{kcal:>9.2f} +- {errors[0]:<6} kcal/mol {kj:>9.2f} +- {errors[1]:<6} kJ/mol  "
             f"{term.verdict.level}",
             soft_wrap=True,
         )

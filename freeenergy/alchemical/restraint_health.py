@@ -86,11 +86,14 @@ def restrained_health(
     """Judge a window in which the restraint is fully on.
 
     FAIL: anchors broke (an angle within 10 degrees of 0 or 180); more than 5 % of the frames lie more than
-    6 sigma from a rest value. WARN: a mean lies more than 2 sigma from its rest value; a dihedral jumps by
+    6 sigma from a rest value; a value is not finite. WARN: no frame was kept; a mean lies more than 2 sigma
+    from its rest value; a dihedral jumps by
     more than 90 degrees between two frames.
 
     Parameters are those of `deviations`.
     """
+    if unknown := _unknown(values):
+        return unknown
     off = deviations(restraint, values, temperature_k)
     told = [("", _anchors(values))]
     shift, share = off.mean(axis=0), (np.abs(off) > held_sigmas).mean(axis=0)
@@ -107,11 +110,14 @@ def restrained_health(
 def free_health(restraint: BoreschRestraint, values: NDArray[np.float64], temperature_k: float) -> Verdict:
     """Judge a run of the complex without restraint: does the ligand stay where the restraint will hold it.
 
-    FAIL: anchors broke; a rest value has not one frame within 3 sigma. WARN: a dihedral jumps by more than
-    90 degrees between two frames; a mean lies more than 2 sigma from rest.
+    FAIL: anchors broke; a rest value has not one frame within 3 sigma; a value is not finite. WARN: no frame
+    was kept; a dihedral jumps by more than 90 degrees between two frames; a mean lies more than 2 sigma from
+    rest.
 
     Parameters are those of `deviations`; frames of one run in order.
     """
+    if unknown := _unknown(values):
+        return unknown
     off = deviations(restraint, values, temperature_k)
     told = [("", _anchors(values))]
     for k, name in enumerate(NAMES):
@@ -122,6 +128,18 @@ def free_health(restraint: BoreschRestraint, values: NDArray[np.float64], temper
             reason = f"{name}: its mean lies {off[:, k].mean():+.1f} sigma from rest"
             told.append(("", Verdict("WARN", (reason,))))
     return worst([*told, ("", _jumps(values))])
+
+
+def _unknown(values: NDArray[np.float64]) -> Verdict | None:
+    """What is to be said where coordinates cannot be judged."""
+    if not len(values):
+        return Verdict("WARN", ("no frame was kept: nobody saw whether the restraint held",))
+    bad = int((~np.isfinite(values)).any(axis=1).sum())
+    return (
+        Verdict("FAIL", (f"{bad} of {len(values)} frames have coordinates that are not finite",))
+        if bad
+        else None
+    )
 
 
 def _anchors(values: NDArray[np.float64]) -> Verdict:

@@ -71,7 +71,14 @@ class BoreschRestraint:
                 f"the anchors {self.anchors} are not six different atoms",
                 remedy="name three atoms on each side",
             )
-        if not (self.distance > 0 and (self.angles > 0).all() and (self.angles < np.pi).all()):
+        if min(self.anchors) < 0:
+            raise InputError(f"the anchors are {self.anchors}", remedy="count atoms from 0")
+        if not (np.isfinite(self.dihedrals).all() and (np.abs(self.dihedrals) <= 2 * np.pi).all()):
+            raise InputError(
+                f"the rest values of the dihedrals are {self.dihedrals.tolist()} rad",
+                remedy="give three angles within a turn, in radians",
+            )
+        if not (0 < self.distance < np.inf and (self.angles > 0).all() and (self.angles < np.pi).all()):
             raise InputError(
                 f"the rest values are {self.distance} bohr and {np.degrees(self.angles).tolist()} degrees",
                 remedy="take a positive distance and angles between 0 and 180 degrees",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from drupe.freeenergy.alchemical.anchors import boresch_coordinates
 from drupe.freeenergy.alchemical.restraint_health import RestraintTrace
 from drupe.freeenergy.alchemical.restraints import BoreschRestraint
+from drupe.freeenergy.campaigns.stages import by_correlation
 from drupe.freeenergy.estimation.extrapolation import Doubts
 from drupe.freeenergy.simulation.periodic import nearest_chain
 from drupe.freeenergy.tasks.runner import Node
@@ -31,10 +32,14 @@ class Results(Protocol):
 
 
 class Starts(NamedTuple):
-    """Run and time (ps) of the start of each work; None where a start is in none of the runs."""
+    """Run and time (ps) of the start of each work; None where a start is in none of the runs.
+
+    ``correlated`` counts those within a statistical inefficiency of a frame that was taken before them.
+    """
 
     runs: NDArray[np.int64] | None
     times: NDArray[np.float64] | None
+    correlated: int = 0
 
 
 def starts_of(results: Results, leg: str, direction: str, kind: str) -> Starts:
@@ -50,18 +55,33 @@ def starts_of(results: Results, leg: str, direction: str, kind: str) -> Starts:
         Of the runs: ``"sample"`` or ``"ml-low"``.
     """
     place: dict[str, tuple[int, float]] = {}
-    for number, run in enumerate(results.matching(rf"{leg}/{kind}/\d+")):
-        for frame, time in zip(run.positions, _times(run.spec), strict=True):
-            place[content_key("Positions", {"positions": np.asarray(frame, np.float64)})] = (number, time)
+    runs = results.matching(rf"{leg}/{kind}/\d+")
+    apart = set(by_correlation(runs)[0])
+    close: set[str] = set()
+    for number, run in enumerate(runs):
+        for k, (frame, time) in enumerate(zip(run.positions, _times(run.spec), strict=True)):
+            key = content_key("Positions", {"positions": np.asarray(frame, np.float64)})
+            place[key] = (number, time)
+            if (number, k) not in apart:
+                close.add(key)
     found = [place.get(work.start) for work in results.matching(rf"{leg}/{direction}/\d+")]
     known = [one for one in found if one is not None]
     if len(known) != len(found):
         return Starts(None, None)
-    return Starts(np.array([run for run, _ in known], np.int64), np.array([time for _, time in known]))
+    works = results.matching(rf"{leg}/{direction}/\d+")
+    return Starts(
+        np.array([run for run, _ in known], np.int64),
+        np.array([time for _, time in known]),
+        sum(work.start in close for work in works),
+    )
 
 
 def restraint_traces(results: Results, restraint: BoreschRestraint) -> Iterator[RestraintTrace]:
-    """Six coordinates along every run of the complex and every window with the whole restraint."""
+    """Six coordinates along every run of the complex and every window with the whole restraint.
+
+    Where replicas are exchanged a window is a state: its frames, one after the other, are of any replica.
+    """
+    yield from _exchanged(results)
     for node in results.nodes:
         if node.name not in results:
             continue
@@ -74,6 +94,23 @@ def restraint_traces(results: Results, restraint: BoreschRestraint) -> Iterator[
             if window.restrained is not None and window.schedule.restraint[window.index] == 1.0:
                 times = np.array(_times(window.spec))[: len(window.restrained)]
                 yield RestraintTrace(node.name, times, window.restrained, held=True)
+
+
+def _exchanged(results: Results) -> Iterator[RestraintTrace]:
+    """Frames of each fully restrained state of a repeat, over its stretches."""
+    found = [re.fullmatch(r"complex/exchange/(\d+)/(\d+)", node.name) for node in results.nodes]
+    order = sorted((int(one[1]), int(one[2]), one[0]) for one in found if one and one[0] in results)
+    for repeat in dict.fromkeys(repeat for repeat, _, _ in order):
+        stretches = [results[name] for which, _, name in order if which == repeat]
+        kept = [one.restrained for one in stretches if one.restrained is not None]
+        if len(kept) < len(stretches):
+            continue
+        values = np.concatenate(kept, axis=1)
+        spec = stretches[0].spec
+        times = spec.stride * np.arange(1, values.shape[1] + 1) * spec.step_fs / 1e3
+        for state, strength in enumerate(stretches[0].schedule.restraint):
+            if strength == 1.0:
+                yield RestraintTrace(f"complex/exchange/{repeat}/{state}", times, values[state], held=True)
 
 
 def _anchors(run: Any, restraint: BoreschRestraint) -> NDArray[np.float64]:

@@ -227,6 +227,7 @@ def _switching(results: _Results, config: Config) -> list[SwitchingResult]:
                 run_r=reverse.runs,
                 time_f=forward.times,
                 time_r=reverse.times,
+                correlated=(forward.correlated, reverse.correlated),
                 pilot=None if pilot is None else pilot.verdict,
             )
         )
@@ -263,6 +264,7 @@ def _between_levels(results: _Results, leg: str, table: LegSwitching, levels: An
         run_r=reverse.runs,
         time_f=forward.times,
         time_r=reverse.times,
+        correlated=(forward.correlated, reverse.correlated),
     )
 
 

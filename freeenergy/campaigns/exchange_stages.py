@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drupe.errors import InputError
+from drupe.freeenergy.alchemical.anchors import boresch_coordinates
 from drupe.freeenergy.alchemical.exchange import Method
-from drupe.freeenergy.alchemical.replicas import Replicas
+from drupe.freeenergy.alchemical.replicas import Phase, Replicas
 from drupe.freeenergy.alchemical.stretch import ExchangeStretch
 from drupe.freeenergy.campaigns.preparation import Prepared
 from drupe.freeenergy.campaigns.stages import Place, Snapshots
+from drupe.freeenergy.simulation.periodic import nearest_chain
 from drupe.records import register
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ def begin_exchange(
     phases = [
         mover.begin(snapshots.positions[frame], k, snapshots.box(frame)) for k, frame in enumerate(frames)
     ]
-    return _run(settings, mover, Replicas.of(phases, np.arange(count), 0))
+    return _run(settings, mover, Replicas.of(phases, np.arange(count), 0), restraint)
 
 
 def continue_exchange(
@@ -71,7 +74,7 @@ def continue_exchange(
             f"the stretch before had {len(before.schedule)} states that are not those of this one",
             remedy="start the leg again with the schedule that is meant",
         )
-    return _run(settings, _mover(settings, prepared, restraint), before.replicas)
+    return _run(settings, _mover(settings, prepared, restraint), before.replicas, restraint)
 
 
 def _mover(
@@ -93,9 +96,35 @@ def _mover(
     )
 
 
-def _run(settings: ExchangeStage, mover: "AlchemicalMover", replicas: Replicas) -> ExchangeStretch:
+class _Watched:
+    """A mover that notes, frame by frame of each state, the six coordinates that the restraint holds."""
+
+    def __init__(self, mover: "AlchemicalMover", restraint: "BoreschRestraint", states: int) -> None:
+        self._mover, self._anchors = mover, list(restraint.anchors)
+        self.seen: list[list[NDArray[np.float64]]] = [[] for _ in range(states)]
+
+    def move(self, phase: Phase, state: int, n_steps: int) -> tuple[Phase, NDArray[np.float64]]:
+        """As `AlchemicalMover.move`."""
+        after, u = self._mover.move(phase, state, n_steps)
+        six = after.positions[self._anchors]
+        self.seen[state].append(
+            boresch_coordinates(six if after.box is None else nearest_chain(six, after.box))
+        )
+        return after, u
+
+
+def _run(
+    settings: ExchangeStage,
+    mover: "AlchemicalMover",
+    replicas: Replicas,
+    restraint: tuple["BoreschRestraint", ...],
+) -> ExchangeStretch:
     from drupe.freeenergy.alchemical.exchange_run import run_iterations
 
-    spec = settings.spec
-    after, tables = run_iterations(mover, replicas, spec.n_frames, spec.stride, settings.method, spec.seed)
-    return ExchangeStretch(tables, after, settings.schedule, spec, mover.versions)
+    spec, schedule = settings.spec, settings.schedule
+    watched = _Watched(mover, restraint[0], len(schedule)) if restraint else None
+    after, tables = run_iterations(
+        watched or mover, replicas, spec.n_frames, spec.stride, settings.method, spec.seed
+    )
+    seen = np.array(watched.seen) if watched else None
+    return ExchangeStretch(tables, after, schedule, spec, mover.versions, seen)

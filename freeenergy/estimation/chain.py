@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,15 @@ from drupe.freeenergy.estimation.bennett import acceptance_root
 from drupe.freeenergy.estimation.diagnostics import Verdict, chain_verdict
 from drupe.freeenergy.estimation.results import FreeEnergy
 from drupe.records import frozen, register
+
+#: pymbar's "robust", with fewer iterations of its first solver: from the sums of BAR it needs some ten where
+#: states overlap, and where they do not all of its thousand change nothing and take a minute.
+_protocol: Final = (
+    {"method": "adaptive", "options": {"maxiter": 100}},
+    {"method": "L-BFGS-B", "options": {"maxiter": 1000}},
+)
+#: An error below this is rounding: the number is exact, and nobody estimated its error, kT.
+exact_kt: Final = 1e-9
 
 __all__ = ["MbarResult", "differences", "least_neighbour_overlap", "mbar", "uncorrelated"]
 
@@ -70,7 +79,7 @@ class MbarResult:
             float(self.values[-1]),
             self.verdict,
             "MBAR",
-            sampling=float(self.errors[-1]),
+            sampling=float(self.errors[-1]) if self.errors[-1] > exact_kt else None,
             n_forward=samples,
             provenance=made,
         )
@@ -163,7 +172,7 @@ def _solved(
             # pymbar's second solver hands scipy an option that scipy does not know.
             warnings.filterwarnings("ignore", message="Unknown solver options: verbose")
             # pymbar's own start from BAR fails where it has a handful of frames.
-            solver = MBAR(u, counts, solver_protocol="robust", initial_f_k=_along_the_chain(u, counts))
+            solver = MBAR(u, counts, solver_protocol=_protocol, initial_f_k=_along_the_chain(u, counts))
         got = solver.compute_free_energy_differences()
     except (ParameterError, np.linalg.LinAlgError, FloatingPointError) as error:
         raise ConvergenceError(
@@ -197,6 +206,10 @@ def _checked(u_kn: ArrayLike, n_k: ArrayLike) -> tuple[NDArray[np.float64], NDAr
             f"reduced potentials have shape {u.shape} for counts {counts.tolist()}",
             remedy="pass u_kn of shape (states, samples) and one count per state that add up to samples",
         )
+    if not np.array_equal(counts, np.asarray(n_k, np.float64)):
+        raise InputError(f"the counts are {np.asarray(n_k).tolist()}", remedy="pass whole numbers")
+    if len(counts) < 2:
+        raise InputError("there is one state only", remedy="pass two states or more: a difference is wanted")
     if (counts < 1).any():
         raise InputError(
             f"states {np.flatnonzero(counts < 1).tolist()} have no samples",

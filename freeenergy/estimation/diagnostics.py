@@ -51,6 +51,9 @@ second_law_sigmas: Final = 3.0
 #: exceed both in at most 1 of 100 cases.
 largest_inconsistency: Final = 0.3
 inconsistency_sigmas: Final = 4.0
+#: Works given again count as measured again in every error: warned of above the first share of all works of a
+#: direction, FAIL above the second. Energies of single precision may repeat a few by rounding.
+copies_warn, copies_fail = 0.1, 0.5
 #: Works deviate from Crooks' theorem when chance alone makes so large a deviation in 1 of 10 000 cases, and
 #: the deviation is worth this much log-likelihood per work: many works see differences that do not matter.
 least_chance: Final = 1e-4
@@ -138,16 +141,25 @@ def chain_verdict(u_kn: NDArray[np.float64], n_k: NDArray[np.int64], names: Sequ
 def repeats_verdict(values: Sequence[float], errors: Sequence[float]) -> Verdict:
     """Judge independent repeats of one free energy, all in kT.
 
-    One repeat has no replicate error, and that is said. Several warn when their standard deviation
-    is more than three times the error that the estimator claims.
+    One repeat has no replicate error, and that is said. FAIL: a repeat has no value; two that claim an error
+    agree to the last digit, so that one is a copy. WARN: their standard deviation is more than three times
+    the error that the estimator claims.
     """
     if not values:
         raise InputError("there is no repeat to judge", remedy="pass the free energy of at least one repeat")
     if len(values) == 1:
         return Verdict("WARN", ("one repeat only: there is no replicate error",))
+    if not np.isfinite(values).all():
+        return Verdict(
+            "FAIL", (f"{int((~np.isfinite(values)).sum())} of {len(values)} repeats have no value",)
+        )
     spread = float(np.std(values, ddof=1))
-    claimed = float(np.sqrt(np.mean(np.square(errors))))
-    if spread > 3.0 * claimed:
+    claims = np.nan_to_num(np.asarray(errors, np.float64))  # exact numbers claim no error
+    claimed = float(np.sqrt(np.mean(np.square(claims))))
+    if claimed > 0.0 and len(set(values)) < len(values):
+        told = f"{len(values) - len(set(values))} of {len(values)} repeats are copies of others"
+        return Verdict("FAIL", (f"{told}, to the last digit: repeats need seeds of their own",))
+    if spread > max(3.0 * claimed, 1e-9):
         return Verdict(
             "WARN",
             (
@@ -195,7 +207,13 @@ def collect(found: Sequence[tuple[Level, str]]) -> Verdict:
 
 def checked_works(works: ArrayLike, direction: str) -> NDArray[np.float64]:
     """Works as a float array, or an `InputError` that says which one cannot be used."""
-    array = np.asarray(works, dtype=np.float64)
+    given = np.asarray(works)
+    if (given.dtype.kind not in "fiu" and given.size) or np.ma.is_masked(works):
+        kind = "masked values" if np.ma.is_masked(works) else f"the type {given.dtype}"
+        raise InputError(
+            f"the {direction} works have {kind}", remedy="pass plain real numbers in kT, finished works only"
+        )
+    array = given.astype(np.float64)
     if array.ndim != 1:
         raise InputError(
             f"the {direction} works have shape {array.shape}",
@@ -258,6 +276,9 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
             )
         )
     smallest = min(_distinct(f), _distinct(r))
+    found += [
+        _copies(w, name) for w, name in ((f, "forward"), (r, "reverse")) if _share_of_copies(w) > copies_warn
+    ]
     if shared < least_overlap:
         found.append(("FAIL", "overlap", f"overlap {shared:.2g} of the two sides is below {least_overlap:g}"))
     if smallest * shared < least_shared:
@@ -274,8 +295,24 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
 
 def _distinct(works: NDArray[np.float64]) -> int:
     """How many different works there are: one given twice is one. Works that are all equal are exact."""
-    different = len(np.unique(works))
+    ordered = np.sort(works)
+    same = np.diff(ordered) <= 1e-12 * (1.0 + float(np.abs(ordered).max()))
+    different = len(works) - int(same.sum())
     return len(works) if different == 1 else different
+
+
+def _share_of_copies(works: NDArray[np.float64]) -> float:
+    return 1.0 - _distinct(works) / len(works)
+
+
+def _copies(works: NDArray[np.float64], direction: str) -> tuple[Level, str, str]:
+    level: Level = "FAIL" if _share_of_copies(works) > copies_fail else "WARN"
+    told = f"{len(works) - _distinct(works)} of {len(works)} {direction} works are copies of others"
+    return (
+        level,
+        "copies",
+        f"{told}: every error counts them as measurements of their own; pass each work once",
+    )
 
 
 def _judge_sides(f: NDArray[np.float64], r: NDArray[np.float64]) -> list[tuple[Level, str, str]]:

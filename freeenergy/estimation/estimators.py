@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from drupe.errors import ConvergenceError, InputError
 from drupe.freeenergy.estimation.bennett import acceptance_root, one_sided, overlap
 from drupe.freeenergy.estimation.bootstrap import scatter
-from drupe.freeenergy.estimation.chain import MbarResult, mbar
+from drupe.freeenergy.estimation.chain import MbarResult, exact_kt, mbar
 from drupe.freeenergy.estimation.diagnostics import Verdict, checked_works, verdict, worst
 from drupe.freeenergy.estimation.results import FreeEnergy
 
@@ -249,7 +249,7 @@ def _runs_verdict(sides: Sequence[Works], runs: Runs) -> Verdict:
 
 
 def _known(error: float) -> float | None:
-    return error if error > 0.0 else None
+    return error if error > exact_kt else None
 
 
 def _made(seed: int, n_resamples: int, runs: Sequence[ArrayLike | None]) -> str:

@@ -49,7 +49,8 @@ def outside(novelty: NDArray[np.float64]) -> Verdict:
     """Judge how far frames lie from the training set.
 
     FAIL: more than half of them lie beyond its edge. WARN: more than a fifth do, by more than chance; one is
-    twice as far out as the edge; the edge is not known.
+    twice as far out as the edge; the edge is not known, or not for all frames. A frame that is infinitely far
+    out lies outside.
 
     Parameters
     ----------
@@ -58,12 +59,16 @@ def outside(novelty: NDArray[np.float64]) -> Verdict:
     """
     if not len(novelty):
         return Verdict("WARN", ("no frame was compared with the training set",))
-    known = novelty[np.isfinite(novelty)]
+    known = novelty[~np.isnan(novelty)]
     if not len(known):
         reason = "a training set of fewer than 19 labels has no edge: extrapolation is not seen"
         return Verdict("WARN", (reason,))
     count, share = int((known > 1.0).sum()), float((known > 1.0).mean())
-    told = []
+    told: list[tuple[str, Verdict]] = []
+    if len(known) < len(novelty):
+        missing = f"{len(novelty) - len(known)} of {len(novelty)} frames"
+        unseen = f"{missing} could not be compared with the training set"
+        told.append(("", Verdict("WARN", (unseen,))))
     reason = f"{count} of {len(known)} frames lie outside the training set (farthest {known.max():.1f})"
     bounds: tuple[tuple[Level, float], ...] = (("FAIL", share_fail), ("WARN", share_warn))
     for level, bound in bounds:
@@ -71,7 +76,9 @@ def outside(novelty: NDArray[np.float64]) -> Verdict:
         if share > bound and bdtrc(count - 1, len(known), bound) < chance:
             told.append(("", Verdict(level, (f"{reason}: label more of them",))))
             break
-    if not told and known.max() > far:
+    else:
+        if known.max() <= far:
+            return worst(told)
         told.append(("", Verdict("WARN", (f"{reason}: look at the farthest",))))
     return worst(told)
 
@@ -80,11 +87,14 @@ def model_doubt(sigma: NDArray[np.float64]) -> Verdict:
     """Judge the standard error that a committee gives its energies, kT.
 
     WARN when its root mean square is above 2 kT: the works then carry more of the model than of the levels;
-    or when the model gives none.
+    or when the model gives none, or not for all frames.
     """
-    known = sigma[np.isfinite(sigma)]
+    known = sigma[~np.isnan(sigma)]
     if not len(known):
         return Verdict("WARN", ("the potential gives no standard error of its energies",))
+    if len(known) < len(sigma):
+        missing = f"{len(sigma) - len(known)} of {len(sigma)} energies have no standard error"
+        return Verdict("WARN", (missing,))
     size = float(np.sqrt((known**2).mean()))
     if size > largest_sigma:
         reason = f"the potential gives its energies a standard error of {size:.1f} kT (rms), more than"

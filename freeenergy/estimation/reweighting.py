@@ -31,7 +31,8 @@ class ModelError:
                                      legs where both were given
     effective_size  ``(members,)``   Kish's effective number of frames (smaller leg)
     error           scalar           standard deviation over members, kT; None for one
-    verdict         --               WARN when fewer than 5 frames carry a member
+    verdict         --               WARN when fewer than 5 frames carry a member; FAIL when two
+                                     members are one potential
     ==============  ===============  ==================================================
     """
 
@@ -75,6 +76,12 @@ def model_error(complex_leg: ArrayLike, solvent_leg: ArrayLike | None = None) ->
     if len(members) < 2:
         alone = Verdict("WARN", ("one potential only: there is no model error",))
         return ModelError(members, size, None, alone)
+    same = sum(
+        all(np.array_equal(leg[a], leg[b]) for leg in legs) for b in range(len(members)) for a in range(b)
+    )
+    if same:
+        copied = Verdict("FAIL", (f"model error: {same} pairs of committee members are one potential",))
+        return ModelError(members, size, float(members.std(ddof=1)) or None, copied)
     judged = Verdict("PASS")
     if size.min() < _least_size:
         judged = Verdict(

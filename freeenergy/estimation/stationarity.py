@@ -8,6 +8,7 @@ statistical inefficiency of what the line leaves.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from drupe.freeenergy.estimation.bennett import acceptance_root, overlap
-from drupe.freeenergy.estimation.diagnostics import Verdict, worst
+from drupe.freeenergy.estimation.diagnostics import Verdict, checked_works, worst
 
 __all__ = ["drift_of_works", "settled"]
 
@@ -25,6 +26,8 @@ least_frames: Final = 10
 least_for_equilibration: Final = 50
 #: Chance of a drift that large in a run that does not drift, over all runs that are judged together.
 chance: Final = 0.01
+#: Means of two runs that lie so many times their common standard deviation apart belong to different places.
+far_apart: Final = 10.0
 #: Halves of works that differ by more standard errors than this drift, if by more kT than the second number;
 #: more than the third fails.
 half_sigmas, half_kt, half_kt_fail = 3.0, 0.5, 2.0
@@ -41,14 +44,18 @@ class _Line:
 def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
     """Judge one quantity, such as the potential energy, along runs of one kind.
 
-    WARN: fewer than 10 frames in a run; a run drifts; equilibration takes more than half of a run of 50
-    frames or more.
+    FAIL: a value is not finite; two runs lie so far apart that they share no value, by more than ten times
+    the scatter within runs. WARN: fewer than 10 frames in a run; a run drifts or stands still; equilibration
+    takes more than half of a run of 50 frames or more.
 
     Parameters
     ----------
     runs
         Name of each run and its series, ``(frames,)``, kT, equally spaced in time.
     """
+    broken = [name for name, series in runs.items() if not np.isfinite(series).all()]
+    if broken:
+        return Verdict("FAIL", (f"{', '.join(broken)}: holds values that are not finite",))
     short = [name for name, series in runs.items() if len(series) < least_frames]
     told: list[tuple[str, Verdict]] = []
     if short:
@@ -61,6 +68,7 @@ def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
     long = {name: series for name, series in runs.items() if len(series) >= least_frames}
     for name, series in long.items():
         if np.ptp(series) <= 1e-9 * (1.0 + float(np.abs(series).max())):
+            told.append((name, Verdict("WARN", ("stands still: nothing moved",))))
             continue
         line = _line(series)
         if line.chance < chance / len(long):
@@ -71,7 +79,21 @@ def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
         if start > len(series) // 2:
             reason = f"settles only after {start} of its {len(series)} frames"
             told.append((name, Verdict("WARN", (reason,))))
-    return worst(told)
+    return worst([*told, ("", _apart(long))])
+
+
+def _apart(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
+    """Runs whose values do not meet: each samples a place of its own."""
+    order = sorted(runs, key=lambda name: float(runs[name].mean()))
+    for below, above in pairwise(order):
+        low, high = runs[below], runs[above]
+        gap, within = float(high.mean() - low.mean()), float(np.hypot(low.std(), high.std()))
+        if float(low.max()) < float(high.min()) and gap > far_apart * within:
+            reason = (
+                f"{below} and {above} lie {gap:.1f} kT apart and share no value: they are of different places"
+            )
+            return Verdict("FAIL", (reason,))
+    return Verdict("PASS")
 
 
 def drift_of_works(
@@ -88,7 +110,13 @@ def drift_of_works(
         Works done on the system going 0 -> 1 and 1 -> 0, kT.
     time_f, time_r
         Time of each start within its run, ps.
+
+    Raises
+    ------
+    InputError
+        If a work is not finite.
     """
+    w_f, w_r = checked_works(w_f, "forward"), checked_works(w_r, "reverse")
     halves: list[tuple[float, float]] = []
     for late in (False, True):
         sides = []

@@ -25,8 +25,9 @@ class BudgetRow:
 def error_budget(summary: "Summary") -> tuple[BudgetRow, ...]:
     """Every named part of the error of the total, and the total last.
 
-    Sampling parts of different terms are independent and add in quadrature; of these together and the scatter
-    over repeats the larger counts; model, label and the residual of the label check add in quadrature to it.
+    Of a term's sampling error and the scatter over its repeats the larger counts; these of the MM legs and
+    of the corrections add in quadrature, but the two corrections share frames of the low potential, so that
+    theirs are added first; model, label and the residual of the label check add in quadrature to it.
     Model and residual are those of the last potential: the low one cancels on the way.
     """
     terms = [("MM legs", summary.mm)]
@@ -61,7 +62,7 @@ def _labels(summary: "Summary") -> list[BudgetRow]:
     how = "nobody estimated it for this level and these surroundings"
     return [
         BudgetRow(
-            "label, level of theory", "label", low, how if low is None else "stated with the approximations"
+            "label, unscreened field", "label", low, how if low is None else "stated with the approximations"
         ),
         BudgetRow("label, virtual space", "label", core, "complex − solvent of what MP2 stands for"),
     ]

@@ -146,7 +146,12 @@ def _without_starts(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "pilot": None}
 
 
-@register(version=2, upgrades={1: _without_starts})
+def _uncounted(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 did not count the starts that lie close to others."""
+    return {**fields, "correlated": None}
+
+
+@register(version=3, upgrades={1: _without_starts, 2: _uncounted})
 @dataclass(frozen=True, eq=False)
 class SwitchingResult:
     """Works of one correction in one leg, kT, as measured.
@@ -154,7 +159,8 @@ class SwitchingResult:
     ``members`` holds (u_m - u_mean) of the committee (or of draws from a posterior) at end-state frames,
     shape ``(members, frames)``, kT, or None. ``description`` says how: "20 switches of 0.5 ps". ``run_f`` and
     ``run_r`` are the independent runs that the starts came from, ``time_f`` and ``time_r`` when in them, ps;
-    one entry per work, or None where nobody knows. ``pilot`` judges the length, where a pilot chose it.
+    one entry per work, or None where nobody knows. ``pilot`` judges the length, where a pilot chose it;
+    ``correlated`` counts the forward and reverse starts that lie within a correlation time of another.
     """
 
     leg: str  # "complex" or "solvent"
@@ -168,8 +174,11 @@ class SwitchingResult:
     time_f: NDArray[np.float64] | None = None
     time_r: NDArray[np.float64] | None = None
     pilot: Verdict | None = None
+    correlated: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.correlated is not None:
+            object.__setattr__(self, "correlated", tuple(self.correlated))
         for name in ("w_f", "w_r"):
             object.__setattr__(self, name, frozen(getattr(self, name), np.float64))
         for side in ("f", "r"):

@@ -1,11 +1,12 @@
 """Binding free energies put together: works and legs in kT go in, free energies with verdicts come out.
 
 dG_bind(high) = dG_bind(MM) + [correction(complex) - correction(solvent)]. Errors of independent
-terms add in quadrature, part by part; the verdict of a sum is the worst of its terms.
+terms add in quadrature, part by part, those of terms that share frames linearly; the verdict of a sum is the
+worst of its terms.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -138,8 +139,10 @@ def binding_free_energy(
     return combine(terms, f"{complex_leg.method}, double decoupling")
 
 
-def combine(terms: Mapping[str, tuple[float, FreeEnergy]], method: str) -> FreeEnergy:
-    """Sum of independent free energies with factors.
+def combine(
+    terms: Mapping[str, tuple[float, FreeEnergy]], method: str, *, sharing: Collection[str] = ()
+) -> FreeEnergy:
+    """Sum of free energies with factors, independent but for those that share frames.
 
     Parameters
     ----------
@@ -147,11 +150,16 @@ def combine(terms: Mapping[str, tuple[float, FreeEnergy]], method: str) -> FreeE
         Name of each term, its factor, and the free energy; names lead the reasons of the verdict.
     method
         What to call the sum.
+    sharing
+        Names of terms whose works start from the same frames: their statistical errors may be the same
+        error twice, so they are added before the quadrature. That is the most they can be together.
 
     Returns
     -------
     FreeEnergy
-        Each named part of the error is the quadrature of that part over the terms that have it.
+        Each named part of the error is the quadrature of that part over the terms that have it. The
+        statistical part is that of the larger of sampling and replicate of each term: a scatter of repeats
+        says nothing about a term that has none.
     """
     if not terms:
         raise InputError("there is no term to add", remedy="pass at least one free energy")
@@ -159,8 +167,15 @@ def combine(terms: Mapping[str, tuple[float, FreeEnergy]], method: str) -> FreeE
     def part(name: str) -> float | None:
         if any(math.isnan(f.value) for _, f in terms.values()):
             return None  # a sum that does not exist has no error
-        known = [abs(c) * getattr(f, name) for c, f in terms.values() if getattr(f, name) is not None]
-        return math.hypot(*known) if known else None
+        known = {
+            term: abs(c) * getattr(f, name) for term, (c, f) in terms.items() if getattr(f, name) is not None
+        }
+        if not known:
+            return None
+        if name not in ("sampling", "scatter"):
+            return math.hypot(*known.values())
+        together = sum(value for term, value in known.items() if term in sharing)
+        return math.hypot(together, *(value for term, value in known.items() if term not in sharing))
 
     return FreeEnergy(
         sum(factor * term.value for factor, term in terms.values()),
@@ -171,6 +186,7 @@ def combine(terms: Mapping[str, tuple[float, FreeEnergy]], method: str) -> FreeE
         model=part("model"),
         label=part("label"),
         residual=part("residual"),
+        statistical=part("scatter"),
         n_forward=sum(term.n_forward for _, term in terms.values()),
         n_reverse=sum(term.n_reverse for _, term in terms.values()),
         provenance=" ".join(f"{'+' if c >= 0 else '-'} {name}" for name, (c, _) in terms.items()),

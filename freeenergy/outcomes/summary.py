@@ -123,11 +123,18 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         terms["correction low"] = (1.0, low.difference)
     if core is not None:
         terms["correction core"] = (1.0, core.difference)
-    total = combine(terms, " + ".join(dict.fromkeys(term.method for _, term in terms.values())))
+    # Frames of the low potential end the works of the first correction and start those of the second.
+    total = combine(
+        terms,
+        " + ".join(dict.fromkeys(term.method for _, term in terms.values())),
+        sharing=("correction low", "correction core"),
+    )
     last = core or low
     if last is not None:
         total = replace(total, model=last.difference.model, residual=last.difference.residual)
+    on_the_way = Verdict("PASS")
     if core is not None and low is not None:
+        on_the_way = _warned(checks["low"].verdict)
         low = _with_check(low, checks["low"])
     level = "core-corrected" if core is not None else "low level" if low is not None else "MM"
     if result.mechanical and low is not None:
@@ -138,6 +145,9 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         lacking = Verdict("FAIL", (f"{reason}: the total stops at the level {level}",))
         total = replace(total, verdict=worst([("", lacking), ("", total.verdict)]))
     diagnoses = diagnose(result)
+    at_mm_level = [(one.subject, one.verdict) for one in diagnoses if one.of_mm]
+    mm = replace(mm, verdict=worst([("", mm.verdict), *at_mm_level]))
+    at_mm["MM"] = (1.0, mm)
     torsions = _correction(result, "torsions", n_resamples)
     refitted = None
     if torsions is not None:
@@ -149,7 +159,7 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
             f"{mm.method} + {torsions.difference.method}",
         )
     looked = [(one.subject, one.verdict) for one in diagnoses if not one.beside]
-    judged = worst([("", total.verdict), *looked])
+    judged = worst([("", total.verdict), ("low potential", on_the_way), *looked])
     total = replace(total, verdict=judged)
     return Summary(
         result.temperature_k,
@@ -167,6 +177,14 @@ def summarise(result: CampaignResult, *, n_resamples: int = 200) -> Summary:
         mm_only=result.asked == "MM",
         finite_size=finite_size,
     )
+
+
+def _warned(verdict: Verdict) -> Verdict:
+    """A verdict on what cancels: it warns at most."""
+    if verdict.level == "PASS":
+        return verdict
+    told = tuple(f"{reason}; it cancels between the two corrections" for reason in verdict.reasons)
+    return Verdict("WARN", told)
 
 
 def transfer_verdict(result: CampaignResult) -> Verdict:
@@ -264,7 +282,8 @@ def _check(result: CampaignResult, name: str, difference: FreeEnergy) -> LabelCh
         result.check(name, "complex"),
         result.check(name, "solvent"),
         model=difference.model,
-        label=difference.label,
+        # The field that nobody screens is in labels and potential alike.
+        label=None if name == "low" else difference.label,
         temperature_k=result.temperature_k,
         seed=result.seed + 100,
     )

@@ -217,7 +217,7 @@ def estimators(summary: Summary) -> Figure:
                 "y": [i + 0.28 - 0.14 * k for i in range(len(rows))],
                 "error_x": {
                     "type": "data",
-                    "array": [_finite(leg[k].error) or 0.0 for _, leg in rows],
+                    "array": [_finite(leg[k].error) for _, leg in rows],
                     "color": colour,
                     "thickness": 1.4,
                     "width": 4,

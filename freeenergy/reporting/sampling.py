@@ -71,7 +71,7 @@ def convergence_figure(leg: MmLeg, temperature_k: float) -> Figure:
                     "y": [_kcal(value, temperature_k) for value in values],
                     "error_y": {
                         "type": "data",
-                        "array": [_kcal(error, temperature_k) or 0.0 for error in errors],
+                        "array": [_kcal(error, temperature_k) for error in errors],
                         "color": colour,
                         "thickness": 1.3,
                         "width": 3,

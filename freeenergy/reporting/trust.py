@@ -51,7 +51,8 @@ def trust_section(book: Book, result: CampaignResult, summary: Summary) -> str:
             cards.append(card(book.figure(name, figure, title, caption)))
     return (
         "<h2>Can it be trusted?</h2><p class=note>What the error is made of, and what was looked at besides "
-        "the works. The worst verdict of all of them is the verdict of the number.</p>"
+        "the works. The worst verdict of all of them is the verdict of the number, but for baselines; "
+        "fresh labels of a low potential that cancels between two corrections warn at most.</p>"
         + grid(*cards)
         + card(f"<h3>What was looked at</h3>{_diagnoses_table(summary)}", css="below")
     )

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from drupe.errors import InputError
 from drupe.freeenergy.estimation.bennett import acceptance_root, overlap
-from drupe.freeenergy.estimation.diagnostics import Verdict, checked_works
+from drupe.freeenergy.estimation.diagnostics import Verdict, checked_works, verdict
 from drupe.records import register
 
 __all__ = ["PilotChoice", "PilotRow", "choose_length"]
@@ -22,6 +22,8 @@ __all__ = ["PilotChoice", "PilotRow", "choose_length"]
 largest_spread: Final = 2.0
 #: Least overlap of the two directions.
 least_overlap: Final = 0.3
+#: Works of each direction that a choice should rest on.
+least_works: Final = 10
 
 
 @register(version=1)
@@ -60,6 +62,9 @@ class PilotChoice:
 def choose_length(pilots: Mapping[int, tuple[ArrayLike, ArrayLike]]) -> PilotChoice:
     """Pick the shortest length with sd(W) <= 2 kT and overlap >= 0.3, else the longest with a WARN.
 
+    Fewer than 10 works in a direction, or works that break the second law by more than three standard errors,
+    are warned of.
+
     Parameters
     ----------
     pilots
@@ -70,7 +75,7 @@ def choose_length(pilots: Mapping[int, tuple[ArrayLike, ArrayLike]]) -> PilotCho
     rows = tuple(_row(n_steps, *pilots[n_steps]) for n_steps in sorted(pilots))
     for row in rows:
         if row.suffices:
-            return PilotChoice(row.n_steps, rows, Verdict("PASS"))
+            return PilotChoice(row.n_steps, rows, _judge(row, *pilots[row.n_steps]))
     last = rows[-1]
     tried = ", ".join(str(row.n_steps) for row in rows)
     reason = (
@@ -78,6 +83,15 @@ def choose_length(pilots: Mapping[int, tuple[ArrayLike, ArrayLike]]) -> PilotCho
         f"{least_overlap:g}; the longest has {last.spread:.1f} kT and {last.overlap:.2g}"
     )
     return PilotChoice(last.n_steps, rows, Verdict("WARN", (reason,)))
+
+
+def _judge(row: PilotRow, forward: ArrayLike, reverse: ArrayLike) -> Verdict:
+    """Whether works that are short of spread are to be believed."""
+    told = []
+    if min(row.n_forward, row.n_reverse) < least_works:
+        told.append(f"the pilot rests on {row.n_forward} and {row.n_reverse} works, fewer than {least_works}")
+    broken = [reason for reason in verdict(forward, reverse).reasons if "second law" in reason]
+    return Verdict("WARN", (*told, *broken)) if told or broken else Verdict("PASS")
 
 
 def _row(n_steps: int, forward: ArrayLike, reverse: ArrayLike) -> PilotRow:

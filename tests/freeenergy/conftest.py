@@ -148,6 +148,28 @@ def looked_at(seed):
     }
 
 
+def started(name, *counts):
+    """Works start from eight runs, in turn; when in them is known of switches only."""
+    sides = {}
+    for side, n in zip(("f", "r"), counts, strict=True):
+        sides[f"run_{side}"] = np.arange(n) % 8
+        if name == "low":
+            sides[f"time_{side}"] = 0.1 * (1 + np.arange(n) // 8)
+    return sides
+
+
+@functools.cache
+def settled_windows():
+    """Checks of windows with nothing wrong with them: independent frames of a harmonic chain."""
+    rng = np.random.default_rng(3)
+    centres = 1.1 * np.arange(4)
+    x = rng.normal(centres[:, None], 1.0, (4, 200))
+    u = 0.5 * (x[:, None, :] - centres[None, :, None]) ** 2
+    checks = estimate(Tables(u))[1]
+    assert checks.verdict.level == "PASS", checks.verdict
+    return checks
+
+
 def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
     rng = np.random.default_rng(seed)
     low = [
@@ -159,7 +181,9 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
 
     def switching(name, how, works):
         return tuple(
-            SwitchingResult(leg, name, f, r, text, members + rng.normal(0, 0.1, (4, 1)))
+            SwitchingResult(
+                leg, name, f, r, text, members + rng.normal(0, 0.1, (4, 1)), **started(name, len(f), len(r))
+            )
             for leg, text, (f, r) in zip(("complex", "solvent"), how, works, strict=True)
         )
 
@@ -190,8 +214,8 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
         "seed": 1,
         "regions": t4l_regions(),
         "mm_legs": (
-            MmLeg("complex", (harmonic_chain(8, 9, seed + 20, rise=7.0),)),
-            MmLeg("solvent", (harmonic_chain(5, 9, seed + 21, rise=0.4),)),
+            MmLeg("complex", (harmonic_chain(8, 9, seed + 20, rise=7.0),), (settled_windows(),)),
+            MmLeg("solvent", (harmonic_chain(5, 9, seed + 21, rise=0.4),), (settled_windows(),)),
         ),
         "restraint": RestraintSummary(
             -11.42,
@@ -327,6 +351,11 @@ def corrected():
 @pytest.fixture(scope="session")
 def make_campaign():
     return campaign
+
+
+@pytest.fixture(scope="session")
+def make_checks():
+    return settled_windows
 
 
 @pytest.fixture(scope="session")

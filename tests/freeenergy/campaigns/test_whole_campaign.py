@@ -134,7 +134,7 @@ def check_numbers(report, level="core-corrected"):
     for name, row in {**report["headline"], **report["baselines"]}.items():
         assert row["kcal_per_mol"] is None or row["error_kcal_per_mol"] > 0, name
     causes = {row["cause"]: row["kcal_per_mol"] for row in report["error_budget"]}
-    assert causes["label, level of theory"] is None  # no field is left unscreened in a box of water
+    assert causes["label, unscreened field"] is None  # no field is left unscreened in a box of water
     assert causes["model"] > 0
     assert "whole molecules within 4 A" in report["approximations"]["charges that DFT sees"]
     assert "box of water" in report["approximations"]

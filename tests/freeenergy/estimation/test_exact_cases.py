@@ -15,6 +15,7 @@ from drupe.freeenergy.estimation.estimators import (
     mbar_of_works,
     side_by_side,
 )
+from drupe.freeenergy.estimation.reweighting import model_error
 
 SEEDS = range(20)
 DF = 3.0
@@ -150,3 +151,50 @@ def test_no_estimate_comes_with_an_error_of_zero():
         for found in side_by_side(*given, seed=1, n_resamples=20):
             assert found.sampling is None, found.method
             assert np.isnan(found.error)
+
+
+@pytest.mark.parametrize(("times", "level"), [(5, "FAIL"), (2, "WARN")])
+def test_works_that_are_given_again_are_not_new_works(times, level):
+    for seed in SEEDS:
+        w_f, w_r = gaussian_works(DF, 1.0, 400 // times, seed)
+        again = verdict(np.repeat(w_f, times), np.repeat(w_r, times))
+        assert again.level == level
+        assert any("works are copies of others" in reason for reason in again.reasons)
+    rounding = w_f + 1e-13 * np.arange(len(w_f))[:, None]  # copies but for rounding
+    assert verdict(rounding.ravel()[:2000], w_r).level == "FAIL"
+
+
+def test_an_exact_number_has_no_error_rather_than_one_of_zero():
+    for rows in (np.zeros((2, 40)), np.tile(np.linspace(0, 3, 40), (2, 1))):
+        total = mbar(rows, [20, 20]).total
+        assert total.value == pytest.approx(0.0, abs=1e-9)
+        assert total.sampling is None
+    f = np.full(100, 5.0)
+    assert bar(f + 1e-13 * np.arange(100), -f, seed=1).sampling is None
+
+
+@pytest.mark.parametrize(
+    "works", [["a", "b"], np.array([1.0 + 2.0j, 1.0]), np.ma.masked_greater([1.0, 2.0, 9.0], 5.0)]
+)
+def test_works_that_are_no_real_numbers_are_refused(works):
+    with pytest.raises(InputError, match="the forward works have"):
+        verdict(works, [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("u", "counts", "message"),
+    [(np.zeros((2, 20)), [10.5, 10.5], "counts are"), (np.zeros((1, 20)), [20], "one state only")],
+)
+def test_counts_that_are_none_are_refused(u, counts, message):
+    with pytest.raises(InputError, match=message):
+        mbar(u, counts)
+
+
+def test_two_members_that_are_one_potential_are_no_committee():
+    rng = np.random.default_rng(2)
+    members = rng.normal(size=(3, 50))
+    assert model_error(members).verdict.level == "PASS"
+    copied = model_error(np.vstack([members, members[:1]]))
+    assert copied.verdict.level == "FAIL"
+    alike = model_error(np.zeros((4, 50)))
+    assert (alike.verdict.level, alike.error) == ("FAIL", None)

@@ -45,8 +45,19 @@ def test_a_run_of_a_few_frames_says_that_nobody_can_see():
     assert "1 of 2 runs keep fewer than 10 frames (shortest: 6)" in got.reasons[0]
 
 
-def test_a_constant_run_is_settled():
-    assert settled({"run 0": np.full(40, -3.2e5)}).level == "PASS"
+def test_a_run_that_stands_still_or_is_broken_or_elsewhere_is_not_settled():
+    found = settled({"run 0": np.full(40, -3.2e5)})
+    assert (found.level, found.reasons) == ("WARN", ("run 0: stands still: nothing moved",))
+    fine = {f"run {k}": red_noise(200, 0.0, k) for k in range(3)}
+    assert settled(fine).level == "PASS"
+    broken = settled({**fine, "run 1": np.where(np.arange(200) == 7, np.nan, fine["run 1"])})
+    assert broken.level == "FAIL"
+    assert "run 1: holds values that are not finite" in broken.reasons[0]
+    apart = settled({**fine, "run 2": fine["run 2"] + 50.0})
+    assert apart.level == "FAIL"
+    assert "run 2 lie" in apart.reasons[0]
+    # Runs of one place that wander slowly are not taken for runs of different places.
+    assert settled({f"run {k}": fine[f"run {k}"] + k for k in range(3)}).level == "PASS"
 
 
 def works(df, n, seed):

@@ -9,7 +9,7 @@ import pytest
 
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.net_charge import net_charge_verdict
-from drupe.freeenergy.estimation.diagnostics import Verdict
+from drupe.freeenergy.estimation.diagnostics import Verdict, repeats_verdict
 from drupe.freeenergy.outcomes.budget import error_budget
 from drupe.freeenergy.outcomes.campaign import CampaignResult, MmLeg, Parity, RegionGeometry, SwitchingResult
 from drupe.freeenergy.outcomes.corrections import binding_free_energy, combine
@@ -28,19 +28,19 @@ def left_out(transferred_error, shift_error):
 
 
 @cache
-def good_campaign(make_campaign, make_chain):
+def good_campaign(make_campaign, make_chain, make_checks):
     """Long enough everywhere: three repeats of every leg, 80 switches per direction."""
     base = make_campaign(n_switch=(80, 80), sigma=1.0, label_error_kcal=None)
     legs = tuple(
-        MmLeg(leg, tuple(make_chain(n, 120, 30 + k, spacing=0.5) for k in range(3)))
+        MmLeg(leg, tuple(make_chain(n, 120, 30 + k, spacing=0.5) for k in range(3)), (make_checks(),) * 3)
         for leg, n in (("complex", 8), ("solvent", 5))
     )
     return replace(base, mm_legs=legs, parity=(*base.parity, left_out(0.1, 0.2)))
 
 
 @pytest.fixture
-def good(make_campaign, make_chain):
-    return good_campaign(make_campaign, make_chain)
+def good(make_campaign, make_chain, make_checks):
+    return good_campaign(make_campaign, make_chain, make_checks)
 
 
 def with_works(result, correction, leg, w_f, w_r):
@@ -158,7 +158,7 @@ def test_quickstart_settings_are_found_to_be_too_short(make_campaign):
 
 
 def test_one_repeat_alone_takes_the_pass_away(good):
-    legs = tuple(replace(leg, repeats=leg.repeats[:1]) for leg in good.mm_legs)
+    legs = tuple(replace(leg, repeats=leg.repeats[:1], checks=leg.checks[:1]) for leg in good.mm_legs)
     got = summarise(replace(good, mm_legs=legs), n_resamples=2)
     assert got.verdict.level == "WARN"
     assert got.mm.replicate is None
@@ -226,3 +226,52 @@ def test_the_model_error_of_the_total_is_that_of_the_last_potential(good):
     got = summarise(good, n_resamples=2)
     assert got.core.difference.model > 0
     assert got.total.model == got.core.difference.model  # the low potential cancels on the way
+
+
+def test_the_scatter_of_mm_repeats_does_not_swallow_the_error_of_the_switches(good):
+    got = summarise(good, n_resamples=2)
+    legs = [math.hypot(max(leg.sampling, leg.replicate)) for leg in (got.mm_complex, got.mm_solvent)]
+    assert got.mm.scatter == pytest.approx(math.hypot(*legs))
+    low, core = (one.difference.sampling for one in (got.low, got.core))
+    # The works of both corrections share the frames of the low potential.
+    assert got.total.scatter == pytest.approx(math.hypot(got.mm.scatter, low + core))
+    known = [part for part in (got.total.model, got.total.label, got.total.residual) if part is not None]
+    assert got.total.error == pytest.approx(math.hypot(got.total.scatter, *known))
+
+
+def test_copied_repeats_and_repeats_without_a_value_are_refused(good):
+    def with_repeats(leg):
+        return replace(leg, repeats=(leg.repeats[0],) * 3)
+
+    got = summarise(replace(good, mm_legs=tuple(map(with_repeats, good.mm_legs))), n_resamples=2)
+    assert got.verdict.level == "FAIL"
+    assert "2 of 3 repeats are copies of others" in str(got.verdict)
+    assert repeats_verdict([1.0, math.nan], [0.1, 0.1]).level == "FAIL"
+    assert repeats_verdict([1.0, 5.0], [math.nan, math.nan]).level == "WARN"
+    assert repeats_verdict([1.0, 1.0], [math.nan, math.nan]).level == "PASS"  # exact numbers agree
+
+
+def test_what_is_wrong_with_the_mm_level_is_said_of_every_row_that_rests_on_it(good):
+    lost = replace(good, net_charge=net_charge_verdict(1, periodic=True))
+    got = summarise(lost, n_resamples=2)
+    assert got.mm.verdict.level == "FAIL"
+    assert got.verdict.level == "FAIL"
+    assert summarise(good, n_resamples=2).mm.verdict.level == "PASS"
+
+
+def test_fresh_labels_of_the_low_potential_warn_where_it_cancels(good):
+    checks = tuple(
+        replace(one, difference=one.difference + 10.0) if (one.level, one.leg) == ("low", "complex") else one
+        for one in good.checks
+    )
+    got = summarise(replace(good, checks=checks), n_resamples=2)
+    assert got.low.difference.verdict.level == "FAIL"
+    assert got.verdict.level == "WARN"
+    assert "it cancels between the two corrections" in str(got.verdict)
+
+
+def test_the_unscreened_field_excuses_no_residual(good):
+    plain, with_field = (
+        summarise(replace(good, label_error_kcal=field), n_resamples=2).checks["low"] for field in (None, 1.5)
+    )
+    assert with_field.verdict == plain.verdict

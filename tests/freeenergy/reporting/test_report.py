@@ -11,7 +11,7 @@ from plotly import graph_objects
 
 from drupe.freeenergy.estimation.diagnostics import Verdict
 from drupe.freeenergy.estimation.results import FreeEnergy
-from drupe.freeenergy.outcomes.campaign import CoreTable, MmLeg
+from drupe.freeenergy.outcomes.campaign import CoreTable, MmLeg, SwitchingResult
 from drupe.freeenergy.outcomes.summary import summarise
 from drupe.freeenergy.reporting.regions import region_figure
 from drupe.freeenergy.reporting.report import write_report
@@ -156,7 +156,9 @@ def test_a_campaign_in_which_nearly_everything_failed_still_has_a_report(make_ca
     none = np.zeros(0)
     result = replace(
         base,
-        switching=tuple(replace(one, w_f=none, w_r=none, members=None) for one in base.switching),
+        switching=tuple(
+            SwitchingResult(one.leg, one.correction, none, none, one.description) for one in base.switching
+        ),
         cores=CoreTable((), (), none, none, none, none, none, none),
         parity=(), learning=(), traces=(), counts=(), costs=(), failures=(), experiment_kcal=None,
     )  # fmt: skip
