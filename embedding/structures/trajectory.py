@@ -217,6 +217,9 @@ def _count_good(path: Path, kind: str) -> tuple[int, int, str | None]:
             if len(xyz) == 0:
                 break
             count, atoms = count + 1, xyz.shape[1]
+    # Both formats are made of words of four bytes; what reads fine may still have been cut within one.
+    if damage is None and (stray := path.stat().st_size % 4):
+        damage = f"{stray} stray bytes follow frame {count - 1}: the file was cut"
     if count == 0:
         raise InputError(
             f"{path} holds no whole frame" + (f" ({damage})" if damage else ""),

@@ -75,7 +75,7 @@ def label_figure(result: CampaignResult) -> Figure:
                 "showlegend": False,
             }
         )
-    x = axis("label − potential, from their mean / kcal mol⁻¹", zeroline=True)
+    x = axis("label − potential / kcal mol⁻¹", zeroline=True)
     return {"data": traces, "layout": frame(110 + 56 * len(traces), x, axis("", type="category"))}
 
 

@@ -80,6 +80,15 @@ def test_a_dcd_cut_between_two_frames_is_refused_unless_that_is_expected(written
 
 
 @pytest.mark.parametrize("kind", ["xtc", "trr"])
+def test_a_file_cut_a_few_bytes_after_a_frame_says_so(written, tmp_path, kind):
+    cut = tmp_path / f"cut.{kind}"
+    cut.write_bytes(written[0][kind].read_bytes() + b"\0\0\0")
+    trajectory = Trajectory.open(cut, ATOMS)
+    assert trajectory.n_frames == FRAMES
+    assert trajectory.damage == f"3 stray bytes follow frame {FRAMES - 1}: the file was cut"
+
+
+@pytest.mark.parametrize("kind", ["xtc", "trr"])
 def test_the_good_frames_of_a_cut_xtc_or_trr_are_kept_and_counted(written, tmp_path, kind, caplog):
     data = written[0][kind].read_bytes()
     cut = tmp_path / f"cut.{kind}"

@@ -80,6 +80,15 @@ def test_anchors_in_a_line_are_broken(judge):
     assert "angle A comes within 6 degrees" in got.reasons[0]
 
 
+@pytest.mark.parametrize("judge", [restrained_health, free_health])
+def test_coordinates_that_nobody_kept_or_that_are_no_numbers_do_not_pass(judge):
+    assert judge(RESTRAINT, np.zeros((0, 6)), 300.0).level == "WARN"
+    values = held(40, 5)
+    values[3, 4] = np.nan
+    got = judge(RESTRAINT, values, 300.0)
+    assert (got.level, got.reasons) == ("FAIL", ("1 of 40 frames have coordinates that are not finite",))
+
+
 def test_a_trace_with_five_values_is_refused():
     with pytest.raises(InputError, match="restraint trace of 3 frames"):
         RestraintTrace("complex/sample/0", np.arange(3), np.zeros((3, 5)), held=False)

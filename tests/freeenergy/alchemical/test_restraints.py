@@ -165,6 +165,10 @@ def test_one_frame_is_not_a_trajectory():
         ({"angles": np.array([0.0, 1.0])}, "between 0 and 180"),
         ({"k_dihedrals": np.array([1.0, -1.0, 1.0])}, "positive"),
         ({"k_angles": np.array([1.0])}, "shapes"),
+        ({"dihedrals": np.array([0.1, np.nan, 0.2])}, "within a turn"),
+        ({"dihedrals": np.array([0.1, 400.0, 0.2])}, "within a turn"),
+        ({"distance": np.inf}, "positive distance"),
+        ({"receptor": np.array([-1, 1, 2])}, "count atoms from 0"),
     ],
 )
 def test_a_restraint_that_cannot_be_is_refused(change, message):

@@ -18,6 +18,7 @@ from drupe.freeenergy.campaigns.stages import (
     Place,
     SampleStage,
     SnapshotStage,
+    by_correlation,
     label_snapshot,
     pick_snapshots,
     sample_leg,
@@ -30,7 +31,7 @@ from drupe.freeenergy.tasks.runner import Node
 from drupe.mlp import Committee
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.potential import Potential, PotentialHeader
-from drupe.records import pack, unpack
+from drupe.records import content_key, pack, unpack
 from drupe.units import kt
 
 SMOKE = Path(__file__).parents[3] / "examples" / "t4l-xylene" / "smoke.toml"
@@ -151,6 +152,13 @@ def test_every_work_is_traced_to_the_run_and_the_time_of_its_start(finished):
     assert set(forward.times.round(6)) <= {0.06, 0.08, 0.1, 0.12}
     reverse = starts_of(finished, "solvent", "reverse", "ml-low")
     assert reverse.runs.tolist() == [0, 1]
+    # 4 and 3 frames of a run: pymbar tells how many are apart; the rest of the starts lie close to them.
+    for made, kind in ((forward, "sample"), (reverse, "ml-low")):
+        runs = [finished[f"solvent/{kind}/{k}"] for k in range(2)]
+        apart = by_correlation(runs)[0]
+        names = {content_key("Positions", {"positions": np.asarray(runs[r].positions[k])}) for r, k in apart}
+        works = finished.matching(f"solvent/{'forward' if kind == 'sample' else 'reverse'}/.")
+        assert made.correlated == sum(one.start not in names for one in works)
     # Works whose start is in none of the runs: nobody knows.
     assert starts_of(finished, "solvent", "reverse", "ml-core").runs is None
     w = np.array([one.value for one in finished.matching("solvent/forward/.")])

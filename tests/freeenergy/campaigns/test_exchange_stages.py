@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openmm
@@ -19,11 +21,14 @@ from drupe.embedding.structures.masses import with_hydrogen_mass
 from drupe.embedding.structures.structure import locate, read_amber
 from drupe.errors import InputError
 from drupe.freeenergy.alchemical.alchemy import Schedule
+from drupe.freeenergy.alchemical.anchors import boresch_coordinates
 from drupe.freeenergy.alchemical.decoupling import alchemical_system
 from drupe.freeenergy.alchemical.exchange_dynamics import AlchemicalMover, charge_state
 from drupe.freeenergy.alchemical.leg_estimate import estimate
 from drupe.freeenergy.alchemical.leg_run import leg_run
+from drupe.freeenergy.alchemical.restraints import BoreschRestraint
 from drupe.freeenergy.alchemical.stretch import ExchangeStretch
+from drupe.freeenergy.campaigns.assembled_trust import restraint_traces
 from drupe.freeenergy.campaigns.exchange_stages import (
     ExchangeStage,
     begin_exchange,
@@ -35,7 +40,7 @@ from drupe.freeenergy.simulation.dynamics import langevin_context, potential_kt
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.freeenergy.tasks.runner import Node, read_result, run_graph
 from drupe.hardware.engine import LocalEngine
-from drupe.records import pack
+from drupe.records import pack, unpack
 from drupe.store import Store, read_rows
 from drupe.units import kcal_per_mol, kj_per_mol, kt
 
@@ -172,6 +177,58 @@ def test_states_that_share_a_context_have_one_system_and_the_energies_of_their_o
             if other > 2:  # the inert ligand's constant, which the uncharged states leave out
                 want -= window.ghost.constant / KT
             assert u[other] == pytest.approx(want, abs=5e-3)  # single precision
+
+
+def test_what_the_restraint_holds_is_kept_of_every_state_over_stretches_and_judged():
+    files = (
+        locate(f"package:openmmtools/data/cb7-b2/{name}", Path())
+        for name in ("complex-vacuum.prmtop", "complex-vacuum.inpcrd")
+    )
+    structure = with_hydrogen_mass(read_amber(*files), 3.0)
+    guest = [i for i, name in enumerate(structure.system.residue_names) if name == "B2"]
+    heavy = [i for i in guest if structure.system.numbers[i] > 1][:3]
+    six = boresch_coordinates(structure.system.positions[[9, 5, 0, *heavy]])
+    restraint = BoreschRestraint(
+        np.array([0, 5, 9]),
+        np.array(heavy),
+        six[0],
+        six[1:3],
+        six[3:],
+        0.02,
+        np.full(2, 0.2),
+        np.full(3, 0.1),
+    )
+    leg = Leg(structure, Partition.select(structure.system, qm=guest, charge=0), np.array(guest))
+    prepared, x = Prepared(complex=leg, solvent=leg), structure.system.positions
+    schedule = Schedule((0, 1, 1), (1, 1, 0), (1, 1, 1))
+
+    def settings(seed):
+        dynamics = SampleSpec(step_fs=1.0, n_frames=2, stride=3, minimise=5, seed=seed)
+        return ExchangeStage("complex", schedule, dynamics, "gibbs", Place("CPU", 1))
+
+    first = begin_exchange(settings(1), prepared, Snapshots(np.array([x]), np.array([0]), 1, 0), restraint)
+    second = continue_exchange(settings(2), prepared, first, restraint)
+    assert second.restrained.shape == (3, 2, 6)
+    for replica, state in enumerate(second.tables.state_of[-1]):  # an exchange moves no atom
+        last = second.replicas.positions[replica][list(restraint.anchors)]
+        assert second.restrained[state, -1] == pytest.approx(boresch_coordinates(last), abs=1e-9)
+    names = [f"complex/exchange/0/{k}" for k in range(2)]
+    results = dict(zip(names, (first, unpack(pack(second))), strict=True))
+    found = list(restraint_traces(Finished(results), restraint))
+    assert [one.name for one in found] == ["complex/exchange/0/1", "complex/exchange/0/2"]  # held ones only
+    assert all(one.held for one in found)
+    assert found[0].time_ps == pytest.approx([0.003, 0.006, 0.009, 0.012])
+    assert found[1].values == pytest.approx(np.concatenate([first.restrained[2], second.restrained[2]]))
+    with pytest.raises(InputError, match="six values per state and frame"):
+        replace(first, restrained=first.restrained[:2])
+
+
+class Finished(dict):
+    """Results of a campaign that has these."""
+
+    @property
+    def nodes(self):
+        return [SimpleNamespace(name=name) for name in self]
 
 
 def test_a_stretch_of_other_states_is_refused():

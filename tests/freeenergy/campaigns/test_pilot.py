@@ -82,6 +82,16 @@ def test_a_length_whose_switches_failed_does_not_suffice():
     assert np.isnan(found.rows[0].spread)
 
 
+def test_a_choice_from_few_works_or_from_works_that_break_the_second_law_is_warned_of():
+    f, r = gaussian(0.5)
+    few = choose_length({1000: (f[:5], r[:5])})
+    assert few.n_steps == 1000
+    assert "5 and 5 works, fewer than 10" in few.verdict.reasons[0]
+    broken = choose_length({1000: (f - 1.0, r - 1.0)})
+    assert broken.verdict.level == "WARN"
+    assert "second law" in broken.verdict.reasons[0]
+
+
 def test_the_stage_sorts_works_by_length_and_direction():
     made = []
     for n_steps, sigma in ((1000, 4.0), (5000, 1.0)):

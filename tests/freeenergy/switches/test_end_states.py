@@ -9,6 +9,7 @@ import pytest
 from openmm import unit
 
 from drupe.errors import InputError
+from drupe.freeenergy.estimation.estimators import bar
 from drupe.freeenergy.switches.end_states import LAMBDA, between, system_key
 from drupe.freeenergy.switches.switching import SwitchSpec, switch
 from drupe.units import nanometer
@@ -59,6 +60,23 @@ def test_a_switch_to_the_same_force_field_costs_nothing():
     work = switch(between(force_field(), force_field()), molecule().positions, SwitchSpec(30, 0.5), 1)
     assert work.value == 0.0
     assert not work.profile.any()
+
+
+def test_switching_from_a_force_field_to_itself_is_exactly_nothing_for_twenty_seeds():
+    system = between(force_field(), force_field())
+    for seed in range(20):
+        works = [
+            [
+                switch(
+                    system, molecule().positions, SwitchSpec(6, direction=way), 100 * seed + k,
+                    platform="Reference",
+                ).value
+                for k in range(10)
+            ]
+            for way in ("forward", "reverse")
+        ]  # fmt: skip
+        got = bar(*works, seed=seed)
+        assert (got.value, got.sampling, got.verdict.level) == (0.0, None, "PASS")
 
 
 def test_a_switch_of_one_step_is_the_difference_of_the_two_energies():

@@ -145,12 +145,17 @@ def test_the_same_seed_gives_the_same_work_and_another_seed_another():
     assert unpack(pack(first)).profile.tolist() == first.profile.tolist()
 
 
+#: Straight at both ends, with a rise of 1, and not between them.
+BENT = "lambda_interpolate+8*(lambda_interpolate*(1-lambda_interpolate))^2"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"derivative": False}, "derivative"),
         ({"alone": False}, "shares force group"),
         ({"expression": "first+lambda_interpolate^2*second"}, "not linear"),
+        ({"expression": f"first+({BENT})*second"}, "not linear"),
     ],
 )
 def test_a_system_that_cannot_be_switched_is_refused(change, message):
