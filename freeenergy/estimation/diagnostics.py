@@ -286,7 +286,7 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
             (
                 "FAIL",
                 "shared",
-                f"min(n) x overlap = {smallest} x {shared:.2g} = {smallest * shared:.2g} is below "
+                f"min(n) x overlap = {smallest} x {shared:.3g} = {smallest * shared:.3g} is below "
                 f"{least_shared:g}: too few samples for so little overlap",
             )
         )
