@@ -64,11 +64,11 @@ def starts_of(results: Results, leg: str, direction: str, kind: str) -> Starts:
             place[key] = (number, time)
             if (number, k) not in apart:
                 close.add(key)
-    found = [place.get(work.start) for work in results.matching(rf"{leg}/{direction}/\d+")]
+    works = results.matching(rf"{leg}/{direction}/\d+")
+    found = [place.get(work.start) for work in works]
     known = [one for one in found if one is not None]
     if len(known) != len(found):
         return Starts(None, None)
-    works = results.matching(rf"{leg}/{direction}/\d+")
     return Starts(
         np.array([run for run, _ in known], np.int64),
         np.array([time for _, time in known]),

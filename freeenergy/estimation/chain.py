@@ -18,8 +18,8 @@ from drupe.freeenergy.estimation.diagnostics import Verdict, chain_verdict
 from drupe.freeenergy.estimation.results import FreeEnergy
 from drupe.records import frozen, register
 
-#: pymbar's "robust", with fewer iterations of its first solver: from the sums of BAR it needs some ten where
-#: states overlap, and where they do not all of its thousand change nothing and take a minute.
+#: pymbar's "robust", with fewer iterations of its first solver: from the sums of BAR ten are enough where
+#: states overlap, and where they do not its thousand take some ten seconds each time and find nothing.
 _protocol: Final = (
     {"method": "adaptive", "options": {"maxiter": 100}},
     {"method": "L-BFGS-B", "options": {"maxiter": 1000}},

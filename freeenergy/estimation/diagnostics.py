@@ -89,8 +89,8 @@ def verdict(w_f: ArrayLike, w_r: ArrayLike) -> Verdict:
 
     FAIL: a direction is missing; the second law is broken (the works do not belong together);
     the two directions do not obey one fluctuation theorem, nor Crooks'; overlap below 0.1; min(n) x
-    overlap below 10. WARN: fewer than 10 effective works carry a one-sided estimate, or the two
-    one-sided estimates are more than 2 kT apart.
+    overlap below 10; more than half of a direction are copies. WARN: more than a tenth are; fewer than 10
+    effective works carry a one-sided estimate, or the two one-sided estimates are more than 2 kT apart.
 
     Parameters
     ----------

@@ -329,11 +329,11 @@ class Failure:
 
 
 def _same(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had no restraint traces, doubts and fresh labels; 2 knew neither MM campaigns nor boxes."""
+    """Version 1 kept no restraint traces, doubts, labels; 2 no MM campaigns nor boxes; 3 no baseline."""
     return fields
 
 
-@register(version=3, upgrades={1: _same, 2: _same})
+@register(version=4, upgrades={1: _same, 2: _same, 3: _same})
 @dataclass(frozen=True, eq=False)
 class CampaignResult:
     """Everything the report shows. See the nested records for shapes and units.

@@ -29,7 +29,7 @@ class Diagnosis:
     @property
     def beside(self) -> bool:
         """Whether it is about a baseline, which is no part of the headline."""
-        return self.subject.endswith("/torsions")
+        return self.subject.endswith("/torsions") or self.subject.startswith("correction torsions")
 
     @property
     def of_mm(self) -> bool:
@@ -56,6 +56,7 @@ def diagnose(result: CampaignResult) -> tuple[Diagnosis, ...]:
 #: How subjects of the MM level begin.
 _of_mm: Final = (
     "MM, ",
+    "runs",
     "complex/sample",
     "solvent/sample",
     "complex/window",

@@ -1,6 +1,8 @@
 """A restraint across the boundary of a box, the cycle it closes, and a bound pair from end to end."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -21,6 +23,9 @@ from drupe.freeenergy.estimation.chain import mbar, uncorrelated
 from drupe.freeenergy.simulation.dynamics import advance, langevin_context, potential_kt
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.units import angstrom, kcal_per_mol, kj_per_mol, kt, nanometer, standard_volume_nm3
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bound_pair import bound_pair
 
 TEMPERATURE = 300.0
 KT = kt(TEMPERATURE) / kj_per_mol
@@ -168,7 +173,7 @@ def test_a_pair_of_atoms_binds_with_its_exact_free_energy(epsilon_kcal, publishe
 
         return quad(weight, 0.2 if lj else 0.0, end, points=[rest], limit=400)[0]
 
-    structure = pair(sigma, epsilon, rest, k)
+    structure = bound_pair(sigma, epsilon, rest, k)
     schedule = Schedule((0,) * len(strengths), (0,) * len(strengths), strengths)
     columns, counts = [], []
     for index in range(len(strengths)):
@@ -191,16 +196,3 @@ def test_a_pair_of_atoms_binds_with_its_exact_free_energy(epsilon_kcal, publishe
     assert got.errors[-1] * to_kcal < 0.15
     # 3 standard errors, and the last digit of the reference.
     assert binding * to_kcal == pytest.approx(published, abs=3 * got.errors[-1] * to_kcal + 1e-4)
-
-
-def pair(sigma, epsilon, rest, k):
-    system = openmm.System()
-    nonbonded, bond = openmm.NonbondedForce(), openmm.HarmonicBondForce()
-    for _ in range(2):
-        system.addParticle(40.0)
-        nonbonded.addParticle(0.0, sigma, epsilon)
-    bond.addBond(0, 1, rest, k)
-    system.addForce(nonbonded)
-    system.addForce(bond)
-    atoms = MolecularSystem.from_atoms([18, 18], np.array([[0.0, 0, 0], [rest, 0, 0]]) * nanometer)
-    return Structure(atoms, openmm.XmlSerializer.serialize(system), None)
