@@ -1,11 +1,11 @@
 """Dynamics on a learned potential of p-xylene: drift of the energy, and stability at 300 K.
 
 The model is what `pocket_learning.py --system xylene-t4l --save MODEL` fitted to labels in the pocket of T4
-lysozyme L99A. `nve`: the solvent leg (18 atoms, OBC2) in double precision, leapfrog at 0.5 fs; the slope of
-the total energy by least squares over means of blocks, with its standard error. `nvt`: Langevin dynamics at
-300 K of the solvent leg, and of the whole complex without implicit solvent (as a pocket in vacuum, all
-charges acting); mean kinetic temperature of the ligand, longest stretch of a bond, and how far the committee
-disagrees. Prints one JSON object.
+lysozyme L99A. `nve`: the solvent leg (18 atoms, OBC2) in double precision or with the network in single,
+leapfrog at 0.5 fs; the slope of the total energy by least squares over means of blocks, with its standard
+error. `nvt`: Langevin dynamics at 300 K of the solvent leg, and of the whole complex without implicit solvent
+(as a pocket in vacuum, all charges acting); mean kinetic temperature of the ligand, longest stretch of a bond,
+and how far the committee disagrees. Prints one JSON object.
 Run: OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python benchmarks/potential_dynamics.py MODEL nve
      OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python benchmarks/potential_dynamics.py MODEL nvt --leg complex
 """
@@ -54,12 +54,12 @@ def _ligand(structure: Structure) -> list[int]:
 
 
 def simulation_of(
-    leg: str, model: Path, integrator: openmm.Integrator, platform: str
+    leg: str, model: Path, integrator: openmm.Integrator, platform: str, precision: str = "double"
 ) -> tuple[app.Simulation, list[int]]:
     """The mixed system at the minimised structure, with velocities; and the ligand's atoms."""
     structure, ligand = leg_of(leg)
     topology, plain = openmm_topology(structure.system), openmm_system(structure)
-    mixed = MLPotential("drupe", model=str(model)).createMixedSystem(
+    mixed = MLPotential("drupe", model=str(model), precision=precision).createMixedSystem(
         topology, plain, ligand, embedding="electrostatic"
     )
     options = {"Threads": "1"} if platform == "CPU" else {}
@@ -94,12 +94,13 @@ def main(ctx: click.Context, model: Path) -> None:
 @main.command()
 @click.option("--ps", default=100.0, show_default=True)
 @click.option("--step-fs", default=0.5, show_default=True)
+@click.option("--precision", type=click.Choice(["double", "single"]), default="double")
 @click.pass_obj
-def nve(model: Path, ps: float, step_fs: float) -> None:
-    """Drift of the total energy in the solvent leg, double precision."""
+def nve(model: Path, ps: float, step_fs: float, precision: str) -> None:
+    """Drift of the total energy in the solvent leg; OpenMM in double precision, the network as asked."""
     warm = openmm.LangevinMiddleIntegrator(TEMPERATURE_K, 5.0, step_fs * 1e-3)
     warm.setRandomNumberSeed(11)
-    simulation, _ = simulation_of("solvent", model, warm, "Reference")
+    simulation, _ = simulation_of("solvent", model, warm, "Reference", precision)
     simulation.step(round(2000 / step_fs))
     state = simulation.context.getState(positions=True, velocities=True)
     integrator = openmm.VerletIntegrator(step_fs * 1e-3)
@@ -121,6 +122,7 @@ def nve(model: Path, ps: float, step_fs: float) -> None:
     tell(
         {
             "ensemble": "NVE",
+            "precision": precision,
             "ps": ps,
             "step_fs": step_fs,
             "atoms": atoms,

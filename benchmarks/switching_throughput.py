@@ -1,4 +1,4 @@
-"""Steps per second of switching MM to ML/MM: the naive loop, switches one by one, and several at a time.
+"""Time of a step of switching MM to ML/MM: the naive loop, switches one by one, and several at a time.
 
 p-Xylene (18 atoms) alone in OBC2 with a committee of the default size, whose weights are random: the time
 does not depend on them. All variants run in turn, round after round, after every network runs from its frozen
@@ -6,14 +6,15 @@ graph. A step is a long switch less one of a single increment, over the incremen
 median and the best round. On a loaded machine the wall clock says little: CPU time, that of all threads,
 stands beside it.
 
-naive           set lambda, two energies of the whole system, step; nothing is remembered
-one by one      `switch`, one context after the other
-together 8      `switch_together`, one call of eight frames at a time
-together 4      the same with calls of four frames, two of them side by side where there are two cores
-two processes   half of the contexts one by one in each of two processes
+naive                set lambda, two energies of the whole system, step; nothing is remembered
+one by one           `switch`, one context after the other
+together             `switch_together`, one call of eight frames at a time, on one thread
+together, 2 threads  the same with two threads in each call
+two processes        half of the contexts one by one in each of two processes
+two of together      half of the contexts together in each of two processes
 
 Prints one JSON object.
-Run: OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python benchmarks/switching_throughput.py [--rounds 3 --steps 60]
+Run: OMP_NUM_THREADS=1 python benchmarks/switching_throughput.py [--rounds 3 --steps 60 --precision single]
 """
 
 import argparse
@@ -45,10 +46,9 @@ from drupe.mlp.potential import Potential, PotentialHeader
 FILES = "package:openmmtools/data/T4-lysozyme-L99A-implicit/"
 CONTEXTS = 8
 LAMBDA, GROUP = "lambda_interpolate", 7
-WARM_UP = 6
 
 
-def setting():
+def setting(precision, platform):
     """The molecule's structure, a committee, and the system that interpolates between MM and it."""
     passes._WORTH_IT = 1  # graphs are frozen at once: this is about what comes after
     structure = read_amber(
@@ -78,7 +78,7 @@ def setting():
         baseline=LigandForceField.from_structure(structure, range(system.n_atoms)),
     )
     model = Committee(tuple(Potential(header, seed=seed).stored() for seed in range(spec.members)))
-    mixed = MLPotential("drupe", model=model).createMixedSystem(
+    mixed = MLPotential("drupe", model=model, precision=precision).createMixedSystem(
         openmm_topology(system),
         openmm_system(structure),
         list(range(system.n_atoms)),
@@ -88,10 +88,10 @@ def setting():
     )
     rng = np.random.default_rng(1)
     starts = [system.positions + 0.01 * rng.normal(size=system.positions.shape) for _ in range(CONTEXTS)]
-    return structure, model, mixed, starts
+    return structure, model, mixed, starts, {"platform": platform, "threads": 1}
 
 
-def naive(mixed, start, spec, seed):
+def naive(mixed, start, spec, seed, where):
     """What a loop does that knows nothing of the potential."""
     context = langevin_context(
         mixed,
@@ -100,8 +100,7 @@ def naive(mixed, start, spec, seed):
         step_fs=spec.step_fs,
         friction_per_ps=spec.friction_per_ps,
         seed=seed,
-        platform="CPU",
-        threads=1,
+        **where,
     )
     work = 0.0
     for i in range(1, spec.n_steps + 1):
@@ -116,25 +115,43 @@ def naive(mixed, start, spec, seed):
     return work / (spec.temperature_k * 0.00831446261815324)
 
 
-def one_by_one(mixed, starts, spec):
-    return [switch(mixed, x, spec, k, platform="CPU", threads=1).value for k, x in enumerate(starts)]
+def one_by_one(mixed, starts, spec, where):
+    return [switch(mixed, x, spec, k, **where).value for k, x in enumerate(starts)]
+
+
+def together(mixed, starts, spec, where, threads=1):
+    where = {**where, "threads": threads}
+    made = switch_together(mixed, starts, spec, range(len(starts)), at_once=len(starts), **where)
+    return [work.value for work in made]
 
 
 _here = {}
 
 
-def prepare():
-    """In a process of its own: the system, and its network frozen."""
+def freeze(model, precision, frame, sizes):
+    for size in sizes:
+        run = model.network(size, precision)
+        while not run.frozen:
+            run([frame] * size)
+
+
+def prepare(*given):
+    """In a process of its own: the system, and its networks frozen."""
     torch.set_num_threads(1)
-    _here["setting"] = setting()
-    _, _, mixed, starts = _here["setting"]
-    switch(mixed, starts[0], SwitchSpec(WARM_UP, 0.5), 1, platform="CPU", threads=1)
+    _here["setting"] = setting(*given)
+    structure, model, *_ = _here["setting"]
+    freeze(model, given[0], frame_of(structure), (1, CONTEXTS // 2))
     return True
 
 
-def half(number, spec):
-    _, _, mixed, starts = _here["setting"]
-    return one_by_one(mixed, starts[number::2], spec)
+def half(number, spec, way):
+    _, _, mixed, starts, where = _here["setting"]
+    return way(mixed, starts[number::2], spec, where)
+
+
+def frame_of(structure):
+    zeros = torch.zeros(18).double(), torch.zeros(18, 3).double(), torch.zeros(18, 0).double()
+    return Frame(torch.tensor(structure.system.positions), *zeros)
 
 
 def spent():
@@ -151,10 +168,10 @@ def timed(call):
     return time.perf_counter() - wall, spent() - cpu, value
 
 
-def network_ms(model, frame, rounds):
+def network_ms(model, precision, frame, rounds):
     """CPU milliseconds per frame of the frozen graph for several sizes, taken in turn."""
     sizes = (1, 2, 4, 8)
-    runs = {size: model.batches(size) for size in sizes}
+    runs = {size: model.network(size, precision) for size in sizes}
     for size, run in runs.items():
         while not run.frozen:
             run([frame] * size)
@@ -173,52 +190,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--precision", choices=("double", "single"), default="double")
+    parser.add_argument("--platform", default="auto")
     options = parser.parse_args()
     load = [os.getloadavg()[0]]
     torch.set_num_threads(1)
-    structure, model, mixed, starts = setting()
-    spec = SwitchSpec(options.steps, 0.5)
+    structure, model, mixed, starts, where = setting(options.precision, options.platform)
+    spec, frame = SwitchSpec(options.steps, 0.5), frame_of(structure)
     (memory, _), *_ = learned_forces(mixed)
-    positions = torch.tensor(structure.system.positions)
-    frame = Frame(
-        positions, torch.zeros(18).double(), torch.zeros(18, 3).double(), torch.zeros(18, 0).double()
-    )
-    network = network_ms(model, frame, 30)
-    switch(mixed, starts[0], SwitchSpec(WARM_UP, 0.5), 1, platform="CPU", threads=1)
-    for size in (8, 4):
-        run = memory.committee.batches(size)
-        while not run.frozen:
-            run([frame] * size)
+    freeze(memory.committee, options.precision, frame, (1, CONTEXTS))
+    network = network_ms(model, options.precision, frame, 30)
 
     def naively(given):
         rooms, memory.rooms = memory.rooms, 0
         try:
-            return [naive(mixed, starts[0], given, 0)]
+            return [naive(mixed, starts[0], given, 0, where)]
         finally:
             memory.rooms = rooms
 
-    pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), initializer=prepare)
-    list(pool.map(half, (0, 1), [SwitchSpec(2, 0.5)] * 2))
+    pool = ProcessPoolExecutor(
+        2,
+        multiprocessing.get_context("spawn"),
+        initializer=prepare,
+        initargs=(options.precision, options.platform),
+    )
+
+    def halves(given, way):
+        return [w for part in pool.map(half, (0, 1), [given] * 2, [way] * 2) for w in part]
+
+    for way in (one_by_one, together):
+        halves(SwitchSpec(2, 0.5), way)
     plain = openmm_system(structure)
     of_mm = langevin_context(
-        plain,
-        starts[0],
-        temperature_k=300.0,
-        step_fs=0.5,
-        friction_per_ps=5.0,
-        seed=1,
-        platform="CPU",
-        threads=1,
+        plain, starts[0], temperature_k=300.0, step_fs=0.5, friction_per_ps=5.0, seed=1, **where
     )
     variants = {
         "naive": (naively, 1),
-        "one by one": (lambda given: one_by_one(mixed, starts, given), CONTEXTS),
-        "together 8": (lambda given: _together(mixed, starts, given, 8), CONTEXTS),
-        "together 4": (lambda given: _together(mixed, starts, given, 4), CONTEXTS),
-        "two processes": (
-            lambda given: [w for part in pool.map(half, (0, 1), [given] * 2) for w in part],
-            CONTEXTS,
-        ),
+        "one by one": (lambda given: one_by_one(mixed, starts, given, where), CONTEXTS),
+        "together": (lambda given: together(mixed, starts, given, where), CONTEXTS),
+        "together, 2 threads": (lambda given: together(mixed, starts, given, where, 2), CONTEXTS),
+        "two processes": (lambda given: halves(given, one_by_one), CONTEXTS),
+        "two of together": (lambda given: halves(given, together), CONTEXTS),
     }
     wall, cpu, works = ({name: [] for name in variants} for _ in range(3))
     step_of_mm = []
@@ -233,27 +245,33 @@ def main() -> None:
         load.append(os.getloadavg()[0])
     pool.shutdown()
     middle = {name: statistics.median(v) for name, v in wall.items()}
-    used = {name: statistics.median(v) for name, v in cpu.items() if name != "two processes"}
-    gaps = np.array(works["together 4"]) - np.array(works["one by one"])
+    used = {name: statistics.median(v) for name, v in cpu.items() if not name.startswith("two")}
+    gaps = np.array(works["together"]) - np.array(works["one by one"])
+
+    def ratio(one, other):
+        return {
+            kind: round(v[one] / v[other], 2) for kind, v in (("wall", middle), ("CPU", used)) if other in v
+        }
+
     print(
         json.dumps(
             {
                 "contexts": CONTEXTS,
+                "precision": options.precision,
+                "platform": of_mm.getPlatform().getName(),
                 "steps": options.steps,
                 "network, CPU ms per frame": network,
-                "MM step, CPU ms": statistics.median(step_of_mm),
+                "MM step, ms": statistics.median(step_of_mm),
                 "wall ms per step": {
                     name: {"median": middle[name], "best": min(v)} for name, v in wall.items()
                 },
                 "CPU ms per step": {name: {"median": used[name], "best": min(cpu[name])} for name in used},
                 "ratios": {
-                    "naive / one by one, wall": middle["naive"] / middle["one by one"],
-                    "naive / one by one, CPU": used["naive"] / used["one by one"],
-                    "one by one / together 8, wall": middle["one by one"] / middle["together 8"],
-                    "one by one / together 8, CPU": used["one by one"] / used["together 8"],
-                    "one by one / together 4, wall": middle["one by one"] / middle["together 4"],
-                    "one by one / together 4, CPU": used["one by one"] / used["together 4"],
-                    "two processes / together 4, wall": middle["two processes"] / middle["together 4"],
+                    "naive / one by one": ratio("naive", "one by one"),
+                    "one by one / together": ratio("one by one", "together"),
+                    "one by one / together, 2 threads": ratio("one by one", "together, 2 threads"),
+                    "two processes / two of together": ratio("two processes", "two of together"),
+                    "one by one / two of together": ratio("one by one", "two of together"),
                 },
                 "largest difference of works, kT": float(np.abs(gaps).max()),
                 "naive minus switch, kT": works["naive"][0] - works["one by one"][0],
@@ -263,11 +281,6 @@ def main() -> None:
             indent=1,
         )
     )
-
-
-def _together(mixed, starts, spec, at_once):
-    made = switch_together(mixed, starts, spec, range(len(starts)), at_once=at_once, platform="CPU")
-    return [work.value for work in made]
 
 
 if __name__ == "__main__":

@@ -11,19 +11,25 @@ if TYPE_CHECKING:
 __all__ = ["openmm_platform", "torch_device"]
 
 _FASTEST_FIRST = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
+#: Without a GPU, the plain loops of Reference beat the CPU platform, which hands every force to a thread, by
+#: 1.02 to 60 times for 18 to 22 atoms, and lose for 156 (benchmarks/README.md).
+_SMALL = 50  # particles
 
 
 def openmm_platform(
-    name: str = "auto", threads: int | None = None
+    name: str = "auto", threads: int | None = None, particles: int | None = None
 ) -> "tuple[openmm.Platform, dict[str, str]]":
     """Pick an OpenMM platform and the properties to build a context with.
 
     Parameters
     ----------
     name
-        ``"auto"`` for the fastest that is a real device, or the name of one platform.
+        ``"auto"`` for the fastest that is a real device, or the name of one platform. Without a GPU that is
+        the Reference platform for a molecule of a few tens of atoms.
     threads
         Threads of the CPU platform; ``None`` leaves the choice to OpenMM.
+    particles
+        Of the system that it is for, if known.
 
     Raises
     ------
@@ -36,6 +42,8 @@ def openmm_platform(
     if name == "auto":
         # OpenCL on a machine without a GPU runs on the processor, slower than the CPU platform.
         name = next(p for p in _FASTEST_FIRST if p in present and p != "OpenCL")
+        if name == "CPU" and particles is not None and particles <= _SMALL:
+            name = "Reference"
     if name not in present:
         raise MachineError(
             f"the OpenMM platform {name!r} is not available (present: {', '.join(present)})",

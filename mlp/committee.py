@@ -20,7 +20,7 @@ from drupe.mlp.fingerprints import PRINTS, known_frames
 from drupe.mlp.fitted import Fitted
 from drupe.mlp.misses import Judged, held_out_misses, unseen_misses
 from drupe.mlp.novelty import Novelty, refer
-from drupe.mlp.passes import Batches, Passes, Runs
+from drupe.mlp.passes import Batches, Precision
 from drupe.mlp.potential import Potential, PotentialHeader, StoredPotential
 from drupe.mlp.prediction import Prediction
 from drupe.mlp.same_molecule import check_molecule
@@ -243,16 +243,23 @@ class Committee:
         return Judged(self.stack, np.zeros(len(self.members)) if self.zeros is None else self.zeros)
 
     @cached_property
-    def _passes(self) -> Passes:
-        return Passes(self.stack)
-
-    @cached_property
-    def _batches(self) -> dict[int, Batches]:
+    def _networks(self) -> dict[tuple[int, Precision], Batches]:
         return {}
 
-    def batches(self, size: int) -> Batches:
+    def network(self, size: int = 1, precision: Precision = "double") -> Batches:
         """The network over ``size`` frames at once, always the same one: it may have been frozen by now."""
-        return self._batches.setdefault(size, Batches(self.stack, size))
+        known = self._networks
+        if (size, precision) not in known:
+            if precision == "double":
+                stack = self.stack
+            else:
+                there = [run.stack for (_, kind), run in known.items() if kind == precision]
+                stack = there[0] if there else self._rounded()
+            known[size, precision] = Batches(stack, size)
+        return known[size, precision]
+
+    def _rounded(self) -> Potential:
+        return Potential.from_stored(self.members).hold().in_single_precision()
 
     def evaluate(
         self,
@@ -263,10 +270,10 @@ class Committee:
         border_atoms: NDArray[np.int64] | None = None,
         *,
         fixed_coulomb: bool,
-        run: Runs | None = None,
+        precision: Precision = "double",
     ) -> Evaluation:
-        """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`. ``run`` is for a network run elsewhere."""
-        run = self._passes if run is None else run
+        """Evaluate one frame; see `drupe.mlp.evaluation.evaluate`."""
+        run = self.network(precision=precision)
         return evaluate(run, qm, mm, charges, groups, border_atoms, fixed_coulomb=fixed_coulomb)
 
     def energy_error(self, made: Evaluation) -> Uncertainty:

@@ -5,25 +5,31 @@ part of the interaction stays in OpenMM's own forces, the zero is the same in ev
 the box is read from the State at every call: a barostat changes it.
 """
 
+import logging
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drupe.errors import DrupeError
 from drupe.mlp.committee import Committee
-from drupe.mlp.evaluation import Evaluation
+from drupe.mlp.evaluation import Evaluation, Scene, prepare, threads_of_torch
 from drupe.mlp.images import Images
-from drupe.mlp.passes import Runs
+from drupe.mlp.passes import Precision
 from drupe.records import content_key, frozen
 from drupe.units import kj_per_mol, nanometer
 
 if TYPE_CHECKING:
     import openmm
 
-__all__ = ["Asked", "LearnedForce", "Memory", "learned_forces"]
+__all__ = ["Asked", "LearnedForce", "Memory", "Question", "learned_forces", "remembering"]
+
+_log = logging.getLogger(__name__)
 
 
 class Asked:
@@ -52,18 +58,40 @@ class Asked:
         return self.made.apart().forces_qm
 
 
+class Question(NamedTuple):
+    """Positions ``(particles, 3)`` and periodic box, bohr, and both in one as the bytes OpenMM gave."""
+
+    seen: bytes
+    positions: NDArray[np.float64]
+    box: NDArray[np.float64] | None
+
+
 class Memory:
     """What all copies of one force in this process share: the potential, and the last question `asked`.
 
     One question is remembered, or the last ``rooms``: as many as there are contexts that ask in turn.
-    ``run`` is where the network runs, None for the committee's own (`drupe.mlp.meeting`).
+
+    Parameters
+    ----------
+    committee, charges, groups, border, precision
+        As for `LearnedForce`.
+    images
+        What places the atoms of a periodic system; None without a box.
     """
 
-    def __init__(self, committee: Committee) -> None:
-        self.committee = committee
+    def __init__(
+        self,
+        committee: Committee,
+        charges: NDArray[np.float64],
+        groups: NDArray[np.int64] | None,
+        border: NDArray[np.int64] | None,
+        images: Images | None,
+        precision: Precision,
+    ) -> None:
+        self.committee, self.precision = committee, precision
         self.asked: Asked | None = None
         self.rooms = 1
-        self.run: Runs | None = None
+        self._charges, self._groups, self._border, self._images = charges, groups, border, images
         self._known: dict[bytes, Asked] = {}
         self._turn = threading.Lock()
 
@@ -72,20 +100,82 @@ class Memory:
         """How many ML atoms it has; they come first among the particles of its force."""
         return len(self.committee.header.numbers)
 
-    def find(self, seen: bytes) -> Asked | None:
-        """The answer to this question, if it is remembered."""
+    def question(self, state: "openmm.State", particles: Sequence[int] | None = None) -> Question:
+        """What a State asks, of its particles with these numbers or all."""
+        from openmm import unit
+
+        found = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        if particles is not None:
+            found = found[list(particles)]
+        positions = np.ascontiguousarray(found, dtype=np.float64)
+        if self._images is None:
+            return Question(positions.tobytes(), positions * nanometer, None)
+        box = np.array(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer))
+        return Question(positions.tobytes() + box.tobytes(), positions * nanometer, box * nanometer)
+
+    def answer(self, question: Question) -> Asked:
+        """The answer to a question, remembered or worked out."""
         with self._turn:
-            found = self._known.get(seen)
+            found = self._known.get(question.seen)
             if found is not None:
                 self.asked = found
-            return found
+                return found
+        scene = self._scene(question)
+        made = self.committee.evaluate(*scene, fixed_coulomb=False, precision=self.precision)
+        return self._keep(question, scene, made)
 
-    def keep(self, asked: Asked) -> None:
+    def answer_together(self, questions: Sequence[Question], at_once: int, threads: int) -> None:
+        """Work out in shared calls of the network what is not remembered, for those who ask soon.
+
+        A question that cannot be answered is left to the one who asks it.
+
+        Parameters
+        ----------
+        questions
+            Of several contexts.
+        at_once
+            Frames in one call.
+        threads
+            Of torch, for the network.
+        """
+        run = self.committee.network(at_once, self.precision)
+        ready = []
+        with threads_of_torch(1):
+            for question in questions:
+                if question.seen in self._known:
+                    continue
+                try:
+                    scene = self._scene(question)
+                    ready.append((question, scene, prepare(run.stack, scene, fixed_coulomb=False)))
+                except DrupeError as error:
+                    _log.debug("left to the one who asks: %s", error)
+            for k in range(0, len(ready), at_once):
+                some = ready[k : k + at_once]
+                with threads_of_torch(threads):
+                    passes = run([prepared.frame for _, _, prepared in some])
+                for (question, scene, prepared), made in zip(some, passes, strict=True):
+                    try:
+                        self._keep(question, scene, prepared.finish(made))
+                    except DrupeError as error:
+                        _log.debug("left to the one who asks: %s", error)
+
+    def _scene(self, question: Question) -> Scene:
+        placed = question.positions
+        if self._images is not None and question.box is not None:
+            placed = self._images.place(placed, question.box)
+        return Scene(
+            placed[: self.n_atoms], placed[self.n_atoms :], self._charges, self._groups, self._border
+        )
+
+    def _keep(self, question: Question, scene: Scene, made: Evaluation) -> Asked:
         """Remember an answer, and forget the oldest ones."""
+        placed = np.concatenate([scene.qm, scene.mm])
+        asked = Asked(question.seen, question.positions, placed, question.box, made)
         with self._turn:
             self._known[asked.seen] = self.asked = asked
             while len(self._known) > self.rooms:
                 del self._known[next(iter(self._known))]
+        return asked
 
 
 _memories: "WeakValueDictionary[str, Memory]" = WeakValueDictionary()
@@ -109,6 +199,8 @@ class LearnedForce:
         Which of the charges are border atoms, for a committee with link atoms (`drupe.mlp.border`).
     particles
         Of the System, ``(particles,)``: two equal molecules in one System remember their own questions.
+    precision
+        Of the network, ``"double"`` or ``"single"``.
     """
 
     def __init__(
@@ -119,41 +211,35 @@ class LearnedForce:
         tree: NDArray[np.int64] | None = None,
         border: NDArray[np.int64] | None = None,
         particles: NDArray[np.int64] | None = None,
+        precision: Precision = "double",
     ) -> None:
-        self._committee, self._charges = committee, frozen(charges, np.float64)
+        self._charges, self._precision = frozen(charges, np.float64), precision
         self._groups = None if groups is None else frozen(groups, np.int64)
         self._border = None if border is None else frozen(border, np.int64)
         self._particles = None if particles is None else frozen(particles, np.int64)
         self._images: Images | None = None
         if tree is not None:
             known = np.zeros(0, np.int64) if self._groups is None else self._groups
-            self._images = Images(tree, known, committee.header.reach, self._ties())
+            ties = _ties(committee, self._border)
+            self._images = Images(tree, known, committee.header.reach, ties)
         fields = {"model": committee.key, "charges": charges, "groups": groups, "tree": tree}
         if border is not None:
             fields["border"] = border
         if self._particles is not None:
             fields["particles"] = self._particles
+        if precision != "double":
+            fields["precision"] = precision
         #: Content name; the PythonForce that holds this has it as its name.
         self.key = content_key("LearnedForce", fields)
-        self._memory = _memories.setdefault(self.key, Memory(committee))
         # OpenMM copies forces with every context: all copies run from one network, perhaps frozen by now.
-        self._committee = self._memory.committee
+        self._memory = _memories.setdefault(
+            self.key,
+            Memory(committee, self._charges, self._groups, self._border, self._images, precision),
+        )
 
     def __call__(self, state: "openmm.State") -> tuple[float, NDArray[np.float64]]:
         """Energy in kJ/mol and forces in kJ/mol/nm, shape ``(particles, 3)``."""
-        from openmm import unit
-
-        found = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-        positions = np.ascontiguousarray(found, dtype=np.float64)
-        seen, box = positions.tobytes(), None
-        if self._images is not None:
-            box = np.array(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer))
-            seen += box.tobytes()
-        known = self._memory.find(seen)
-        if known is None:
-            known = self._compute(seen, positions * nanometer, None if box is None else box * nanometer)
-            self._memory.keep(known)
-        return known.answer
+        return self._memory.answer(self._memory.question(state)).answer
 
     def __reduce__(self) -> tuple[object, ...]:
         groups = None if self._groups is None else np.array(self._groups)
@@ -161,36 +247,35 @@ class LearnedForce:
         border = None if self._border is None else np.array(self._border)
         particles = None if self._particles is None else np.array(self._particles)
         return _rebuild, (
-            self._committee.to_bytes(),
+            self._memory.committee.to_bytes(),
             np.array(self._charges),
             groups,
             tree,
             border,
             particles,
+            self._precision,
         )
 
-    def _ties(self) -> NDArray[np.int64]:
-        """Pairs (atom of the committee, charge) across cut bonds; none for a whole molecule."""
-        border = self._committee.header.border
-        if border is None or self._border is None:
-            return np.zeros((0, 2), np.int64)
-        return np.column_stack([border.ties[:, 0], self._border[border.ties[:, 1]]])
 
-    def _compute(self, seen: bytes, positions: NDArray[np.float64], box: NDArray[np.float64] | None) -> Asked:
-        count = len(self._committee.header.numbers)
-        placed = positions
-        if self._images is not None and box is not None:
-            placed = self._images.place(positions, box)
-        made = self._committee.evaluate(
-            placed[:count],
-            placed[count:],
-            self._charges,
-            self._groups,
-            self._border,
-            fixed_coulomb=False,
-            run=self._memory.run,
-        )
-        return Asked(seen, positions, placed, box, made)
+def _ties(committee: Committee, border: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Pairs (atom of the committee, charge) across cut bonds; none for a whole molecule."""
+    known = committee.header.border
+    if known is None or border is None:
+        return np.zeros((0, 2), np.int64)
+    return np.column_stack([known.ties[:, 0], border[known.ties[:, 1]]])
+
+
+@contextmanager
+def remembering(memories: Sequence[Memory], rooms: int) -> Iterator[None]:
+    """Let these forces remember so many answers meanwhile."""
+    before = [memory.rooms for memory in memories]
+    for memory in memories:
+        memory.rooms = rooms
+    try:
+        yield
+    finally:
+        for memory, count in zip(memories, before, strict=True):
+            memory.rooms = count
 
 
 def learned_forces(system: "openmm.System") -> "list[tuple[Memory, tuple[int, ...]]]":
@@ -214,5 +299,6 @@ def _rebuild(
     tree: NDArray[np.int64] | None = None,
     border: NDArray[np.int64] | None = None,
     particles: NDArray[np.int64] | None = None,
+    precision: Precision = "double",
 ) -> LearnedForce:
-    return LearnedForce(Committee.from_bytes(model), charges, groups, tree, border, particles)
+    return LearnedForce(Committee.from_bytes(model), charges, groups, tree, border, particles, precision)

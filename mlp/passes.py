@@ -9,14 +9,17 @@ down takes two seconds, which long dynamics earns back and a prediction of fifty
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from drupe.mlp.potential import Potential
 
-__all__ = ["Batches", "Frame", "Pass", "Passes", "Runs", "Slopes", "slopes_of_members", "there_and_back"]
+__all__ = ["Batches", "Frame", "Pass", "Precision", "Slopes", "slopes_of_members", "there_and_back"]
+
+#: Of a network that does not change any more; its inputs, the terms under it and its answers are in double.
+Precision = Literal["double", "single"]
 
 #: Writing operations down changes how modules are called everywhere: no other thread may call one meanwhile.
 _as_written = threading.Lock()
@@ -57,19 +60,6 @@ class Pass(NamedTuple):
     slopes: Slopes
 
 
-class Runs(Protocol):
-    """What takes a frame there and back: alone, or when others have come."""
-
-    @property
-    def stack(self) -> Potential:
-        """Potentials stacked in one module."""
-        ...
-
-    def __call__(self, frame: Frame) -> Pass:
-        """As `there_and_back`."""
-        ...
-
-
 def there_and_back(stack: Potential, frame: Frame) -> Pass:
     """Energies of one frame, and the slopes of their mean by autograd."""
     return _with_moving_terms(stack, frame, _nth(_network(stack, _together([frame])), 0))
@@ -88,7 +78,7 @@ def slopes_of_members(stack: Potential, frame: Frame) -> tuple[Tensor, list[Slop
 
 
 class Batches:
-    """Runs a stack that does not change any more over several frames at once.
+    """Runs a stack that does not change any more over one frame, or several at once.
 
     As written, and when that is worth it from a frozen graph, which is for one number of frames: fewer are
     filled up with copies of the last.
@@ -125,29 +115,6 @@ class Batches:
                 energies, shift, features, *slopes = self._graph(*filled)
             made = Pass(energies, shift, features, Slopes(*slopes))
         return [_with_moving_terms(self.stack, frame, _nth(made, k)) for k, frame in enumerate(frames)]
-
-
-class Passes:
-    """`Batches` of one frame.
-
-    Parameters
-    ----------
-    stack
-        Potentials stacked in one module.
-    """
-
-    def __init__(self, stack: Potential) -> None:
-        self.stack = stack
-        self._one = Batches(stack, 1)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it runs from the frozen graph by now."""
-        return self._one.frozen
-
-    def __call__(self, frame: Frame) -> Pass:
-        """As `there_and_back`, with the same bits."""
-        return self._one([frame])[0]
 
 
 def _freeze(stack: Potential, like: Frame) -> Callable[..., tuple[Tensor, ...]]:
@@ -204,6 +171,8 @@ def _there(stack: Potential, frames: Frame) -> tuple[list[Tensor], Tensor, Tenso
     inputs = [part.detach().requires_grad_() for part in (frames.positions, frames.field, frames.sums)]
     place, field, sums = inputs
     energies, terms = stack.learned(place, frames.potential, field, sums)
+    energies = energies.to(place.dtype)
     if stack.baseline is not None and stack.baseline.static:
         energies = energies + stack.baseline(place)
-    return inputs, energies, terms.shift, terms.features
+    # A network in single precision leaves it here; the baseline never was in it.
+    return inputs, energies, terms.shift.to(place.dtype), terms.features.to(place.dtype)

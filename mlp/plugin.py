@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from openmm import app
 
     from drupe.mlp.committee import Committee
+    from drupe.mlp.passes import Precision
 
 __all__ = ["DrupePotentialFactory"]
 
@@ -40,13 +41,18 @@ class DrupePotentialFactory:
     def createImpl(self, name: str, **args: Any) -> "_DrupePotential":
         """Read the model given as ``model=`` (path of a file written by `Committee.save`).
 
+        ``precision="single"`` lets the network compute in single precision: in half the time or less, with
+        energies rounded (docs/potentials.md says how far).
+
         Raises
         ------
         InputError
-            If no model is given, the file is missing or it is not a committee of this version.
+            If no model is given, the file is missing or it is not a committee of this version, or the
+            precision is unknown.
         """
-        mixable.check_keywords(args, ["model"], 'MLPotential("drupe")')
+        mixable.check_keywords(args, ["model", "precision"], 'MLPotential("drupe")')
         from drupe.mlp.committee import Committee, load
+        from drupe.mlp.passes import Precision
 
         model = args.get("model")
         if not isinstance(model, Committee | str | os.PathLike):
@@ -56,14 +62,19 @@ class DrupePotentialFactory:
                 else f'MLPotential("drupe") got {model!r} of type {type(model).__name__} as its model',
                 remedy='give a model file, MLPotential("drupe", model="ligand.drupe"), or a Committee',
             )
-        return _DrupePotential(model if isinstance(model, Committee) else load(Path(model)))
+        precision = args.get("precision", "double")
+        if precision not in get_args(Precision):
+            raise InputError(
+                f"precision is {precision!r}", remedy='ask for "double", which is the default, or "single"'
+            )
+        return _DrupePotential(model if isinstance(model, Committee) else load(Path(model)), precision)
 
 
 class _DrupePotential:
     """The implementation object OpenMM-ML talks to."""
 
-    def __init__(self, committee: "Committee") -> None:
-        self.committee = committee
+    def __init__(self, committee: "Committee", precision: "Precision") -> None:
+        self.committee, self.precision = committee, precision
 
     def getSupportedEmbeddings(self) -> list[str]:
         return [_ELECTROSTATIC, _MECHANICAL]
@@ -102,7 +113,9 @@ class _DrupePotential:
             tree = tree_of_bonds(len(chosen), bonds)
             tie_together(system, chosen, bonds)
         system.addForce(
-            _python_force(_Term(self.committee, [], np.zeros(0), None, tree, None), chosen, forceGroup)
+            _python_force(
+                _Term(self.committee, self.precision, [], np.zeros(0), None, tree, None), chosen, forceGroup
+            )
         )
 
     def createMixedSystem(
@@ -172,6 +185,7 @@ class _DrupePotential:
         bonds = mm_side.bonds_inside(topology, chosen)
         term = _Term(
             self.committee,
+            self.precision,
             others,
             charges[others],
             mm_side.residues_of(topology, system)[others] if near else None,
@@ -206,13 +220,14 @@ class _Term:
     def __init__(
         self,
         committee: "Committee",
+        precision: "Precision",
         others: list[int],
         charges: NDArray[np.float64],
         groups: NDArray[np.int64] | None,
         tree: NDArray[np.int64] | None,
         border: NDArray[np.int64] | None,
     ) -> None:
-        self.committee, self.others, self.charges = committee, others, charges
+        self.committee, self.precision, self.others, self.charges = committee, precision, others, charges
         self.groups, self.tree, self.border = groups, tree, border
 
     def getMLLongRange(self) -> bool:
@@ -236,7 +251,13 @@ def _python_force(term: _Term, atoms: list[int], group: int) -> "openmm.PythonFo
 
     particles = [*atoms, *term.others]
     learned = LearnedForce(
-        term.committee, term.charges, term.groups, term.tree, term.border, np.array(particles, np.int64)
+        term.committee,
+        term.charges,
+        term.groups,
+        term.tree,
+        term.border,
+        np.array(particles, np.int64),
+        term.precision,
     )
     force = openmm.PythonForce(learned)
     force.setName(learned.key)

@@ -279,6 +279,12 @@ class Potential(nn.Module):
         self.readout.hold()
         return self
 
+    def in_single_precision(self) -> "Potential":
+        """Round the network to float32, but neither positions nor baseline; gives the potential itself."""
+        for name in ("backbone", "readout"):
+            self.get_submodule(name).float()
+        return self
+
     @classmethod
     def from_stored(cls, stored: StoredPotential | Sequence[StoredPotential]) -> "Potential":
         """Rebuild from stored form; several with equal headers become one stacked potential.
@@ -337,6 +343,10 @@ class Potential(nn.Module):
         sums
             What `drupe.mlp.charge_sums` makes of the charges for this backbone, ``(frames, atoms, k)``, e.
         """
+        precision = self.readout.inner.weight.dtype
+        positions, potential, field, sums = (
+            part.to(precision) for part in (positions, potential, field, sums)
+        )
         terms = self.atom_terms(positions, field, sums)
         induced = terms.polarizability * (field * field).sum(-1)
         return (terms.energy + terms.shift * potential - induced / 2).sum(-1), terms

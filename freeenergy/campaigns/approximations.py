@@ -169,8 +169,9 @@ def _potential(config: Config) -> tuple[str, str]:
             "charges stay classical, and what the field does to the electrons, which the labels hold, is "
             "error of the potential. This is a comparison, not a result",
         )
+    rounded = "; its network computes in single precision" if config.potential.precision == "single" else ""
     return (
         "learned potential",
         "is the difference to the ligand's MM energy, with charges and polarizabilities in the MM field; "
-        "fixed charges stay classical",
+        f"fixed charges stay classical{rounded}",
     )

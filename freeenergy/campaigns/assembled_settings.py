@@ -33,7 +33,7 @@ def settings_of(config: Config, store: Store) -> dict[str, str]:
             "level": f"{level.functional}/{level.basis}, core {level.core}, "
             f"virtual shells 0 to {level.virtual_shells}",
             "potential": f"{config.potential.backbone}, {config.potential.members} members, "
-            f"{config.potential.embedding} embedding",
+            f"{config.potential.embedding} embedding, network in {config.potential.precision} precision",
         }
     steps = f"{config.dynamics.step:g} fs MM"
     steps += f", {config.dynamics.ml_step:g} fs ML/MM" if config.corrected else ""

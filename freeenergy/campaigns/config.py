@@ -190,7 +190,10 @@ class LabelsTable(_Table):
 
 
 class PotentialTable(_Table):
-    """The learned potential; with mechanical embedding it feels no field, as a comparison."""
+    """The learned potential; with mechanical embedding it feels no field, as a comparison.
+
+    ``precision`` is that of its network in dynamics and switches.
+    """
 
     embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
     backbone: Literal["painn", "tensornet", "acsf", "equivariant"] = "painn"
@@ -198,6 +201,7 @@ class PotentialTable(_Table):
     members: Annotated[int, Field(ge=2)] = 4
     steps: Count = 1500
     transfer_steps: Count = 150
+    precision: Literal["double", "single"] = "double"
 
     @model_validator(mode="after")
     def _no_charges_in_a_mechanical_backbone(self) -> "PotentialTable":

@@ -34,7 +34,7 @@ class Maker:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.place = Place(config.engine.platform, config.engine.threads)
+        self.place = Place(config.engine.platform, config.engine.threads, config.potential.precision)
 
     def sampling(self, leg: str) -> LegSampling:
         """MM sampling of a leg."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from drupe.freeenergy.alchemical.alchemy import Schedule, WindowSamples
     from drupe.freeenergy.alchemical.restraints import BoreschRestraint
     from drupe.freeenergy.simulation.sampling import SampleSpec, Trajectory
+    from drupe.mlp.passes import Precision
 
 __all__ = [
     "LabelStage",
@@ -35,13 +36,14 @@ __all__ = [
 ]
 
 
-@register(version=1)
+@register(version=2, upgrades={1: lambda fields: {**fields, "precision": "double"}})
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where OpenMM runs: platform name and threads."""
+    """Where OpenMM runs: platform name and threads; and the precision of a learned potential's network."""
 
     platform: str = "auto"
     threads: int = 1
+    precision: "Precision" = "double"
 
 
 @register(version=1)

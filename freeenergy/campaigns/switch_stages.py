@@ -56,7 +56,7 @@ def sample_mixed(
     leg = prepared.leg(settings.leg)
     start = settings.start % len(snapshots.positions)
     return sample(
-        mixed_system(leg, gathered, interpolate=False),
+        mixed_system(leg, gathered, interpolate=False, precision=settings.place.precision),
         snapshots.positions[start],
         settings.spec,
         box=snapshots.box(start),
@@ -107,7 +107,8 @@ def switch_core(
     from drupe.freeenergy.switches.switching import switch
 
     leg = prepared.leg(settings.leg)
-    first, second = (mixed_system(leg, one, interpolate=False) for one in (low, core))
+    precision = settings.place.precision
+    first, second = (mixed_system(leg, one, interpolate=False, precision=precision) for one in (low, core))
     positions, box = _start(runs, settings.index)
     return switch(
         between(first, second, _SWITCH_GROUP),
@@ -142,7 +143,13 @@ def _switch(
     from drupe.freeenergy.switches.switch_watch import SwitchWatch
     from drupe.freeenergy.switches.switching import switch
 
-    system = mixed_system(prepared.leg(settings.leg), gathered, interpolate=True, group=_SWITCH_GROUP)
+    system = mixed_system(
+        prepared.leg(settings.leg),
+        gathered,
+        interpolate=True,
+        group=_SWITCH_GROUP,
+        precision=settings.place.precision,
+    )
     spec = settings.spec
     for choice in pilot:
         spec = replace(spec, n_steps=choice.n_steps)

@@ -7,6 +7,8 @@ from drupe.freeenergy.campaigns.preparation import Leg
 if TYPE_CHECKING:
     import openmm
 
+    from drupe.mlp.passes import Precision
+
 __all__ = ["mixed_system", "mm_system"]
 
 
@@ -19,7 +21,9 @@ def mm_system(leg: Leg) -> "openmm.System":
     return in_water_box(leg.structure, leg.ligand) if periodic else openmm_system(leg.structure)
 
 
-def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) -> "openmm.System":
+def mixed_system(
+    leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0, precision: "Precision" = "double"
+) -> "openmm.System":
     """OpenMM system of a leg with the ligand's energy from a gathered committee."""
     from openmmml import MLPotential
 
@@ -27,7 +31,8 @@ def mixed_system(leg: Leg, gathered: Any, *, interpolate: bool, group: int = 0) 
     from drupe.freeenergy.switches.end_states import check_same_atoms
 
     plain = mm_system(leg)
-    made: openmm.System = MLPotential("drupe", model=gathered.committee).createMixedSystem(
+    potential = MLPotential("drupe", model=gathered.committee, precision=precision)
+    made: openmm.System = potential.createMixedSystem(
         openmm_topology(leg.structure.system),
         plain,
         leg.ligand.tolist(),

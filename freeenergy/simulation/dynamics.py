@@ -103,7 +103,7 @@ def langevin_context(
         integrator.setIntegrationForceGroups(set(groups))
     if pressure_bar is not None:
         system = _under_pressure(system, pressure_bar, temperature_k, noise_seed)
-    chosen, properties = openmm_platform(platform, threads)
+    chosen, properties = openmm_platform(platform, threads, system.getNumParticles())
     context = openmm.Context(system, integrator, chosen, properties)
     if box is not None:
         context.setPeriodicBoxVectors(*(np.asarray(box, np.float64) / nanometer))

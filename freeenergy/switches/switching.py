@@ -5,7 +5,7 @@ Sign rule: the work is done on the system, in the direction of the switch. The i
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -25,7 +25,7 @@ from drupe.freeenergy.switches.end_states import LAMBDA, system_key
 from drupe.records import content_key, frozen, register
 from drupe.units import kj_per_mol, kt
 
-__all__ = ["SwitchSpec", "Work", "switch"]
+__all__ = ["SwitchSpec", "Work", "switch", "switching"]
 
 _checked_every: Final = 10  # steps between looks for an explosion
 _profile_points: Final = 100  # of the running work that is kept
@@ -160,6 +160,33 @@ def switch(
     ConvergenceError
         If the dynamics blows up or the work is not a number.
     """
+    steps = switching(
+        system, positions, spec, seed, box=box, leg=leg, platform=platform, threads=threads, on_done=on_done
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            work: Work = end.value
+            return work
+
+
+def switching(
+    system: openmm.System,
+    positions: ArrayLike,
+    spec: SwitchSpec,
+    seed: int,
+    *,
+    box: ArrayLike | None = None,
+    leg: str = "",
+    platform: str = "auto",
+    threads: int | None = None,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> Generator[openmm.Context, None, Work]:
+    """`switch` increment by increment: stops before each with the context whose energy is asked for next.
+
+    Who drives several at a time may find that energy out for all of them together.
+    """
     group = _group(system)
     ladder = spec.ladder
     context = langevin_context(
@@ -178,6 +205,7 @@ def switch(
     to_kt = kj_per_mol / kt(spec.temperature_k)
     increments = np.zeros(spec.n_steps)
     for i in range(1, spec.n_steps + 1):
+        yield context
         slope = _slope(context, group) * to_kt
         increments[i - 1] = (ladder[i] - ladder[i - 1]) * slope
         if not math.isfinite(slope):

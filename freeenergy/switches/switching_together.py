@@ -1,15 +1,13 @@
 """Several switches at a time that share the calls of their networks: starts (bohr) in, `Work` of each out."""
 
-import threading
 from collections.abc import Sequence
 
 import openmm
 from numpy.typing import ArrayLike
 
 from drupe.errors import DrupeError, InputError
-from drupe.freeenergy.switches.switching import SwitchSpec, Work, switch
-from drupe.mlp.force import learned_forces
-from drupe.mlp.meeting import Meeting
+from drupe.freeenergy.switches.switching import SwitchSpec, Work, switching
+from drupe.mlp.force import learned_forces, remembering
 
 __all__ = ["switch_together"]
 
@@ -20,14 +18,16 @@ def switch_together(
     spec: SwitchSpec,
     seeds: Sequence[int],
     *,
-    at_once: int = 4,
+    at_once: int = 8,
     leg: str = "",
     platform: str = "auto",
+    threads: int = 1,
 ) -> list[Work | DrupeError]:
-    """Run one switch from each start, all at a time, each in a context and a thread of its own.
+    """Run one switch from each start, all in step, each in a context of its own.
 
-    The works are those of `switch`, to the rounding of a network that sees several frames in one call and
-    what chaos makes of it: equal in a short switch, equally distributed in a long one.
+    Before each increment the networks see the frames of all contexts in a few calls; each context then finds
+    its answer. The works are those of `switch`, to the rounding of a network that sees several frames in one
+    call and what chaos makes of it: equal in a short switch, equally distributed in a long one.
 
     Parameters
     ----------
@@ -40,10 +40,11 @@ def switch_together(
     seeds
         One per switch.
     at_once
-        Frames in one call of a network. With half as many as there are switches two calls run side by side
-        on two cores.
+        Frames in one call of a network.
     leg, platform
-        As for `switch`; each context has one thread.
+        As for `switch`.
+    threads
+        Of OpenMM's CPU platform, and of the calls of the network.
 
     Returns
     -------
@@ -55,39 +56,35 @@ def switch_together(
     InputError
         If there is not one seed for each start, or no learned force in the system.
     """
-    if len(starts) != len(seeds) or at_once < 1:
+    if len(starts) != len(seeds) or min(at_once, threads) < 1:
         raise InputError(
-            f"{len(starts)} starts, {len(seeds)} seeds and {at_once} frames at once do not fit",
-            remedy="give one seed per start, and one frame at once or more",
+            f"{len(starts)} starts, {len(seeds)} seeds, {at_once} at once, {threads} threads do not fit",
+            remedy="give one seed per start, and one frame at once and one thread or more",
         )
-    memories = [memory for memory, _ in learned_forces(system)]
-    if not memories:
+    forces = learned_forces(system)
+    if not forces:
         raise InputError(
             "the system has no learned force of this process",
             remedy="build it here with createMixedSystem, or run its switches one by one",
         )
-    meeting = Meeting(min(at_once, max(len(starts), 1)))
-    made: list[Work | DrupeError | None] = [None] * len(starts)
-    bugs: list[Exception] = []
-
-    def run(number: int) -> None:
-        try:
-            made[number] = switch(
-                system, starts[number], spec, seeds[number], leg=leg, platform=platform, threads=1
-            )
-        except DrupeError as error:
-            made[number] = error
-        except Exception as error:  # a bug: raised again in the caller's thread
-            bugs.append(error)
-        finally:
-            meeting.leave()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(starts))]
-    with meeting.of(memories, len(threads)):
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    if bugs:
-        raise bugs[0]
-    return [one for one in made if one is not None]
+    size = min(at_once, max(len(starts), 1))
+    under_way = {
+        number: switching(system, start, spec, seeds[number], leg=leg, platform=platform, threads=threads)
+        for number, start in enumerate(starts)
+    }
+    ended: dict[int, Work | DrupeError] = {}
+    with remembering([memory for memory, _ in forces], 2 * len(starts)):
+        while under_way:
+            asking = []
+            for number, steps in list(under_way.items()):
+                try:
+                    asking.append(next(steps).getState(positions=True))
+                except StopIteration as end:
+                    ended[number] = end.value
+                except DrupeError as error:
+                    ended[number] = error
+                if number in ended:
+                    del under_way[number]
+            for memory, particles in forces:
+                memory.answer_together([memory.question(state, particles) for state in asking], size, threads)
+    return [ended[number] for number in range(len(starts))]

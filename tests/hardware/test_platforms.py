@@ -16,6 +16,13 @@ def test_auto_takes_a_platform_that_computes():
     assert platform.getName() not in ("Reference", "OpenCL")
 
 
+@pytest.mark.parametrize(("particles", "wanted"), [(18, "Reference"), (50, "Reference"), (51, "CPU")])
+def test_a_small_molecule_runs_on_plain_loops_where_there_is_no_gpu(particles, wanted):
+    found = openmm_platform("auto", particles=particles)[0].getName()
+    assert found in (wanted, "CUDA", "HIP")
+    assert openmm_platform("CPU", particles=particles)[0].getName() == "CPU"
+
+
 def test_a_platform_that_is_missing_is_an_error_that_lists_those_present():
     with pytest.raises(MachineError, match=r"'Abacus' is not available \(present: .*CPU"):
         openmm_platform("Abacus")

@@ -32,11 +32,11 @@ def evaluated(committee, frames, scene):
 def test_the_frozen_graph_gives_the_same_bits(random_committee, frames, scene, soon, backbone, changes):
     quick = of_backbone(random_committee, backbone, **changes)
     made = evaluated(quick, frames[:8], scene)
-    assert quick._passes.frozen
+    assert quick.network().frozen
     for found, qm in zip(made, frames, strict=False):
         plain = Committee(quick.members)
         (want,) = evaluated(plain, [qm], scene)
-        assert not plain._passes.frozen
+        assert not plain.network().frozen
         for name in ("energies", "forces_qm", "forces_mm", "features"):
             assert np.array_equal(getattr(found, name), getattr(want, name)), name
         for one, other in zip(found.apart(), want.apart(), strict=True):
@@ -46,9 +46,9 @@ def test_the_frozen_graph_gives_the_same_bits(random_committee, frames, scene, s
 def test_a_committee_that_runs_from_its_graph_is_pickled_without_it(random_committee, frames, scene, soon):
     quick = Committee(random_committee.members)
     evaluated(quick, frames[:4], scene)
-    assert quick._passes.frozen
+    assert quick.network().frozen
     again = pickle.loads(pickle.dumps(quick))
-    assert not again._passes.frozen
+    assert not again.network().frozen
     assert again.key == quick.key
 
 
@@ -56,7 +56,7 @@ def test_charges_may_change_in_number_and_vanish(random_committee, frames, scene
     qm, mm, charges = scene
     quick = Committee(random_committee.members)
     evaluated(quick, frames[:4], scene)
-    assert quick._passes.frozen
+    assert quick.network().frozen
     plain = Committee(random_committee.members)
     for count in (0, 1, 30):
         found, want = (
@@ -69,14 +69,14 @@ def test_charges_may_change_in_number_and_vanish(random_committee, frames, scene
 def test_a_few_predictions_do_not_pay_for_freezing(random_committee, frames, scene):
     fresh = Committee(random_committee.members)
     evaluated(fresh, frames[:20], scene)
-    assert not fresh._passes.frozen
+    assert not fresh.network().frozen
 
 
 def test_networks_with_lists_of_neighbours_are_never_frozen(random_committee, frames, scene, soon):
     lists = of_backbone(random_committee, "acsf", settings=None)
     evaluated(lists, frames[:5], scene)
     assert not lists.stack.backbone.static
-    assert not lists._passes.frozen
+    assert not lists.network().frozen
 
 
 def test_freezing_says_nothing_of_deprecations(random_committee, frames, scene, soon):

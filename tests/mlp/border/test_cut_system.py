@@ -198,7 +198,7 @@ def test_a_short_fit_learns_the_labels(peptide, labels, terms):
     )
     context.setPositions(peptide.frames[0] / nanometer)
     context.getIntegrator().step(350)
-    assert committee._passes.frozen  # it runs from the graph that long runs are written down into
+    assert committee.network().frozen  # it runs from the graph that long runs are written down into
     place = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     host = peptide.regions.links[0]
     assert np.linalg.norm(place[host[0]] - place[host[1]]) == pytest.approx(0.153, abs=0.02)

@@ -71,9 +71,9 @@ def test_the_frozen_graph_gives_the_same_bits(committee, frames, scene, monkeypa
     quick, plain = Committee(committee.members), Committee(committee.members)
     for qm in frames[:4]:
         found = quick.evaluate(qm, *scene[1:], fixed_coulomb=True)
-    assert quick._passes.frozen
+    assert quick.network().frozen
     want = plain.evaluate(frames[3], *scene[1:], fixed_coulomb=True)
-    assert not plain._passes.frozen
+    assert not plain.network().frozen
     for name in ("energies", "forces_qm", "forces_mm"):
         assert np.array_equal(getattr(found, name), getattr(want, name))
 
