@@ -4,8 +4,8 @@ The model is what `pocket_learning.py --system xylene-t4l --save MODEL` fitted t
 lysozyme L99A. `nve`: the solvent leg (18 atoms, OBC2) in double precision or with the network in single,
 leapfrog at 0.5 fs; the slope of the total energy by least squares over means of blocks, with its standard
 error. `nvt`: Langevin dynamics at 300 K of the solvent leg, and of the whole complex without implicit solvent
-(as a pocket in vacuum, all charges acting); mean kinetic temperature of the ligand, longest stretch of a bond,
-and how far the committee disagrees. Prints one JSON object.
+(as a pocket in vacuum, all charges acting): mean kinetic temperature of the ligand, longest stretch of a
+bond, and how far the committee disagrees. Prints one JSON object.
 Run: OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python benchmarks/potential_dynamics.py MODEL nve
      OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python benchmarks/potential_dynamics.py MODEL nvt --leg complex
 """

@@ -144,6 +144,8 @@ def _checks(checks: LegChecks) -> Tree:
             "backward_errors_kt": _list(drift.backward_errors),
             "drift_kt": _number(drift.drift),
             "drift_error_kt": _number(drift.drift_error),
+            "bend_kt": _number(drift.bend),
+            "bend_error_kt": _number(drift.bend_error),
         },
         "exchange": None
         if mixed is None

@@ -143,20 +143,31 @@ def _table(legs: list[MmLeg], temperature_k: float) -> str:
             kept, drift = one.equilibration, one.convergence
             name = leg.leg if len(leg.checks) == 1 else f"{leg.leg}, repeat {k}"
             frames = f"{int(kept.kept.min())} to {int(kept.kept.max())} of {kept.frames}"
-            value, error = (_kcal(x, temperature_k) for x in (drift.drift, drift.drift_error))
-            shift = "–" if value is None or error is None else f"{signed(value)} ± {signed(error)}"
+            shift = _shift(drift.drift, drift.drift_error, temperature_k)
+            bend = _shift(drift.bend, drift.bend_error, temperature_k)
             body.append(
                 f'<tr><th scope="row">{escape(name)}'
                 f'<span class="parts">{_mixing_words(one.mixing)}</span></th>'
                 f'<td class="num" data-name="independent frames">{frames}</td>'
                 f'<td class="num" data-name="discarded at most">{int(kept.discarded.max())}</td>'
                 f'<td class="num" data-name="second half − first">{shift}</td>'
+                f'<td class="num" data-name="middle half − rest">{bend}</td>'
                 f"<td>{badge(one.verdict)}{reasons(one.verdict)}</td></tr>"
             )
-    numeric = ("independent frames per window", "discarded at most", "second half − first / kcal mol⁻¹")
+    numeric = (
+        "independent frames per window",
+        "discarded at most",
+        "second half − first / kcal mol⁻¹",
+        "middle half − rest / kcal mol⁻¹",
+    )
     top = "".join(f'<th scope="col" class="num">{head}</th>' for head in numeric)
     top = f'<th scope="col">leg</th>{top}<th scope="col">verdict</th>'
     return f'<table class="stack"><thead><tr>{top}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+
+
+def _shift(value: float, error: float, temperature_k: float) -> str:
+    kcal, its = (_kcal(x, temperature_k) for x in (value, error))
+    return "–" if kcal is None or its is None else f"{signed(kcal)} ± {signed(its)}"
 
 
 def _mixing_words(mixing: Mixing | None) -> str:

@@ -33,6 +33,18 @@ def test_a_planted_drift_is_found_in_every_seed():
     assert all("drifts" in one.verdict.reasons[0] for one in found)
 
 
+def test_a_drift_there_and_back_again_is_found_in_every_seed():
+    # Widths that grow by 1.5 until the middle and shrink again: the halves agree, the quarters do not.
+    found = []
+    for seed in range(10):
+        first, second = windows(100, seed, drift=1.5), windows(100, 100 + seed, drift=1.5)
+        frames = [np.hstack([a, b[:, ::-1]]) for a, b in zip(first, second, strict=True)]
+        found.append(convergence(frames, fractions=(1.0,)))
+    assert sum(abs(one.drift) < 2.81 * one.drift_error for one in found) >= 8
+    assert all(one.bend > 2.81 * one.bend_error for one in found)
+    assert all(any("middle" in reason for reason in one.verdict.reasons) for one in found)
+
+
 def test_a_drift_of_many_kt_fails_and_a_small_one_warns():
     tilted = windows(400, 1)
     early, late = ([u[:, :200] for u in tilted], [u[:, 200:] for u in tilted])
@@ -47,6 +59,8 @@ def test_a_drift_of_many_kt_fails_and_a_small_one_warns():
     assert small.drift == pytest.approx(base + 1.0, abs=1e-5)
     assert large.drift == pytest.approx(base + 4.0, abs=1e-5)
     assert (small.verdict.level, large.verdict.level) == ("WARN", "FAIL")
+    # The middle has as much of either half as the outer quarters.
+    assert abs(large.bend) < 2.81 * large.bend_error
 
 
 def test_whole_and_parts_are_the_mbar_of_these_frames():
@@ -65,9 +79,10 @@ def test_whole_and_parts_are_the_mbar_of_these_frames():
 
 
 def test_time_turned_round_turns_the_drift_round():
-    data = windows(50, 3, drift=0.5)
+    data = windows(52, 3, drift=0.5)
     there, back = (convergence(one, fractions=(0.4,)) for one in (data, [u[:, ::-1] for u in data]))
     assert back.drift == pytest.approx(-there.drift, abs=1e-6)
+    assert back.bend == pytest.approx(there.bend, abs=1e-6)
     assert back.forward[0] == pytest.approx(there.backward[0], abs=1e-6)
 
 

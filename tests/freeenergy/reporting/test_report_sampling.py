@@ -110,6 +110,7 @@ def test_the_numbers_stand_in_the_json(checked, written):
     assert one["kept"] == checks.equilibration.kept.tolist()
     assert one["exchange"]["second_eigenvalue"] == checks.mixing.second
     assert one["convergence"]["drift_kt"] == checks.convergence.drift
+    assert one["convergence"]["bend_kt"] == checks.convergence.bend
     assert found["solvent"][0]["verdict"]["level"] == "FAIL"
 
 
