@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from drupe.errors import InputError
 from drupe.files import write_whole
-from drupe.mlp.calibration import Calibration, Scale, Uncertainty, calibrate
+from drupe.mlp.calibration import Calibration, Uncertainty, calibrate
+from drupe.mlp.committee_versions import UPGRADES
 from drupe.mlp.dataset import Dataset
 from drupe.mlp.dispersion import check_dispersion_of
 from drupe.mlp.evaluation import Evaluation, evaluate, points_of
@@ -35,28 +36,7 @@ _log = logging.getLogger(__name__)
 _SEALED = 4  # version from which on model files carry a hash
 
 
-def _one_factor(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 multiplied the spread of energies with one factor and knew no noise."""
-    scale = Scale(epistemic=fields["sigma_factor"], frames=fields["calibration_frames"])
-    return {"members": fields["members"], "calibration": Calibration(energy=scale)}
-
-
-def _without_novelty(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 kept nothing of its training set."""
-    return {**fields, "novelty": None}
-
-
-def _without_prints(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 3 could not tell which frames its members had seen."""
-    return {**fields, "seen": np.zeros((0, PRINTS))}
-
-
-def _without_zeros(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 4 compared energies of members from the zero of each."""
-    return fields
-
-
-@register(version=5, upgrades={1: _one_factor, 2: _without_novelty, 3: _without_prints, 4: _without_zeros})
+@register(version=5, upgrades=UPGRADES)
 @dataclass(frozen=True, eq=False)
 class Committee:
     """Potentials with one header, evaluated as one.
