@@ -147,19 +147,14 @@ def _table(legs: list[MmLeg], temperature_k: float) -> str:
             bend = _shift(drift.bend, drift.bend_error, temperature_k)
             body.append(
                 f'<tr><th scope="row">{escape(name)}'
-                f'<span class="parts">{_mixing_words(one.mixing)}</span></th>'
+                f'<span class="parts">{_mixing_words(one.mixing)}; middle half − rest {bend} kcal mol⁻¹</span>'
+                "</th>"
                 f'<td class="num" data-name="independent frames">{frames}</td>'
                 f'<td class="num" data-name="discarded at most">{int(kept.discarded.max())}</td>'
                 f'<td class="num" data-name="second half − first">{shift}</td>'
-                f'<td class="num" data-name="middle half − rest">{bend}</td>'
                 f"<td>{badge(one.verdict)}{reasons(one.verdict)}</td></tr>"
             )
-    numeric = (
-        "independent frames per window",
-        "discarded at most",
-        "second half − first / kcal mol⁻¹",
-        "middle half − rest / kcal mol⁻¹",
-    )
+    numeric = ("independent frames per window", "discarded at most", "second half − first / kcal mol⁻¹")
     top = "".join(f'<th scope="col" class="num">{head}</th>' for head in numeric)
     top = f'<th scope="col">leg</th>{top}<th scope="col">verdict</th>'
     return f'<table class="stack"><thead><tr>{top}</tr></thead><tbody>{"".join(body)}</tbody></table>'
