@@ -147,8 +147,8 @@ def _table(legs: list[MmLeg], temperature_k: float) -> str:
             bend = _shift(drift.bend, drift.bend_error, temperature_k)
             body.append(
                 f'<tr><th scope="row">{escape(name)}'
-                f'<span class="parts">{_mixing_words(one.mixing)}; middle half − rest {bend} kcal mol⁻¹</span>'
-                "</th>"
+                f'<span class="parts">{_mixing_words(one.mixing)}; middle half − rest {bend} kcal mol⁻¹'
+                "</span></th>"
                 f'<td class="num" data-name="independent frames">{frames}</td>'
                 f'<td class="num" data-name="discarded at most">{int(kept.discarded.max())}</td>'
                 f'<td class="num" data-name="second half − first">{shift}</td>'
