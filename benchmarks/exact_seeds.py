@@ -9,9 +9,10 @@ The sphere is there since a periodic box would not be exact: where the nearest i
 dihedrals jump, which no force tells the dynamics. Chains held so weakly that they reach the edge of their box
 were 0.16 kT off.
 
-Each seed is a leg of its own through all that a campaign does with one: windows, equilibration, MBAR,
-convergence, verdict. Prints one JSON object: exact number, mean and its standard error, scatter over seeds,
-mean claimed error, root-mean-square pull, and verdicts, in kT.
+Each seed is a leg of its own through all that a campaign concludes from one: equilibration, MBAR, overlap,
+convergence, verdict; the pair's windows also run as those of a campaign do. Prints one JSON object: exact
+number, mean and its standard error, scatter over seeds, mean claimed error, root-mean-square pull, and
+verdicts, in kT.
 Run: OMP_NUM_THREADS=1 python benchmarks/exact_seeds.py [--seeds 20] [--processes 2] [--only pair]
 """
 

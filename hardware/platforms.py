@@ -25,7 +25,8 @@ def openmm_platform(
     ----------
     name
         ``"auto"`` for the fastest that is a real device, or the name of one platform. Without a GPU that is
-        the Reference platform for a molecule of a few tens of atoms.
+        the Reference platform for a molecule of a few tens of atoms. All its contexts in a process share
+        one stream of noise, which a new context starts anew.
     threads
         Threads of the CPU platform; ``None`` leaves the choice to OpenMM.
     particles

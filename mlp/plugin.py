@@ -41,8 +41,8 @@ class DrupePotentialFactory:
     def createImpl(self, name: str, **args: Any) -> "_DrupePotential":
         """Read the model given as ``model=`` (path of a file written by `Committee.save`).
 
-        ``precision="single"`` lets the network compute in single precision: in half the time or less, with
-        energies rounded (docs/potentials.md says how far).
+        ``precision="single"`` lets the network compute in single precision: faster, with rounded energies
+        (docs/potentials.md says by how much).
 
         Raises
         ------

@@ -5,6 +5,7 @@ OpenMM would replace by the clock.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -68,7 +69,9 @@ def langevin_context(
     temperature_k, step_fs, friction_per_ps
         Bath temperature (kelvin), step (fs) and collision rate (1/ps).
     seed
-        Any whole number >= 0; fixes velocities and noise.
+        Any whole number >= 0; fixes velocities and noise. On the Reference platform noise is one stream per
+        process, which every new context starts anew: contexts that run in turn share it, and one that is
+        made while another runs disturbs it.
     groups
         Force groups that move the atoms; None takes all.
     parameters
@@ -84,7 +87,8 @@ def langevin_context(
     ------
     InputError
         If the system has other constraints or has no box for a pressure, shapes disagree, a position is
-        not finite, or the energy of the start is not finite (atoms on top of each other).
+        not finite, the energy of the start is not finite (atoms on top of each other), or a learned
+        potential refuses the start.
     """
     refuse_other_constraints(system)
     place = _checked_positions(positions, system.getNumParticles())
@@ -158,17 +162,20 @@ def advance(context: openmm.Context, n_steps: int, temperature_k: float, *, watc
 def nan_is_an_explosion(n_steps: int) -> Iterator[None]:
     """Turn what OpenMM, or a learned potential inside it, says of a NaN into a `ConvergenceError`.
 
-    What a barostat makes of a box that was hardly larger than two cutoffs becomes an `InputError`.
+    What a barostat makes of a box that was hardly larger than two cutoffs becomes an `InputError`, and what
+    else a learned potential refuses becomes what it was.
     """
     try:
         yield
     except openmm.OpenMMException as error:
+        if (refused := _refusal(error)) is not None:
+            raise refused from error
         if "less than twice the nonbonded cutoff" in str(error):
             raise InputError(
                 f"the box shrank below two cutoffs within {n_steps} steps: an atom would meet its own image",
                 remedy="start from a larger box (more padding), or from one that has its density",
             ) from error
-        if "nan" not in str(error).lower():
+        if not re.search(r"\bnan\b|not finite", str(error), re.IGNORECASE):
             raise
         raise _exploded(f"a coordinate became NaN within {n_steps} steps") from error
 
@@ -224,8 +231,19 @@ def engine_versions(context: openmm.Context) -> dict[str, str]:
     }
 
 
+def _refusal(error: openmm.OpenMMException) -> InputError | None:
+    """What a learned potential refused: OpenMM hands on the text of an error, not its kind."""
+    found, arrow, remedy = str(error).partition("\n  -> ")
+    return InputError(found, remedy=remedy) if arrow and "not finite" not in found else None
+
+
 def _energy(context: openmm.Context, groups: frozenset[int] | None) -> float:
-    state = context.getState(energy=True, groups=-1 if groups is None else set(groups))
+    try:
+        state = context.getState(energy=True, groups=-1 if groups is None else set(groups))
+    except openmm.OpenMMException as error:
+        if (refused := _refusal(error)) is not None:
+            raise refused from error
+        raise
     return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
 
 

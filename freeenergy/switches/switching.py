@@ -156,7 +156,7 @@ def switch(
     Raises
     ------
     InputError
-        If the force is missing, shares its group, or is not linear.
+        If the force is missing, shares its group, or is not linear, or the potential refuses a frame.
     ConvergenceError
         If the dynamics blows up or the work is not a number.
     """

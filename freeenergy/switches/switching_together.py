@@ -18,6 +18,7 @@ def switch_together(
     spec: SwitchSpec,
     seeds: Sequence[int],
     *,
+    boxes: Sequence[ArrayLike] | None = None,
     at_once: int = 8,
     leg: str = "",
     platform: str = "auto",
@@ -27,7 +28,9 @@ def switch_together(
 
     Before each increment the networks see the frames of all contexts in a few calls; each context then finds
     its answer. The works are those of `switch`, to the rounding of a network that sees several frames in one
-    call and what chaos makes of it: equal in a short switch, equally distributed in a long one.
+    call and what chaos makes of it: equal in a short switch, equally distributed in a long one. On the
+    Reference platform, which ``"auto"`` takes for a small molecule where no GPU is, all contexts share one
+    stream of noise: there all seeds together fix all works, and each is distributed as that of `switch`.
 
     Parameters
     ----------
@@ -39,6 +42,8 @@ def switch_together(
         What all of them have in common.
     seeds
         One per switch.
+    boxes
+        Periodic box of each snapshot, rows in bohr, as for `switch`; needed where the system is periodic.
     at_once
         Frames in one call of a network.
     leg, platform
@@ -54,12 +59,18 @@ def switch_together(
     Raises
     ------
     InputError
-        If there is not one seed for each start, or no learned force in the system.
+        If there is not one seed for each start, and one box if the system is periodic, or no learned force
+        in the system.
     """
     if len(starts) != len(seeds) or min(at_once, threads) < 1:
         raise InputError(
             f"{len(starts)} starts, {len(seeds)} seeds, {at_once} at once, {threads} threads do not fit",
             remedy="give one seed per start, and one frame at once and one thread or more",
+        )
+    if system.usesPeriodicBoundaryConditions() and (boxes is None or len(boxes) != len(starts)):
+        raise InputError(
+            f"{0 if boxes is None else len(boxes)} boxes for {len(starts)} starts in a periodic system",
+            remedy="give the box of each start: a switch keeps the volume it starts with",
         )
     forces = learned_forces(system)
     if not forces:
@@ -69,7 +80,16 @@ def switch_together(
         )
     size = min(at_once, max(len(starts), 1))
     under_way = {
-        number: switching(system, start, spec, seeds[number], leg=leg, platform=platform, threads=threads)
+        number: switching(
+            system,
+            start,
+            spec,
+            seeds[number],
+            box=None if boxes is None else boxes[number],
+            leg=leg,
+            platform=platform,
+            threads=threads,
+        )
         for number, start in enumerate(starts)
     }
     ended: dict[int, Work | DrupeError] = {}

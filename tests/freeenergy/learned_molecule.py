@@ -112,8 +112,10 @@ def committee(
     return Committee(tuple(made))
 
 
-def mixed(model: Committee, system: openmm.System | None = None, *, interpolate: bool) -> openmm.System:
-    return MLPotential("drupe", model=model).createMixedSystem(
+def mixed(
+    model: Committee, system: openmm.System | None = None, *, interpolate: bool, precision: str = "double"
+) -> openmm.System:
+    return MLPotential("drupe", model=model, precision=precision).createMixedSystem(
         molecule().topology,
         force_field() if system is None else system,
         list(range(6)),

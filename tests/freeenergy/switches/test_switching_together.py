@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
-from openmm import unit
+from openmm import app, unit
+from openmmml import MLPotential
 
 from drupe.errors import ConvergenceError, InputError
 from drupe.freeenergy.switches.end_states import between
@@ -134,6 +135,77 @@ def test_two_potentials_can_meet_without_waiting_for_each_other(low_to_high, sta
     found = switch_together(low_to_high, starts, SPEC, range(5), at_once=2, **HERE)
     alone = [switch(low_to_high, x, SPEC, k, threads=1, **HERE).value for k, x in enumerate(starts)]
     assert [w.value for w in found] == pytest.approx(alone, abs=1e-8)
+
+
+def test_reverse_switches_in_single_precision(starts):
+    system = mixed(committee((8,)), interpolate=True, precision="single")
+    spec = SwitchSpec(6, 0.5, direction="reverse")
+    alone = [switch(system, x, spec, k, threads=1, **HERE).value for k, x in enumerate(starts)]
+    found = switch_together(system, starts, spec, range(5), **HERE)
+    # 1e-4 kT: single precision sums several frames in another order than one.
+    assert [w.value for w in found] == pytest.approx(alone, abs=1e-4)
+
+
+def test_on_the_reference_platform_all_seeds_together_fix_all_works(to_learned, starts, calls):
+    here = {"platform": "Reference"}
+    first, again = (switch_together(to_learned, starts, SPEC, range(5), **here) for _ in range(2))
+    assert calls == ([1] * 5 + [5] * (SPEC.n_steps - 1)) * 2
+    assert [w.value for w in first] == [w.value for w in again]
+    # Contexts share one stream of noise there: alone a switch has other noise, but not other energies.
+    found = switch_together(to_learned, starts, SwitchSpec(1), range(5), **here)
+    alone = [switch(to_learned, x, SwitchSpec(1), k, **here).value for k, x in enumerate(starts)]
+    assert [w.value for w in found] == pytest.approx(alone, abs=1e-8)
+
+
+IONS = np.array([[0.75, 0.7, 0.05], [-0.1, 0.8, 0.75]]) * nanometer
+
+
+def in_a_box(edge_nm, reach_nm=0.5):
+    """Methanol with two ions in a periodic box; its charges feel all images, the potential near ions."""
+    plain, topology = force_field(), molecule().topology
+    chain = topology.addChain()
+    for element, charge in (("Na", 1.0), ("Cl", -1.0)):
+        plain.addParticle(23.0)
+        topology.addAtom(element, app.Element.getBySymbol(element), topology.addResidue("ION", chain))
+        for force in plain.getForces():
+            if isinstance(force, openmm.NonbondedForce):
+                force.addParticle(charge, 0.3, 0.4)
+                force.setNonbondedMethod(openmm.NonbondedForce.PME)
+                force.setCutoffDistance(0.5)
+    plain.setDefaultPeriodicBoxVectors(*(edge_nm * np.eye(3)))
+    topology.setPeriodicBoxVectors(edge_nm * np.eye(3))
+    model = committee((9,), reach=reach_nm * nanometer)
+    return MLPotential("drupe", model=model).createMixedSystem(
+        topology, plain, list(range(6)), embedding="electrostatic", interpolate=True, forceGroup=7
+    )
+
+
+def test_in_a_periodic_system_each_switch_keeps_the_box_of_its_start(starts):
+    system, starts = in_a_box(1.8), [np.concatenate([x, IONS]) for x in starts]
+    boxes = [edge * nanometer * np.eye(3) for edge in (1.7, 1.8, 2.0)]
+    alone = [
+        switch(system, x, SPEC, k, box=box, threads=1, **HERE).value
+        for k, (x, box) in enumerate(zip(starts, boxes, strict=False))
+    ]
+    found = switch_together(system, starts[:3], SPEC, range(3), boxes=boxes, **HERE)
+    assert [w.value for w in found] == pytest.approx(alone, abs=1e-8)
+    for wrong in (None, boxes[:2]):
+        with pytest.raises(InputError, match=r"[02] boxes for 3 starts"):
+            switch_together(system, starts[:3], SPEC, range(3), boxes=wrong, **HERE)
+
+
+def test_a_frame_that_the_potential_refuses_stops_its_own_switch_only(starts):
+    # Methanol is 0.2 nm long that way; stretched to 0.5 nm it has images of an ion within reach of both ends.
+    system, starts = in_a_box(1.8, reach_nm=0.7), [np.concatenate([x, IONS]) for x in starts]
+    long = starts[1].copy()
+    long[:6, 0] *= 2.5
+    boxes = [1.8 * nanometer * np.eye(3)] * 2
+    found = switch_together(system, [starts[0], long], SPEC, range(2), boxes=boxes, **HERE)
+    assert isinstance(found[0], Work)
+    assert isinstance(found[1], InputError)
+    assert "box is too small" in str(found[1])
+    with pytest.raises(InputError, match="box is too small"):
+        switch(system, long, SPEC, 0, box=boxes[0], **HERE)
 
 
 def test_a_switch_that_fails_does_not_stop_the_others(to_learned, starts):
