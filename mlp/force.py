@@ -8,6 +8,7 @@ the box is read from the State at every call: a barostat changes it.
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -124,7 +125,7 @@ class Memory:
         made = self.committee.evaluate(*scene, fixed_coulomb=False, precision=self.precision)
         return self._keep(question, scene, made)
 
-    def answer_together(self, questions: Sequence[Question], at_once: int, threads: int) -> None:
+    def answer_together(self, questions: Sequence[Question], at_once: int, pool: Executor) -> None:
         """Work out in shared calls of the network what is not remembered, for those who ask soon.
 
         A question that cannot be answered is left to the one who asks it.
@@ -135,8 +136,8 @@ class Memory:
             Of several contexts.
         at_once
             Frames in one call.
-        threads
-            Of torch, for the network.
+        pool
+            Threads that make the calls: a frozen network runs without Python's lock.
         """
         run = self.committee.network(at_once, self.precision)
         ready = []
@@ -149,15 +150,14 @@ class Memory:
                     ready.append((question, scene, prepare(run.stack, scene, fixed_coulomb=False)))
                 except DrupeError as error:
                     _log.debug("left to the one who asks: %s", error)
-            for k in range(0, len(ready), at_once):
-                some = ready[k : k + at_once]
-                with threads_of_torch(threads):
-                    passes = run([prepared.frame for _, _, prepared in some])
-                for (question, scene, prepared), made in zip(some, passes, strict=True):
-                    try:
-                        self._keep(question, scene, prepared.finish(made))
-                    except DrupeError as error:
-                        _log.debug("left to the one who asks: %s", error)
+            frames = [prepared.frame for _, _, prepared in ready]
+            calls = [frames[k : k + at_once] for k in range(0, len(frames), at_once)]
+            passes = [made for some in pool.map(run, calls) for made in some]
+            for (question, scene, prepared), made in zip(ready, passes, strict=True):
+                try:
+                    self._keep(question, scene, prepared.finish(made))
+                except DrupeError as error:
+                    _log.debug("left to the one who asks: %s", error)
 
     def _scene(self, question: Question) -> Scene:
         placed = question.positions

@@ -1,8 +1,10 @@
 """Several switches at a time that share the calls of their networks: starts (bohr) in, `Work` of each out."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import openmm
+import torch
 from numpy.typing import ArrayLike
 
 from drupe.errors import DrupeError, InputError
@@ -19,8 +21,9 @@ def switch_together(
     seeds: Sequence[int],
     *,
     boxes: Sequence[ArrayLike] | None = None,
-    at_once: int = 8,
+    at_once: int = 4,
     leg: str = "",
+    side_by_side: int | None = None,
     platform: str = "auto",
     threads: int = 1,
 ) -> list[Work | DrupeError]:
@@ -45,11 +48,11 @@ def switch_together(
     boxes
         Periodic box of each snapshot, rows in bohr, as for `switch`; needed where the system is periodic.
     at_once
-        Frames in one call of a network.
-    leg, platform
+        Frames in one call of a network; in double precision the arrays of more leave a core's cache.
+    side_by_side
+        Calls of a network at a time, each on a core of its own; None for as many as torch may have threads.
+    leg, platform, threads
         As for `switch`.
-    threads
-        Of OpenMM's CPU platform, and of the calls of the network.
 
     Returns
     -------
@@ -62,10 +65,11 @@ def switch_together(
         If there is not one seed for each start, and one box if the system is periodic, or no learned force
         in the system.
     """
-    if len(starts) != len(seeds) or min(at_once, threads) < 1:
+    cores = torch.get_num_threads() if side_by_side is None else side_by_side
+    if len(starts) != len(seeds) or min(at_once, cores) < 1:
         raise InputError(
-            f"{len(starts)} starts, {len(seeds)} seeds, {at_once} at once, {threads} threads do not fit",
-            remedy="give one seed per start, and one frame at once and one thread or more",
+            f"{len(starts)} starts, {len(seeds)} seeds, {at_once} at once, {cores} side by side do not fit",
+            remedy="give one seed per start, and one frame and one call at a time or more",
         )
     if system.usesPeriodicBoundaryConditions() and (boxes is None or len(boxes) != len(starts)):
         raise InputError(
@@ -93,7 +97,8 @@ def switch_together(
         for number, start in enumerate(starts)
     }
     ended: dict[int, Work | DrupeError] = {}
-    with remembering([memory for memory, _ in forces], 2 * len(starts)):
+    memories = [memory for memory, _ in forces]
+    with remembering(memories, 2 * len(starts)), ThreadPoolExecutor(cores) as pool:
         while under_way:
             asking = []
             for number, steps in list(under_way.items()):
@@ -106,5 +111,5 @@ def switch_together(
                 if number in ended:
                     del under_way[number]
             for memory, particles in forces:
-                memory.answer_together([memory.question(state, particles) for state in asking], size, threads)
+                memory.answer_together([memory.question(state, particles) for state in asking], size, pool)
     return [ended[number] for number in range(len(starts))]

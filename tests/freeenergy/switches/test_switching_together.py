@@ -107,11 +107,13 @@ def test_a_switch_of_one_step_is_the_difference_of_the_ends(model, to_learned, l
         assert work == pytest.approx(want, abs=1e-4)
 
 
-@pytest.mark.parametrize("at_once", [2, 5])
-def test_switches_together_give_the_works_of_switches_alone(to_learned, starts, calls, at_once):
+@pytest.mark.parametrize(("at_once", "side_by_side"), [(2, 1), (2, 2), (5, 2)])
+def test_switches_together_give_the_works_of_switches_alone(to_learned, starts, calls, at_once, side_by_side):
     alone = [switch(to_learned, x, SPEC, k, threads=1, **HERE) for k, x in enumerate(starts)]
     calls.clear()
-    found = switch_together(to_learned, starts, SPEC, range(5), at_once=at_once, **HERE)
+    found = switch_together(
+        to_learned, starts, SPEC, range(5), at_once=at_once, side_by_side=side_by_side, **HERE
+    )
     # 1e-8 kT: rounding of 1e-15, and what twelve steps make of it.
     assert [w.value for w in found] == pytest.approx([w.value for w in alone], abs=1e-8)
     assert [w.protocol for w in found] == [w.protocol for w in alone]
@@ -125,7 +127,7 @@ def test_it_is_so_from_a_frozen_graph_too(starts, monkeypatch):
     system = mixed(committee((7,)), interpolate=True)
     alone = [switch(system, x, SPEC, k, threads=1, **HERE).value for k, x in enumerate(starts)]
     monkeypatch.setattr(passes, "_WORTH_IT", 10)
-    found = switch_together(system, starts, SPEC, range(5), at_once=3, **HERE)
+    found = switch_together(system, starts, SPEC, range(5), at_once=3, side_by_side=2, **HERE)
     (memory, _), *_ = learned_forces(system)
     assert memory.committee.network(3).frozen
     assert [w.value for w in found] == pytest.approx(alone, abs=1e-8)
@@ -149,7 +151,7 @@ def test_reverse_switches_in_single_precision(starts):
 def test_on_the_reference_platform_all_seeds_together_fix_all_works(to_learned, starts, calls):
     here = {"platform": "Reference"}
     first, again = (switch_together(to_learned, starts, SPEC, range(5), **here) for _ in range(2))
-    assert calls == ([1] * 5 + [5] * (SPEC.n_steps - 1)) * 2
+    assert calls == ([1] * 5 + [4] * 2 * (SPEC.n_steps - 1)) * 2
     assert [w.value for w in first] == [w.value for w in again]
     # Contexts share one stream of noise there: alone a switch has other noise, but not other energies.
     found = switch_together(to_learned, starts, SwitchSpec(1), range(5), **here)
