@@ -228,16 +228,10 @@ class Committee:
 
     def network(self, size: int = 1, precision: Precision = "double") -> Batches:
         """The network over ``size`` frames at once, always the same one: it may have been frozen by now."""
-        known = self._networks
-        if (size, precision) not in known:
-            if precision == "double":
-                stack = self.stack
-            else:
-                there = [run.stack for (_, kind), run in known.items() if kind == precision]
-                stack = there[0] if there else self._rounded()
-            known[size, precision] = Batches(stack, size)
-        return known[size, precision]
+        stack = self.stack if precision == "double" else self._rounded
+        return self._networks.setdefault((size, precision), Batches(stack, size))
 
+    @cached_property
     def _rounded(self) -> Potential:
         return Potential.from_stored(self.members).hold().in_single_precision()
 

@@ -71,6 +71,7 @@ class Memory:
     """What all copies of one force in this process share: the potential, and the last question `asked`.
 
     One question is remembered, or the last ``rooms``: as many as there are contexts that ask in turn.
+    ``alone`` counts the questions that were worked out one by one.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class Memory:
     ) -> None:
         self.committee, self.precision = committee, precision
         self.asked: Asked | None = None
-        self.rooms = 1
+        self.rooms, self.alone = 1, 0
         self._charges, self._groups, self._border, self._images = charges, groups, border, images
         self._known: dict[bytes, Asked] = {}
         self._turn = threading.Lock()
@@ -121,6 +122,7 @@ class Memory:
             if found is not None:
                 self.asked = found
                 return found
+            self.alone += 1
         scene = self._scene(question)
         made = self.committee.evaluate(*scene, fixed_coulomb=False, precision=self.precision)
         return self._keep(question, scene, made)

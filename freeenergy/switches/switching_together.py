@@ -1,5 +1,6 @@
 """Several switches at a time that share the calls of their networks: starts (bohr) in, `Work` of each out."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,8 @@ from drupe.freeenergy.switches.switching import SwitchSpec, Work, switching
 from drupe.mlp.force import learned_forces, remembering
 
 __all__ = ["switch_together"]
+
+_log = logging.getLogger(__name__)
 
 
 def switch_together(
@@ -98,6 +101,7 @@ def switch_together(
     }
     ended: dict[int, Work | DrupeError] = {}
     memories = [memory for memory, _ in forces]
+    before = sum(memory.alone for memory in memories)
     with remembering(memories, 2 * len(starts)), ThreadPoolExecutor(cores) as pool:
         while under_way:
             asking = []
@@ -112,4 +116,11 @@ def switch_together(
                     del under_way[number]
             for memory, particles in forces:
                 memory.answer_together([memory.question(state, particles) for state in asking], size, pool)
+    more = sum(memory.alone for memory in memories) - before - len(memories) * len(starts)
+    if more > 0 and all(isinstance(one, Work) for one in ended.values()):
+        _log.warning(
+            "the network was called %d times for single frames: the platform asks it at other positions than "
+            "it tells, and sharing calls is worth nothing here",
+            more,
+        )
     return [ended[number] for number in range(len(starts))]

@@ -14,7 +14,7 @@ from drupe.freeenergy.switches.end_states import between
 from drupe.freeenergy.switches.switching import SwitchSpec, Work, switch
 from drupe.freeenergy.switches.switching_together import switch_together
 from drupe.mlp import passes
-from drupe.mlp.force import learned_forces
+from drupe.mlp.force import Memory, learned_forces
 from drupe.mlp.potential import Potential
 from drupe.units import nanometer
 
@@ -232,6 +232,15 @@ def test_afterwards_a_switch_alone_runs_as_before(to_learned, starts, calls):
     calls.clear()
     switch(to_learned, starts[3], SPEC, 0, threads=1, **HERE)
     assert calls == [1] * SPEC.n_steps
+
+
+def test_a_platform_that_shares_nothing_is_told_of(to_learned, starts, monkeypatch, caplog):
+    switch_together(to_learned, starts, SPEC, range(5), **HERE)
+    assert not caplog.records
+    monkeypatch.setattr(Memory, "answer_together", lambda *_: None)
+    switch_together(to_learned, starts, SPEC, range(5), **HERE)
+    (told,) = caplog.records
+    assert f"{5 * (SPEC.n_steps - 1)} times for single frames" in told.getMessage()
 
 
 def test_a_system_without_a_learned_force_is_refused(starts):
