@@ -51,6 +51,7 @@ def test_energies_and_forces_are_those_of_double_precision_to_rounding(
     for name in ("forces_qm", "forces_mm"):
         want = getattr(exact, name)
         assert getattr(rounded, name).dtype == np.float64
+        # Some hundred roundings of 6e-8 in a row.
         assert np.abs(getattr(rounded, name) - want).max() < 2e-5 * np.abs(want).max()
     for one, other in zip(rounded.apart()[:2], exact.apart()[:2], strict=True):
         assert np.abs(one - other).max() < 2e-5 * np.abs(other).max()
@@ -61,6 +62,7 @@ def test_terms_under_the_network_are_not_rounded(random_committee, scene):
     exact, rounded = (
         silent.evaluate(*scene, fixed_coulomb=True, precision=kind) for kind in ("double", "single")
     )
+    # Double precision is 1e-16 of the energies; one rounding to single would be 6e-8.
     assert np.abs(rounded.energies - exact.energies).max() < 1e-12 * np.abs(exact.energies).max()
     assert np.abs(rounded.forces_qm - exact.forces_qm).max() < 1e-12
 
@@ -109,6 +111,7 @@ def test_openmm_gets_the_precision_it_was_asked_for(way):
         for options in ({"precision": "double"}, {}, {"precision": "single"})
     )
     assert plain[0] == exact[0]
+    # kJ/mol: 4e-7 hartree, and forces as above.
     assert 0 < abs(rounded[0] - exact[0]) < 1e-3
     assert 0 < np.abs(rounded[1] - exact[1]).max() < 2e-5 * np.abs(exact[1]).max()
 

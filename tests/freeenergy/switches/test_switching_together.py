@@ -191,6 +191,10 @@ def test_in_a_periodic_system_each_switch_keeps_the_box_of_its_start(starts):
     ]
     found = switch_together(system, starts[:3], SPEC, range(3), boxes=boxes, **HERE)
     assert [w.value for w in found] == pytest.approx(alone, abs=1e-8)
+    in_one_box = [switch(system, x, SPEC, k, threads=1, **HERE).value for k, x in enumerate(starts[:3])]
+    assert in_one_box[1] == pytest.approx(alone[1], abs=1e-8)
+    assert abs(in_one_box[0] - alone[0]) > 1e-7  # the box is felt
+    assert abs(in_one_box[2] - alone[2]) > 1e-7
     for wrong in (None, boxes[:2]):
         with pytest.raises(InputError, match=r"[02] boxes for 3 starts"):
             switch_together(system, starts[:3], SPEC, range(3), boxes=wrong, **HERE)
