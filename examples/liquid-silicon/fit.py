@@ -62,7 +62,7 @@ class FitSettings:
 
 
 SETTINGS = {
-    "small": FitSettings("tensornet", 32, 1, 8, None, 12_000, 1, 4e-3, 0.995, None),
+    "small": FitSettings("tensornet", 32, 1, 8, None, 2_000, 4, 4e-3, 0.995, None, cutoff=5.4),
     # arXiv 2508.04098, where the rate falls by a tenth after 250 steps: half after 1,645 of them.
     "published": FitSettings(
         "equivariant", 64, 5, 8, EquivariantSettings(2, 8, 64), 50_000, 20, 0.01, 0.99, 1645
