@@ -16,7 +16,7 @@ from drupe.errors import InputError
 from drupe.records import content_key, frozen
 from drupe.units import angstrom, ev
 
-__all__ = ["SPLITS", "Frames", "Split", "in_time", "read_frames", "split_frames"]
+__all__ = ["SPLITS", "Frames", "Split", "distances", "in_time", "read_frames", "split_frames"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -97,7 +97,7 @@ def in_time(frames: Frames) -> list[Indices]:
     InputError
         If it is not: the frames are too far apart, or of more than one cell.
     """
-    apart = _distances(frames.positions, frames.box) / angstrom
+    apart = distances(frames.positions, frames.box) / angstrom
     count, run = connected_components(np.where(apart < _JUMP, apart, 0.0), directed=False)
     runs = []
     for name in range(count):
@@ -145,7 +145,7 @@ def split_frames(frames: Frames, kind: str, seed: int) -> Split:
     return Split(np.sort(np.concatenate(train)), np.sort(np.concatenate(chosen)))
 
 
-def _distances(positions: Array, box: Array) -> Array:
+def distances(positions: Array, box: Array) -> Array:
     """Root-mean-square displacements between frames, nearest images, ``(frames, frames)``, bohr."""
     inverse = np.linalg.inv(box)
     made = np.zeros((len(positions), len(positions)))

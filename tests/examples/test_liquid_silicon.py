@@ -18,7 +18,8 @@ from drupe.errors import InputError
 from drupe.units import angstrom
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "liquid-silicon"
-NAMES = ("silicon_data", "silicon_model", "pair_distribution", "fit", "study", "summary", "dynamics", "noise")
+NAMES = ("silicon_data", "silicon_model", "pair_distribution", "fit", "study", "summary", "dynamics", "noise",
+         "memory")  # fmt: skip
 FRAMES = 30  # of each of two runs
 STEPS = 6
 
@@ -241,6 +242,37 @@ def test_the_study_runs_and_is_summarised(scripts, data, tmp_path):
     assert f"{np.mean(forces):.4g} +- {np.std(forces, ddof=1):.2g}" in printed
     assert "hybrids fit the training set faster" in printed
     assert "<svg" in (folder / "summary.svg").read_text()
+
+
+def test_errors_are_carried_to_frames_that_are_near_and_not_to_others(scripts):
+    """A walk of 80 places: what is smooth along it is known between its steps and not past its end."""
+    rng = np.random.default_rng(3)
+    place = np.arange(80.0)
+    apart = np.abs(place[:, None] - place)
+    smooth = np.sin(2 * np.pi * place / 9) + 0.02 * rng.normal(size=80)
+    between = np.setdiff1d(np.arange(5, 75), np.arange(5, 75, 3))
+    known = np.setdiff1d(np.arange(80), between[::2])
+    found = scripts.memory.carried(apart, smooth, known, between[::2])
+    assert np.sqrt(((found - smooth[between[::2]]) ** 2).mean()) < 0.1
+    nothing_asked = smooth.copy()
+    nothing_asked[between[::2]] = np.nan  # values that are asked for are not looked at
+    assert scripts.memory.carried(apart, nothing_asked, known, between[::2]) == pytest.approx(found)
+    far = scripts.memory.carried(apart, smooth, np.arange(50), np.arange(70, 80))
+    assert np.abs(far - smooth[:50].mean()).max() < 0.1
+
+
+def test_what_memory_takes_off_is_of_the_frames_held_out(scripts, data, frames, tmp_path):
+    folder = tmp_path / "fits"
+    call(scripts.fit, data, "--folder", folder, "--split", "random")
+    result = folder / "random-classical-1.json"
+    out = call(scripts.memory, data, result)
+    raw = json.loads(result.read_text())["final"]["held_out"]["energy_raw"]
+    assert f"{raw:.2f} meV/atom held out" in out
+    apart = scripts.silicon_data.distances(frames.positions, frames.box) / angstrom
+    found = scripts.memory.without_memory(frames, apart, result)
+    # A model of six steps knows nothing; springs are smooth in time.
+    assert found["energy_raw"] == pytest.approx(raw, rel=1e-4)
+    assert found["energy_after_carrying"] < 0.7 * raw
 
 
 def made_up(held, train):
