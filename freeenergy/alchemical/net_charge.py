@@ -113,6 +113,12 @@ def charging_correction(
             f"radius {radius}, permittivity {permittivity} and {n_waters} waters describe no solvent",
             remedy="give a radius and a count of at least 0, and a permittivity of at least 1",
         )
+    if not 0.0 < temperature_k < math.inf:
+        raise InputError(f"the temperature is {temperature_k} K", remedy="give a positive one, in kelvin")
+    numbers = {"charge": charge, "quadrupole": quadrupole, "receptor_charge": receptor_charge or 0.0}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise InputError(f"{name} is {value}", remedy="give a number")
     other = receptor_charge or 0.0
     change = (other + charge) ** 2 - other**2
     screening = 1.0 - 1.0 / permittivity

@@ -171,7 +171,14 @@ def release_free_energy(restraint: BoreschRestraint, temperature_k: float) -> St
     -------
     StandardState
         Both numbers, and a WARN or FAIL when they disagree.
+
+    Raises
+    ------
+    InputError
+        If the temperature is not positive.
     """
+    if not 0.0 < temperature_k < math.inf:
+        raise InputError(f"the temperature is {temperature_k} K", remedy="give a positive one, in kelvin")
     thermal = kt(temperature_k)
     volume = standard_volume_nm3 * nanometer**3
     constants = np.array([restraint.k_distance, *restraint.k_angles, *restraint.k_dihedrals])

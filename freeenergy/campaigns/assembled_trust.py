@@ -59,7 +59,7 @@ def starts_of(results: Results, leg: str, direction: str, kind: str) -> Starts:
     apart = set(by_correlation(runs)[0])
     close: set[str] = set()
     for number, run in enumerate(runs):
-        for k, (frame, time) in enumerate(zip(run.positions, _times(run.spec), strict=True)):
+        for k, (frame, time) in enumerate(zip(run.positions, run.spec.frame_times_ps.tolist(), strict=True)):
             key = content_key("Positions", {"positions": np.asarray(frame, np.float64)})
             place[key] = (number, time)
             if (number, k) not in apart:
@@ -88,11 +88,11 @@ def restraint_traces(results: Results, restraint: BoreschRestraint) -> Iterator[
         if re.fullmatch(r"complex/(sample|ml-low|ml-core)/\d+", node.name):
             run = results[node.name]
             values = boresch_coordinates(_anchors(run, restraint))
-            yield RestraintTrace(node.name, np.array(_times(run.spec)), values, held=False)
+            yield RestraintTrace(node.name, run.spec.frame_times_ps, values, held=False)
         elif re.fullmatch(r"complex/window/\d+/\d+", node.name):
             window = results[node.name]
             if window.restrained is not None and window.schedule.restraint[window.index] == 1.0:
-                times = np.array(_times(window.spec))[: len(window.restrained)]
+                times = window.spec.frame_times_ps[: len(window.restrained)]
                 yield RestraintTrace(node.name, times, window.restrained, held=True)
 
 
@@ -128,18 +128,13 @@ def doubts(results: Results) -> Iterator[Doubts]:
             levels = results[f"{leg}/levels"]
             yield Doubts(f"{leg}, end state", "low", levels.novelty_low, levels.sigma_low)
             yield Doubts(f"{leg}, end state", "core", levels.novelty_core, levels.sigma_core)
-        works = results.matching(rf"{leg}/(forward|reverse)/\d+")
-        watched = [work for work in works if hasattr(work, "novelty")]
-        if works:
-            yield Doubts(
-                f"{leg}, switches",
-                "low",
-                np.concatenate([np.zeros(0), *(work.novelty for work in watched)]),
-                np.concatenate([np.zeros(0), *(work.sigma for work in watched)]),
-            )
-
-
-def _times(spec: Any) -> list[float]:
-    """Time of each kept frame, ps."""
-    steps = spec.n_equilibration + spec.stride * np.arange(1, spec.n_frames + 1)
-    return [float(time) for time in steps * spec.step_fs / 1e3]
+        for level, pattern in (("low", "(forward|reverse)"), ("core", "core-(forward|reverse)")):
+            works = results.matching(rf"{leg}/{pattern}/\d+")
+            watched = [work for work in works if hasattr(work, "novelty")]
+            if works:
+                yield Doubts(
+                    f"{leg}, switches",
+                    level,
+                    np.concatenate([np.zeros(0), *(work.novelty for work in watched)]),
+                    np.concatenate([np.zeros(0), *(work.sigma for work in watched)]),
+                )

@@ -247,6 +247,8 @@ def _between_levels(results: _Results, leg: str, table: LegSwitching, levels: An
             levels.members_core,
             run_f=levels.run_forward,
             run_r=levels.run_reverse,
+            time_f=levels.time_forward,
+            time_r=levels.time_reverse,
         )
     works = paired_works(
         *(results.matching(rf"{leg}/core-{direction}/\d+") for direction in ("forward", "reverse"))

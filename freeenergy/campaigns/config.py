@@ -1,10 +1,11 @@
 """The input file of a campaign: TOML in, a checked `Config` out; unknown keys are refused."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from drupe.freeenergy.campaigns.schedules import STANDARD_WINDOWS
 from drupe.freeenergy.campaigns.water_table import Water
 from drupe.freeenergy.inputs.common import Count, EngineTable, Selection
 from drupe.freeenergy.inputs.files_table import FilesTable
@@ -123,7 +124,10 @@ class LegSwitching(_Table):
 
 
 class LegWindows(_Table):
-    """Alchemical windows of one leg: lambda of the restraint, electrostatics and sterics in each."""
+    """Alchemical windows of one leg: lambda of the restraint, electrostatics and sterics in each.
+
+    A leg that names none of the three lists has the standard windows.
+    """
 
     restraints: list[Lambda] | None = None
     electrostatics: list[Lambda]
@@ -233,6 +237,18 @@ class AbfeTable(_Table):
     stretch: Span | None = None
     complex: LegWindows
     solvent: LegWindows
+
+    @model_validator(mode="before")
+    @classmethod
+    def _standard_windows(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        made = dict(given)
+        for leg, windows in STANDARD_WINDOWS.items():
+            own = made.get(leg)
+            if isinstance(own, dict) and not {"restraints", "electrostatics", "sterics"} & own.keys():
+                made[leg] = {**windows, **own}
+        return made
 
     @model_validator(mode="after")
     def _stretches_hold_an_exchange(self) -> "AbfeTable":

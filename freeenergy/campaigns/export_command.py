@@ -32,10 +32,17 @@ def export_u_nk(folder: Path, target: Path) -> list[Path]:
     Raises
     ------
     InputError
-        If there is no campaign, it has not come to its end, or a result is damaged or missing.
+        If there is no campaign, it has not come to its end, a result is damaged or missing, or the target
+        cannot be made.
     """
     runs = read_runs(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be a folder: {error.strerror}",
+            remedy="give --u-nk a folder that can be written",
+        ) from error
     made = []
     for (leg, repeat), run in runs.items():
         table = u_nk(run)

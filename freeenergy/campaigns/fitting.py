@@ -81,12 +81,12 @@ class Gathered:
     parity: tuple[Parity, ...]
 
 
-def _without_doubts(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 kept neither runs nor what the committees think of the frames."""
+def _same(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 kept neither runs nor what the committees think of the frames, version 2 no times."""
     return fields
 
 
-@register(version=2, upgrades={1: _without_doubts})
+@register(version=3, upgrades={1: _same, 2: _same})
 @dataclass(frozen=True, eq=False)
 class LevelDifferences:
     """Energies of both levels at frames of both ML/MM end states of one leg, kT.
@@ -94,8 +94,9 @@ class LevelDifferences:
     ``forward`` is u_core - u_low at low-level frames, ``reverse`` is u_low - u_core at core-level
     frames, each ``(frames,)``; ``members_low`` and ``members_core`` are u_m - u_mean of each
     committee at the frames of its own level, ``(members, frames)``. ``run_forward`` and ``run_reverse`` say
-    which run each frame is from. ``novelty_*`` and ``sigma_*`` hold what each committee thinks of all frames
-    of its own level: distance from the training set (1 is its edge), standard error of the energy (kT).
+    which run each frame is from, ``time_forward`` and ``time_reverse`` when in it, ps. ``novelty_*`` and
+    ``sigma_*`` hold what each committee thinks of all frames of its own level: distance from the training set
+    (1 is its edge), standard error of the energy (kT).
     """
 
     forward: NDArray[np.float64]
@@ -104,6 +105,8 @@ class LevelDifferences:
     members_core: NDArray[np.float64]
     run_forward: NDArray[np.int64] | None = None
     run_reverse: NDArray[np.int64] | None = None
+    time_forward: NDArray[np.float64] | None = None
+    time_reverse: NDArray[np.float64] | None = None
     novelty_low: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     novelty_core: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     sigma_low: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -192,8 +195,10 @@ def compare_levels(
     at_core = _frames(leg, runs[settings.low_runs :])
     low_at_low, core_at_low = (_predicted(one.committee, leg, at_low, thermal) for one in (low, core))
     low_at_core, core_at_core = (_predicted(one.committee, leg, at_core, thermal) for one in (low, core))
-    first, from_low = _kept(runs[: settings.low_runs], low_at_low.energies, core_at_low.energies)
-    second, from_core = _kept(runs[settings.low_runs :], core_at_core.energies, low_at_core.energies)
+    first, from_low, time_low = _kept(runs[: settings.low_runs], low_at_low.energies, core_at_low.energies)
+    second, from_core, time_core = _kept(
+        runs[settings.low_runs :], core_at_core.energies, low_at_core.energies
+    )
     own_low, other_low = low_at_low.energies[:, first], core_at_low.energies[:, first]
     own_core, other_core = core_at_core.energies[:, second], low_at_core.energies[:, second]
     return LevelDifferences(
@@ -203,6 +208,8 @@ def compare_levels(
         members_core=own_core - own_core.mean(axis=0),
         run_forward=from_low,
         run_reverse=from_core,
+        time_forward=time_low,
+        time_reverse=time_core,
         novelty_low=low_at_low.novelty,
         novelty_core=core_at_core.novelty,
         sigma_low=low_at_low.sigma,
@@ -224,17 +231,18 @@ def _dataset(labels: Sequence[LabelledSnapshot], which: Literal["low", "high"]) 
 
 def _kept(
     runs: Sequence[Any], own: NDArray[np.float64], other: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Frames a correlation time of the energy difference apart, run by run: indices, and runs."""
-    kept, numbers, start = [], [], 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Frames a correlation time of the energy difference apart, run by run: indices, runs, times (ps)."""
+    kept, numbers, times, start = [], [], [], 0
     for number, run in enumerate(runs):
         here = slice(start, start + len(run.positions))
         kept.append(
             start + uncorrelated(np.array([own[:, here].mean(axis=0), other[:, here].mean(axis=0)]), 0)
         )
         numbers.append(np.full(len(kept[-1]), number))
+        times.append(run.spec.frame_times_ps[kept[-1] - start])
         start = here.stop
-    return np.concatenate(kept), np.concatenate(numbers)
+    return np.concatenate(kept), np.concatenate(numbers), np.concatenate(times)
 
 
 def _frames(leg: Leg, runs: Sequence[Any]) -> list[NDArray[np.float64]]:

@@ -67,7 +67,7 @@ class SnapshotStage:
     switches: int
 
 
-@register(version=1)
+@register(version=2, upgrades={1: lambda fields: {**fields, "time": None}})
 @dataclass(frozen=True, eq=False)
 class Snapshots:
     """Different frames of the MM runs of one leg: the first ``labels`` to label, the others to switch from.
@@ -81,6 +81,7 @@ class Snapshots:
     correlated     scalar                   frames taken although a statistical inefficiency apart
                                             from its neighbours there were no more
     boxes          ``(frames, 3, 3)``       bohr; None without a box
+    time           ``(frames,)``            when in its run each frame is, ps; None where nobody knows
     =============  =======================  ========================================================
     """
 
@@ -89,8 +90,11 @@ class Snapshots:
     labels: int
     correlated: int
     boxes: NDArray[np.float64] | None = None
+    time: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        if self.time is not None:
+            object.__setattr__(self, "time", frozen(self.time, np.float64))
         if self.boxes is not None:
             object.__setattr__(self, "boxes", frozen(self.boxes, np.float64))
         object.__setattr__(self, "positions", frozen(self.positions, np.float64))
@@ -181,6 +185,7 @@ def pick_snapshots(settings: SnapshotStage, *runs: "Trajectory") -> Snapshots:
         labels=settings.labels,
         correlated=max(wanted - len(apart), 0),
         boxes=_boxes(runs, chosen),
+        time=np.array([runs[number].spec.frame_times_ps[frame] for number, frame in chosen]),
     )
 
 

@@ -104,14 +104,17 @@ def switch_core(
 ) -> "Work":
     """Switch between the two levels from one of the ML/MM frames of the level it starts at."""
     from drupe.freeenergy.switches.end_states import between
+    from drupe.freeenergy.switches.switch_watch import SwitchWatch
     from drupe.freeenergy.switches.switching import switch
 
     leg = prepared.leg(settings.leg)
     precision = settings.place.precision
     first, second = (mixed_system(leg, one, interpolate=False, precision=precision) for one in (low, core))
+    system = between(first, second, _SWITCH_GROUP)
+    watch = SwitchWatch(system, settings.spec)
     positions, box = _start(runs, settings.index)
-    return switch(
-        between(first, second, _SWITCH_GROUP),
+    work = switch(
+        system,
         positions,
         settings.spec,
         settings.seed,
@@ -119,7 +122,9 @@ def switch_core(
         leg=settings.leg,
         platform=settings.place.platform,
         threads=settings.place.threads,
+        on_done=watch.look,
     )
+    return watch.seen_with(work)
 
 
 def _start(

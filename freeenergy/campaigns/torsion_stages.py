@@ -43,19 +43,20 @@ class RefitWorksStage:
     seed: int
 
 
-def _without_runs(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 did not keep the runs."""
+def _same(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not keep the runs, version 2 not the times."""
     return fields
 
 
-@register(version=2, upgrades={1: _without_runs})
+@register(version=3, upgrades={1: _same, 2: _same})
 @dataclass(frozen=True, eq=False)
 class RefitWorks:
     """Energy differences between the refitted ligand and the MM ligand in one leg, kT.
 
     ``forward (frames,)`` is u_refit - u_MM at MM frames that were not labelled, ``reverse`` is u_MM - u_refit
     at frames of the refit; ``members (draws, frames)`` is u of constants drawn from the posterior minus
-    u_refit at the latter. ``run_forward`` and ``run_reverse`` say which run each frame is from.
+    u_refit at the latter. ``run_forward`` and ``run_reverse`` say which run each frame is from,
+    ``time_forward`` and ``time_reverse`` when in it, ps.
     """
 
     forward: NDArray[np.float64]
@@ -63,6 +64,8 @@ class RefitWorks:
     members: NDArray[np.float64]
     run_forward: NDArray[np.int64] | None = None
     run_reverse: NDArray[np.int64] | None = None
+    time_forward: NDArray[np.float64] | None = None
+    time_reverse: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -121,11 +124,13 @@ def refit_works(
 
     change = found.change.ravel()
     forward = columns(snapshots.positions[snapshots.labels :]) @ change
-    at_refit, numbers = [], []
+    at_refit, numbers, times = [], [], []
     for number, run in enumerate(runs):
         made = columns(run.positions)
         rise = made @ change
-        at_refit.append(made[uncorrelated(np.array([rise, np.zeros_like(rise)]), 0)])
+        apart = uncorrelated(np.array([rise, np.zeros_like(rise)]), 0)
+        at_refit.append(made[apart])
+        times.append(run.spec.frame_times_ps[apart])
         numbers.append(np.full(len(at_refit[-1]), number))
     kept = np.concatenate(at_refit)
     draws = found.draws(_DRAWS, settings.seed) - change
@@ -135,4 +140,6 @@ def refit_works(
         draws @ kept.T,
         run_forward=snapshots.run[snapshots.labels :],
         run_reverse=np.concatenate(numbers),
+        time_forward=None if snapshots.time is None else snapshots.time[snapshots.labels :],
+        time_reverse=np.concatenate(times),
     )

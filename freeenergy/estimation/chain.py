@@ -101,12 +101,16 @@ def mbar(u_kn: ArrayLike, n_k: ArrayLike, *, names: Sequence[str] = ()) -> MbarR
     Raises
     ------
     InputError
-        If shapes and counts disagree, a state has no samples, or an energy is not finite.
+        If shapes, counts and names disagree, a state has no samples, or an energy is not finite.
     ConvergenceError
         If the equations have no usable solution.
     """
     u, counts = _checked(u_kn, n_k)
     called = tuple(str(name) for name in names) or tuple(str(k) for k in range(len(counts)))
+    if len(called) != len(counts):
+        raise InputError(
+            f"{len(called)} names for {len(counts)} states", remedy="name every state, or give no names"
+        )
     solver, values, errors = _solved(u, counts)
     shared = np.asarray(solver.compute_overlap()["matrix"])
     return MbarResult(values, errors, shared, counts, called, chain_verdict(u, counts, called))

@@ -88,11 +88,13 @@ def convergence(
     Raises
     ------
     InputError
-        If a fraction is none.
+        If a fraction is none, or there are no windows.
     """
     bad = [f for f in fractions if not 0.0 < f <= 1.0]
     if bad or not fractions:
         raise InputError(f"fractions are {list(fractions)}", remedy="give fractions within (0, 1]")
+    if not windows:
+        raise InputError("there are no windows", remedy="give the reduced potentials of every state")
     parts = sorted({*fractions, 1.0})
     forward = [_estimate(windows, f, last=False) for f in parts]
     backward = [*(_estimate(windows, f, last=True) for f in parts[:-1]), forward[-1]]

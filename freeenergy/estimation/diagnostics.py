@@ -142,8 +142,8 @@ def repeats_verdict(values: Sequence[float], errors: Sequence[float]) -> Verdict
     """Judge independent repeats of one free energy, all in kT.
 
     One repeat has no replicate error, and that is said. FAIL: a repeat has no value; two that claim an error
-    agree to the last digit, so that one is a copy. WARN: their standard deviation is more than three times
-    the error that the estimator claims.
+    agree to the last digit, so that one is a copy; their standard deviation is more than ten times the error
+    that the estimator claims, and more than 2 kT. WARN: it is more than three times that error.
     """
     if not values:
         raise InputError("there is no repeat to judge", remedy="pass the free energy of at least one repeat")
@@ -160,11 +160,13 @@ def repeats_verdict(values: Sequence[float], errors: Sequence[float]) -> Verdict
         told = f"{len(values) - len(set(values))} of {len(values)} repeats are copies of others"
         return Verdict("FAIL", (f"{told}, to the last digit: repeats need seeds of their own",))
     if spread > max(3.0 * claimed, 1e-9):
+        astray = claimed > 0.0 and spread > max(10.0 * claimed, 2.0)
         return Verdict(
-            "WARN",
+            "FAIL" if astray else "WARN",
             (
-                f"{len(values)} repeats scatter by {spread:.2f} kT, more than three times the "
-                f"{claimed:.2f} kT their estimators claim: each is too short",
+                f"{len(values)} repeats scatter by {spread:.2f} kT, more than {'ten' if astray else 'three'} "
+                f"times the {claimed:.2f} kT their estimators claim: "
+                + ("they are of different states" if astray else "each is too short"),
             ),
         )
     return Verdict("PASS")
@@ -286,11 +288,16 @@ def _judge(w_f: NDArray[np.float64], w_r: NDArray[np.float64]) -> list[tuple[Lev
             (
                 "FAIL",
                 "shared",
-                f"min(n) x overlap = {smallest} x {shared:.3g} = {smallest * shared:.3g} is below "
-                f"{least_shared:g}: too few samples for so little overlap",
+                f"min(n) x overlap = {smallest} x {shared:.3g} = {_below(smallest * shared, least_shared)} "
+                f"is below {least_shared:g}: too few samples for so little overlap",
             )
         )
     return found + _judge_sides(f, r)
+
+
+def _below(value: float, bound: float) -> str:
+    """A number in as many digits as it takes to be seen to lie below the bound."""
+    return next(text for digits in range(3, 18) if float(text := f"{value:.{digits}g}") < bound)
 
 
 def _distinct(works: NDArray[np.float64]) -> int:

@@ -48,7 +48,8 @@ class Doubts:
 def outside(novelty: NDArray[np.float64]) -> Verdict:
     """Judge how far frames lie from the training set.
 
-    FAIL: more than half of them lie beyond its edge. WARN: more than a fifth do, by more than chance; one is
+    FAIL: more than half of them lie beyond its edge. WARN: more than a fifth do; both by more than chance, so
+    that a handful of frames does not fail. WARN besides: one is
     twice as far out as the edge; the edge is not known, or not for all frames. A frame that is infinitely far
     out lies outside.
 

@@ -63,8 +63,11 @@ class FreeEnergy:
     def __post_init__(self) -> None:
         for name in ("sampling", "replicate", "model", "label", "residual", "statistical"):
             part = getattr(self, name)
-            if part is not None and part < 0.0:
-                raise InputError(f"the {name} error is {part} kT", remedy="pass a standard error, >= 0")
+            if part is not None and not 0.0 <= part < math.inf:
+                raise InputError(
+                    f"the {name} error is {part} kT",
+                    remedy="pass a standard error of at least 0, or None where it is not known",
+                )
 
     @property
     def error(self) -> float:

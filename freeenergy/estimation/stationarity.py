@@ -53,6 +53,8 @@ def settled(runs: Mapping[str, NDArray[np.float64]]) -> Verdict:
     runs
         Name of each run and its series, ``(frames,)``, kT, equally spaced in time.
     """
+    if not runs:
+        return Verdict("WARN", ("there is no run to look at: nobody saw whether they settled",))
     broken = [name for name, series in runs.items() if not np.isfinite(series).all()]
     if broken:
         return Verdict("FAIL", (f"{', '.join(broken)}: holds values that are not finite",))

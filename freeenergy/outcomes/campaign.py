@@ -5,6 +5,7 @@ in kT, times in seconds unless a name says otherwise. Works come in raw: what is
 them is computed by whoever reads the record.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -385,6 +386,11 @@ class CampaignResult:
             raise InputError(
                 "one leg of the MM level has a finite-size correction, the other has none",
                 remedy="correct both legs or neither: their difference counts",
+            )
+        if self.label_error_kcal is not None and not 0.0 <= self.label_error_kcal < math.inf:
+            raise InputError(
+                f"the error of the labels is {self.label_error_kcal} kcal/mol",
+                remedy="give a standard error of at least 0, or None where it is not known",
             )
         got = sorted((one.correction, one.leg) for one in self.switching)
         for one in set(got):

@@ -237,6 +237,9 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
     elif name == "core":
         label = _truncation(result)
     both = here.members is not None and there.members is not None
+    unjudged = Verdict(
+        "WARN", ("no committee was asked at the end states of both legs: the model error is not known",)
+    )
     made = end_state_correction(
         here.w_f,
         here.w_r,
@@ -252,7 +255,8 @@ def _correction(result: CampaignResult, name: str, n_resamples: int) -> EndState
         runs_solvent=_runs(there),
     )
     pilots = [(f"{one.leg} pilot", one.pilot) for one in (here, there) if one.pilot is not None]
-    judged = worst([("", made.difference.verdict), *pilots])
+    committee = [] if both or name == "torsions" else [("", unjudged)]
+    judged = worst([("", made.difference.verdict), *pilots, *committee])
     return replace(made, difference=replace(made.difference, verdict=judged))
 
 

@@ -34,6 +34,8 @@ def torsion_works(results: _Results) -> list[SwitchingResult]:
                     works.members,
                     run_f=works.run_forward,
                     run_r=works.run_reverse,
+                    time_f=works.time_forward,
+                    time_r=works.time_reverse,
                 )
             )
     return made

@@ -95,6 +95,9 @@ def _works(result: CampaignResult) -> list[Diagnosis]:
             )
             made.append(Diagnosis(subject, "early against late starts", Verdict("WARN", (unknown,))))
         if one.time_f is None or one.time_r is None:
+            if one.run_f is not None and one.run_r is not None:
+                unknown = "nobody knows when in their runs the works start: drift is not seen"
+                made.append(Diagnosis(subject, "early against late starts", Verdict("WARN", (unknown,))))
             continue
         found = drift_of_works(one.w_f, one.w_r, one.time_f.tolist(), one.time_r.tolist())
         made.append(Diagnosis(subject, "early against late starts", found))
@@ -151,12 +154,26 @@ def _charge(result: CampaignResult) -> list[Diagnosis]:
 
 
 def _potential(result: CampaignResult) -> list[Diagnosis]:
-    made = []
-    if result.asked != "MM" and not result.doubts:
-        unseen = Verdict("WARN", ("no frame was compared with the training set",))
-        made.append(Diagnosis("potential", "novelty of the frames", unseen))
+    unseen = Verdict("WARN", ("no frame was compared with the training set",))
+    known = {(doubt.level, doubt.place) for doubt in result.doubts}
+    made = [
+        Diagnosis(f"{level} potential, {place}", "novelty of the frames", unseen)
+        for level, place in _asked(result)
+        if (level, place) not in known
+    ]
     for doubt in result.doubts:
         subject = f"{doubt.level} potential, {doubt.place}"
         made.append(Diagnosis(subject, "novelty of the frames", outside(doubt.novelty)))
         made.append(Diagnosis(subject, "its own standard error", model_doubt(doubt.sigma)))
     return made
+
+
+def _asked(result: CampaignResult) -> list[tuple[str, str]]:
+    """Level and place of all frames that the corrections of a campaign rest on."""
+    made = [
+        (one.correction, f"{one.leg}, end state")
+        for one in result.switching
+        if one.correction in ("low", "core")
+    ]
+    # From MM one has to switch; between the levels differences of energies may be enough.
+    return made + [("low", f"{one.leg}, switches") for one in result.switching if one.correction == "low"]

@@ -62,6 +62,12 @@ class SampleSpec:
         return {name: value for name, value in known.items() if (name, value) != ("pressure_bar", None)}
 
     @property
+    def frame_times_ps(self) -> NDArray[np.float64]:
+        """When each frame is kept, ``(frames,)``, ps from the start."""
+        steps = self.n_equilibration + self.stride * np.arange(1, self.n_frames + 1)
+        return np.asarray(steps * self.step_fs / 1e3)
+
+    @property
     def n_steps(self) -> int:
         """Steps in all, equilibration included."""
         return self.n_equilibration + self.n_frames * self.stride

@@ -19,13 +19,13 @@ from openmm import unit
 from drupe.errors import InputError
 from drupe.records import content_key
 
-__all__ = ["LAMBDA", "between", "check_same_atoms", "system_key"]
+__all__ = ["LAMBDA", "MOVERS", "between", "check_same_atoms", "system_key"]
 
 #: Global parameter that goes from 0 (first potential) to 1 (second); OpenMM-ML's name.
 LAMBDA: Final = "lambda_interpolate"
 
 #: What moves atoms or boxes without being an energy: it cannot be interpolated.
-_MOVERS: Final = (
+MOVERS: Final = (
     openmm.CMMotionRemover,
     openmm.AndersenThermostat,
     openmm.MonteCarloBarostat,
@@ -97,7 +97,7 @@ def _left_over(
                     f"{force.getName()}, which both potentials have, is in the force group {group}",
                     remedy="pass a group that none of the shared forces has",
                 )
-        elif isinstance(force, _MOVERS):
+        elif isinstance(force, MOVERS):
             raise InputError(
                 f"the {force.getName()} of the {_side(number)} potential is not in the other one",
                 remedy="give both systems the same thermostat, barostat and removal of motion, or none",

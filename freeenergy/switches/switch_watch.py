@@ -1,6 +1,6 @@
-"""What the potential thinks of the frames along a switch: its memory in, a work with doubts (kT) out.
+"""What the potentials think of the frames along a switch: their memories in, a work with doubts (kT) out.
 
-The force remembers its last evaluation, so that nothing is evaluated twice.
+A force remembers its last evaluation, so that nothing is evaluated twice.
 """
 
 from dataclasses import dataclass, field, fields
@@ -27,7 +27,8 @@ class WatchedWork(Work):
     """A work with the doubts of the potential along its switch.
 
     ``part`` done of the switch (0 to 1), ``novelty`` distance from the training set (1 is its edge),
-    ``sigma`` standard error of the potential's energy (kT), each ``(looks,)``.
+    ``sigma`` standard error of the potential's energy (kT), each ``(looks,)``; between two potentials the
+    larger of both.
     """
 
     part: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -41,30 +42,34 @@ class WatchedWork(Work):
 
 
 class SwitchWatch:
-    """Looks at the learned force of a mixed system while it is switched.
+    """Looks at the learned forces of a mixed system while it is switched.
 
     Parameters
     ----------
     system
-        Holds one learned force (`drupe.mlp.plugin`).
+        Holds a learned force (`drupe.mlp.plugin`) or, between two potentials, both.
     spec
         The switch.
     """
 
     def __init__(self, system: openmm.System, spec: SwitchSpec) -> None:
-        ((self._memory, _),) = learned_forces(system)
+        self._memories = [memory for memory, _ in learned_forces(system)]
         self._spec = spec
         self._stride = max(1, spec.n_steps // _LOOKS)
         self._rows: list[tuple[float, float, float]] = []
 
     def look(self, done: int) -> None:
-        """Note what the potential made of the frame of increment ``done``, every so often."""
+        """Note what the potentials made of the frame of increment ``done``, every so often."""
         if (done - 1) % self._stride and done != self._spec.n_steps:
             return
-        asked, committee = self._memory.asked, self._memory.committee
-        assert asked is not None  # the increment needed the force
-        sigma = float(committee.energy_error(asked.made).sigma) / kt(self._spec.temperature_k)
-        self._rows.append((done / self._spec.n_steps, committee.novelty_of(asked.made), sigma))
+        novelty, sigma = [], []
+        for memory in self._memories:
+            assert memory.asked is not None  # the increment needed the force
+            made = memory.asked.made
+            novelty.append(memory.committee.novelty_of(made))
+            sigma.append(float(memory.committee.energy_error(made).sigma) / kt(self._spec.temperature_k))
+        # np.max: a distance or an error that is not known makes the larger one unknown.
+        self._rows.append((done / self._spec.n_steps, float(np.max(novelty)), float(np.max(sigma))))
 
     def seen_with(self, work: Work) -> WatchedWork:
         """Return the work together with what was seen on its way."""

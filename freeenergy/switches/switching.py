@@ -21,7 +21,7 @@ from drupe.freeenergy.simulation.dynamics import (
     langevin_context,
     nan_is_an_explosion,
 )
-from drupe.freeenergy.switches.end_states import LAMBDA, system_key
+from drupe.freeenergy.switches.end_states import LAMBDA, MOVERS, system_key
 from drupe.records import content_key, frozen, register
 from drupe.units import kj_per_mol, kt
 
@@ -156,7 +156,8 @@ def switch(
     Raises
     ------
     InputError
-        If the force is missing, shares its group, or is not linear, or the potential refuses a frame.
+        If the force is missing, shares its group, or is not linear, the system has a barostat or thermostat,
+        or the potential refuses a frame.
     ConvergenceError
         If the dynamics blows up or the work is not a number.
     """
@@ -188,6 +189,7 @@ def switching(
     Who drives several at a time may find that energy out for all of them together.
     """
     group = _group(system)
+    _check_still(system)
     ladder = spec.ladder
     context = langevin_context(
         system,
@@ -266,6 +268,17 @@ def _group(system: openmm.System) -> int:
             remedy="give it a group of its own (forceGroup=7), or each increment evaluates the whole energy",
         )
     return group
+
+
+def _check_still(system: openmm.System) -> None:
+    """Refuse what would change volume or temperature beside the switch's own bath, unseen by its work."""
+    found = [force.getName() for force in system.getForces() if isinstance(force, MOVERS)]
+    found = [name for name in found if name != openmm.CMMotionRemover().getName()]
+    if found:
+        raise InputError(
+            f"the system has a {found[0]}: a switch keeps its volume and has a bath of its own",
+            remedy="remove it; starts from runs at constant pressure give the difference at that pressure",
+        )
 
 
 def _slope(context: openmm.Context, group: int) -> float:

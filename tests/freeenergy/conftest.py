@@ -148,13 +148,12 @@ def looked_at(seed):
     }
 
 
-def started(name, *counts):
-    """Works start from eight runs, in turn; when in them is known of switches only."""
+def started(*counts):
+    """Works start from eight runs, in turn."""
     sides = {}
     for side, n in zip(("f", "r"), counts, strict=True):
         sides[f"run_{side}"] = np.arange(n) % 8
-        if name == "low":
-            sides[f"time_{side}"] = 0.1 * (1 + np.arange(n) // 8)
+        sides[f"time_{side}"] = 0.1 * (1 + np.arange(n) // 8)
     return sides
 
 
@@ -176,13 +175,13 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
         gaussian_works(d, sigma, n, n, seed + k)
         for k, (d, n) in enumerate(zip((3.1, 4.4), n_switch, strict=True))
     ]
-    core = [gaussian_works(d, 0.5, 24, 24, seed + 7 + k) for k, d in enumerate((-0.6, -0.35))]
+    core = [gaussian_works(d, 0.5, 40, 40, seed + 7 + k) for k, d in enumerate((-0.6, -0.35))]
     members = rng.normal(0, 0.35, (4, 1)) + rng.normal(0, 0.2, (4, 30))
 
     def switching(name, how, works):
         return tuple(
             SwitchingResult(
-                leg, name, f, r, text, members + rng.normal(0, 0.1, (4, 1)), **started(name, len(f), len(r))
+                leg, name, f, r, text, members + rng.normal(0, 0.1, (4, 1)), **started(len(f), len(r))
             )
             for leg, text, (f, r) in zip(("complex", "solvent"), how, works, strict=True)
         )
@@ -226,7 +225,7 @@ def campaign(*, n_switch=(6, 20), sigma=1.6, seed=5, **changes):
         ),
         "switching": (
             *switching("low", ("6 + 6 switches of 0.2 ps", "20 + 20 switches of 0.5 ps"), low),
-            *switching("core", ("24 + 24 frames, instantaneous", "24 + 24 frames, instantaneous"), core),
+            *switching("core", ("40 + 40 frames, instantaneous", "40 + 40 frames, instantaneous"), core),
         ),
         "cores": CoreTable(
             ("complex",) * 4 + ("solvent",) * 3,

@@ -45,8 +45,9 @@ def test_a_lone_charge_under_pme_has_half_its_self_potential(box):
 
 
 def correction(edge_nm=2.4, charge=1.0, **change):
-    given = {"n_waters": 450, "quadrupole": 0.00764 * nanometer**2, "radius": 0.168 * nanometer, **change}
-    return charging_correction(charge, edge_nm * nanometer * np.eye(3), 300.0, **given)
+    given = {"n_waters": 450, "quadrupole": 0.00764 * nanometer**2, "radius": 0.168 * nanometer}
+    given = {**given, "temperature_k": 300.0, **change}
+    return charging_correction(charge, edge_nm * nanometer * np.eye(3), **given)
 
 
 def test_periodicity_and_undersolvation_leave_what_a_dielectric_does_not_screen():
@@ -127,6 +128,12 @@ def test_the_charge_of_a_ligand_is_a_whole_number():
 @pytest.mark.parametrize("change", [{"radius": -1.0}, {"permittivity": 0.5}, {"n_waters": -1}])
 def test_no_solvent_at_all_is_refused(change):
     with pytest.raises(InputError, match="no solvent"):
+        correction(**change)
+
+
+@pytest.mark.parametrize("change", [{"temperature_k": 0.0}, {"charge": np.nan}, {"quadrupole": np.inf}])
+def test_what_is_no_number_is_refused(change):
+    with pytest.raises(InputError, match=r"temperature|is nan|is inf"):
         correction(**change)
 
 

@@ -178,6 +178,12 @@ def test_a_restraint_that_cannot_be_is_refused(change, message):
         BoreschRestraint(**{**fields, **change})
 
 
+def test_a_release_at_no_temperature_is_refused():
+    good = boresch(6.0, (1.4, 1.8), 8.0, (20.0, 30.0), (15.0, 25.0, 35.0))
+    with pytest.raises(InputError, match="temperature is 0"):
+        release_free_energy(good, 0)
+
+
 def test_a_restraint_is_stored_and_read_back():
     made = boresch(6.0, (1.4, 1.8), 8.0, (20.0, 30.0), (15.0, 25.0, 35.0))
     again = unpack(pack(made))

@@ -181,7 +181,10 @@ def test_doubts_are_collected_from_end_states_and_switches(finished):
     assert len(found["solvent, switches", "low"].sigma) == 4 * 21
     levels = finished["solvent/levels"]
     assert set(levels.run_forward.tolist()) <= {0, 1}
-    assert len(levels.run_forward) == len(levels.forward)
+    assert len(levels.run_forward) == len(levels.time_forward) == len(levels.forward)
+    assert len(levels.run_reverse) == len(levels.time_reverse) == len(levels.reverse)
+    times = {float(t) for run in finished.matching(r"solvent/ml-low/\d+") for t in run.spec.frame_times_ps}
+    assert set(levels.time_forward.tolist()) <= times
     assert list(restraint_traces(finished, None)) == []  # the ligand alone has none
 
 

@@ -1,9 +1,11 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from drupe.errors import InputError
+from drupe.freeenergy.alchemical.alchemy import Schedule
 from drupe.freeenergy.campaigns.config import read_config
 from drupe.freeenergy.campaigns.workflow import campaign_graph
 
@@ -32,6 +34,28 @@ def test_the_full_protocol_has_the_windows_of_the_literature_in_three_repeats():
     assert names["complex/exchange/0"] == names["solvent/exchange/2"] == 100
     assert names["complex/forward"] == 80
     assert names["complex/pilot/20 ps/reverse"] == 10
+
+
+def test_a_leg_that_names_no_windows_has_the_standard_ones(tmp_path):
+    """Those of the literature: 5 + 10 + 15 windows where the ligand is bound, 5 + 9 in solvent."""
+    made = read_config(EXAMPLES / "campaign.toml").abfe
+    held, charges, sterics = (
+        getattr(made.complex, name) for name in ("restraints", "electrostatics", "sterics")
+    )
+    assert held[:6] == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert held[5:] == [1.0] * 25
+    assert charges[5:16] == pytest.approx(np.linspace(1, 0, 11))
+    assert [round(1 - x, 2) for x in sterics[16:]] == [
+        0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0,
+    ]  # fmt: skip
+    assert made.solvent.electrostatics[:5] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert [round(1 - x, 2) for x in made.solvent.sterics[5:]] == [
+        0.12, 0.24, 0.36, 0.48, 0.6, 0.7, 0.77, 0.85, 1.0,
+    ]  # fmt: skip
+    Schedule(held, charges, sterics)  # no charges on a ligand that softens
+    text = (EXAMPLES / "campaign.toml").read_text()
+    with pytest.raises(InputError, match=r"abfe.solvent.sterics is missing"):
+        read(tmp_path, text.replace("[abfe.solvent]\n", "[abfe.solvent]\nelectrostatics = [1.0, 0.0]\n"))
 
 
 def test_the_quickstart_keeps_its_promised_counts():

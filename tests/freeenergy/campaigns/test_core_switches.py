@@ -11,16 +11,17 @@ import pytest
 from drupe.embedding.regions.partition import Partition
 from drupe.embedding.structures.openmm_objects import read_openmm
 from drupe.errors import InputError
+from drupe.freeenergy.campaigns.assembled_trust import doubts
 from drupe.freeenergy.campaigns.config import Config, read_config
 from drupe.freeenergy.campaigns.fitting import CompareStage, Gathered, compare_levels
 from drupe.freeenergy.campaigns.preparation import Leg, Prepared
-from drupe.freeenergy.campaigns.stages import Place, SampleStage, Snapshots
+from drupe.freeenergy.campaigns.stages import Place, SampleStage, Snapshots, by_correlation
 from drupe.freeenergy.campaigns.switch_stages import SwitchStage, sample_mixed, switch_core
 from drupe.freeenergy.campaigns.workflow import campaign_graph
 from drupe.freeenergy.simulation.sampling import SampleSpec
 from drupe.freeenergy.switches.switching import SwitchSpec
 from drupe.freeenergy.switches.work_sets import paired_works
-from drupe.units import nanometer
+from drupe.units import kt, nanometer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from learned_molecule import committee, force_field, molecule
@@ -82,6 +83,32 @@ def test_switches_of_both_directions_belong_together_and_start_at_their_own_leve
 def test_a_level_switched_to_itself_costs_nothing(prepared, models, runs):
     work = switch_core(stage("forward", 0, n_steps=4), prepared, models[0], models[0], runs[0])
     assert work.value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_both_potentials_are_watched_along_a_switch_between_levels(prepared, models, runs):
+    work = switch_core(stage("forward", 0, n_steps=5), prepared, *models, runs[0])
+    assert work.part.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert len(work.novelty) == len(work.sigma) == 5
+    # The first frame is that of the run: what both committees think of it is known.
+    frame = runs[0].positions[by_correlation([runs[0]])[0][0][1]]
+    seen = [
+        one.committee.predict(frame, np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64)) for one in models
+    ]
+    assert work.sigma[0] == pytest.approx(max(float(one.energy_sigma) for one in seen) / kt(T), rel=1e-6)
+    assert work.novelty[0] == pytest.approx(max(one.novelty for one in seen), rel=1e-6, nan_ok=True)
+    finished = {"solvent/core-forward/0": work}
+    (found,) = (one for one in doubts(Finished(finished)) if one.place == "solvent, switches")
+    assert found.level == "core"
+    assert found.sigma.tolist() == work.sigma.tolist()
+
+
+class Finished(dict):
+    """Results by name."""
+
+    nodes = ()
+
+    def matching(self, pattern):
+        return [value for name, value in self.items() if re.fullmatch(pattern, name)]
 
 
 def table(extra):

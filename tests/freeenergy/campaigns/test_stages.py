@@ -12,7 +12,7 @@ def run_of(number, frames, correlated):
     positions = np.zeros((frames, 2, 3))
     positions[:, 0, 0] = 100 * number + np.arange(frames)
     energies = np.cumsum(rng.normal(size=frames)) if correlated else rng.normal(size=frames)
-    return Trajectory(positions, energies, SampleSpec(seed=number), {})
+    return Trajectory(positions, energies, SampleSpec(n_frames=frames, seed=number), {})
 
 
 def test_snapshots_are_different_frames_taken_in_turn_from_each_run():
@@ -21,6 +21,9 @@ def test_snapshots_are_different_frames_taken_in_turn_from_each_run():
     assert got.positions.shape == (7, 2, 3)
     assert len(set(got.positions[:, 0, 0])) == 7
     assert got.run.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    # Frame k of a run is kept after 250 and k + 1 times 100 steps of 2 fs.
+    number = got.positions[:, 0, 0] % 100
+    assert got.time.tolist() == pytest.approx((0.5 + 0.2 * (number + 1)).tolist())
     assert got.labels == 4
     assert got.correlated == 0
 

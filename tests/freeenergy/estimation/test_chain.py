@@ -60,6 +60,11 @@ def test_bad_input_is_named(u, n, word):
         mbar(u, n)
 
 
+def test_names_that_are_not_those_of_the_states_are_refused():
+    with pytest.raises(InputError, match="1 names for 2 states"):
+        mbar(np.zeros((2, 4)), [2, 2], names=["a"])
+
+
 def test_a_result_survives_storage():
     got = mbar(*harmonic([1.0, 2.0], 50, seed=4))
     again = unpack(pack(got))

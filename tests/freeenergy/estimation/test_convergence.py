@@ -103,6 +103,8 @@ def test_states_that_are_all_the_same_do_not_drift():
 
 @pytest.mark.parametrize("fractions", [(), (0.0, 1.0), (1.5,)])
 def test_fractions_that_are_none_are_refused(fractions):
+    with pytest.raises(InputError, match="no windows"):
+        convergence([])
     with pytest.raises(InputError, match="fractions"):
         convergence(windows(20, 6), fractions=fractions)
 

@@ -1,5 +1,7 @@
 """Every rule of the verdict, from both sides of its bound."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,21 @@ def test_one_repeat_has_no_replicate_error():
 def test_repeats_that_scatter_more_than_they_claim_warn():
     assert repeats_verdict([1.0, 1.2, 0.9], [0.15, 0.15, 0.15]).level == "PASS"
     assert repeats_verdict([1.0, 3.0, -1.0], [0.15, 0.15, 0.15]).level == "WARN"
+
+
+def test_a_repeat_that_is_of_another_state_fails():
+    got = repeats_verdict([1.0, 1.1, 31.0], [0.1, 0.1, 0.1])
+    assert got.level == "FAIL"
+    assert "different states" in str(got)
+    assert repeats_verdict([1.0, 1.1, 1.9], [0.01, 0.01, 0.01]).level == "WARN"  # 0.5 kT
+    assert repeats_verdict([1.0, 31.0], [1e9, 1e9]).level == "PASS"
+
+
+def test_a_reason_never_calls_a_number_smaller_than_itself():
+    found = str(verdict(*gaussian_works(0.0, 0.02, 10, 10, seed=1)))
+    said = re.search(r"= ([0-9.]+) is below ([0-9.]+):", found)
+    assert said is not None, found
+    assert 9.99 < float(said[1]) < float(said[2])
 
 
 @pytest.mark.parametrize(("gap", "level"), [(0.04, "PASS"), (0.06, "WARN"), (0.29, "WARN"), (0.31, "FAIL")])

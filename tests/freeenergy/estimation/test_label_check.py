@@ -70,6 +70,17 @@ def test_the_error_is_the_scatter_of_repeats():
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(values), rel=0.25)
 
 
+@pytest.mark.parametrize("spread", [0.5, 1.0, 2.0])
+def test_a_perfect_potential_hardly_ever_fails_on_eight_labels_of_two_runs(spread):
+    verdicts = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        run = np.arange(8) % 2
+        legs = [fresh(rng.normal(0, spread, 8), leg, run=run) for leg in ("complex", "solvent")]
+        verdicts.append(judge(*legs, model=0.2, n_resamples=50).verdict.level)
+    assert verdicts.count("FAIL") <= 2
+
+
 def test_a_residual_within_what_was_promised_passes():
     passed = 0
     for seed in range(20):

@@ -170,6 +170,20 @@ def test_a_plain_system_is_refused():
         switch(system, start(0.0), spec(2), 1, platform="Reference")
 
 
+@pytest.mark.parametrize(
+    ("mover", "name"),
+    [
+        (openmm.MonteCarloBarostat(1.0, 300.0), "MonteCarloBarostat"),
+        (openmm.AndersenThermostat(900.0, 1.0), "AndersenThermostat"),
+    ],
+)
+def test_what_would_move_the_box_or_heat_the_atoms_unseen_is_refused(mover, name):
+    system = oscillator()
+    system.addForce(mover)
+    with pytest.raises(InputError, match=name):
+        switch(system, start(0.1), spec(2), 1, platform="Reference")
+
+
 def test_a_step_beyond_stability_is_an_error_not_a_work():
     wild = SwitchSpec(4000, 40 * spec(1).step_fs, TEMPERATURE, 0.001)
     with pytest.raises(ConvergenceError, match=r"blew up|became"):
