@@ -144,6 +144,8 @@ def status(folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"stages": stages, "failures": failures}, indent=2))
         return
+    if not rows:
+        click.echo("no task has ended yet")
     for stage, states in stages.items():
         click.echo(f"{stage:<24}{states['done']:>5} done{states['failed']:>5} failed")
     for name, error in failures.items():

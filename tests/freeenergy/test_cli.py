@@ -74,6 +74,14 @@ def test_a_missing_input_file_and_folder_are_exit_2(tmp_path, monkeypatch):
         assert "Traceback" not in result.output
 
 
+def test_a_campaign_without_tasks_says_so(tmp_path, monkeypatch):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "campaign.sqlite").touch()
+    result = call(tmp_path, monkeypatch, "status", "begun")
+    assert result.exit_code == 0
+    assert "no task has ended yet" in result.output
+
+
 def test_a_folder_that_cannot_be_made_is_exit_4(tmp_path, monkeypatch):
     (tmp_path / "in.toml").write_text(QUICK)
     (tmp_path / "file").write_text("in the way")
