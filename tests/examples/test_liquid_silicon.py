@@ -295,6 +295,10 @@ def test_claims_follow_from_the_curves(scripts):
     first, second, third = found.values()
     assert first["training_force_error_passed"] == 2.0
     assert first["steps_minus_classical"]["vqc-cz"]["mean"] == -10
+    # 2.6 lies between 3 and 2: at 0.4 of the way from step 20 to 30, and from 10 to 20.
+    assert first["early_training_force_error_passed"] == pytest.approx(2.6)
+    assert first["early_steps"]["classical"]["mean"] == pytest.approx(24.0)
+    assert first["early_steps_minus_classical"]["vqc-cz"]["mean"] == pytest.approx(-10)
     assert second["step_minus_classical"]["vqc-cz"] == {
         "mean": -10.0, "standard_error": 0.0, "seeds": [0, 1, 2], "settled": True,
     }  # fmt: skip
