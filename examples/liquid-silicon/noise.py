@@ -138,6 +138,9 @@ def monte_carlo(atoms: FewAtoms, walkers: int, steps: int, move: float, seed: in
         apart = np.array(one["pair_distribution"]) - np.array(exact["pair_distribution"])
         one["energy_minus_exact_kt"] = [one["mean_energy_kt"] - exact["mean_energy_kt"], error]
         one["rms_g_minus_exact"] = float(np.sqrt((apart**2).mean()))
+        spread = np.hypot(one["pair_distribution_error"], exact["pair_distribution_error"])
+        seen = spread > 0  # shells that some walker visits
+        one["mean_square_pull_of_g"] = float(((apart[seen] / spread[seen]) ** 2).mean())
     return made
 
 
@@ -178,7 +181,8 @@ def main(
     for name in ("exact", "penalty", "noise ignored"):
         one = chains[name]
         mean, error = one["mean_energy_kt"], one["standard_error_kt"]
-        print(f"{name}: {mean:.3f} +- {error:.3f} kT, accepted {one['acceptance']:.2f}")
+        g = "" if name == "exact" else f", g(r): mean square pull {one['mean_square_pull_of_g']:.2f}"
+        print(f"{name}: {mean:.3f} +- {error:.3f} kT, accepted {one['acceptance']:.2f}{g}")
 
 
 if __name__ == "__main__":

@@ -345,6 +345,8 @@ def test_shot_noise_falls_with_the_root_of_the_shots(scripts, data, noisy, tmp_p
     assert chains["penalty"]["acceptance"] < chains["exact"]["acceptance"]
     off, error = chains["penalty"]["energy_minus_exact_kt"]
     assert abs(off) < 5 * error
+    # Of 40 walkers; pulls of shells that few visits make are wide.
+    assert 0.2 < chains["penalty"]["mean_square_pull_of_g"] < 3.0
 
 
 def test_pairs_of_an_even_gas_are_even(scripts):
