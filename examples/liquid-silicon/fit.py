@@ -35,16 +35,16 @@ __all__ = ["SETTINGS", "FitSettings", "fit", "fit_options", "paths_of", "setting
 
 _AT_ONCE = 32  # frames in memory when errors are measured
 _SHOWN = 64  # frames of each side that a point of the learning curve is measured on
-_FORCE = 100.0  # weight of the force term, (eV/A)^-2, beside 1 of the cell's energy, eV^-2
 
 
-@register(version=1)
+@register(version=2, upgrades={1: lambda fields: {**fields, "force_weight": 100.0}})
 @dataclass(frozen=True)
 class FitSettings:
     """What all fits of a study have in common.
 
     ``cutoff`` angstrom; ``plateau`` steps without a better training error after which the learning rate is
-    halved, None for a cosine down to 2 %; the rest as in `drupe.mlp.FitSpec`.
+    halved, None for a cosine down to 2 %; ``force_weight`` of the force term, (eV/A)^-2, beside 1 eV^-2 of
+    the cell's energy; the rest as in `drupe.mlp.FitSpec`.
     """
 
     backbone: str
@@ -59,10 +59,14 @@ class FitSettings:
     plateau: int | None
     cutoff: float = 4.5
     precision: str = "float32"
+    force_weight: float = 100.0
 
 
 SETTINGS = {
     "small": FitSettings("tensornet", 32, 1, 8, None, 2_000, 4, 4e-3, 0.995, None, cutoff=5.4),
+    "medium": FitSettings(
+        "tensornet", 64, 2, 8, None, 9_000, 4, 4e-3, 0.995, None, cutoff=5.4, force_weight=10.0
+    ),
     # arXiv 2508.04098, where the rate falls by a tenth after 250 steps: half after 1,645 of them.
     "published": FitSettings(
         "equivariant", 64, 5, 8, EquivariantSettings(2, 8, 64), 50_000, 20, 0.01, 0.99, 1645
@@ -216,14 +220,14 @@ class _Course:
         return True
 
     def loss(self, step: int) -> Tensor:
-        """Squared error of the cell's energy and of force components, (E^2 + 100 F^2) / 100 in eV and A."""
+        """Squared error of the cell's energy and of force components, E^2 / weight + F^2 in eV and A."""
         train = self.split.train
         place = frames_of_step(step, self.settings.batch, len(train), (self.seed, 3))
         rows = torch.from_numpy(train)[place].to(self.device)
         energy, forces = self.model.with_forces(self.positions[rows], graph=True)
         energy_error = (energy - self.energy[rows]) / ev
         force_error = (forces - self.forces[rows]) * (angstrom / ev)
-        return energy_error.square().mean() / _FORCE + force_error.square().mean()
+        return energy_error.square().mean() / self.settings.force_weight + force_error.square().mean()
 
     def judge(self, weights: Mapping[str, Tensor]) -> Judged:
         """Errors of averaged weights; the score is that of training frames: held-out ones steer nothing."""

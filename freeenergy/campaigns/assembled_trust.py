@@ -130,11 +130,15 @@ def doubts(results: Results) -> Iterator[Doubts]:
             yield Doubts(f"{leg}, end state", "core", levels.novelty_core, levels.sigma_core)
         for level, pattern in (("low", "(forward|reverse)"), ("core", "core-(forward|reverse)")):
             works = results.matching(rf"{leg}/{pattern}/\d+")
-            watched = [work for work in works if hasattr(work, "novelty")]
             if works:
                 yield Doubts(
                     f"{leg}, switches",
                     level,
-                    np.concatenate([np.zeros(0), *(work.novelty for work in watched)]),
-                    np.concatenate([np.zeros(0), *(work.sigma for work in watched)]),
+                    np.concatenate([_seen(work, "novelty") for work in works]),
+                    np.concatenate([_seen(work, "sigma") for work in works]),
                 )
+
+
+def _seen(work: Any, name: str) -> NDArray[np.float64]:
+    """What was seen along a switch; one nan where nobody looked."""
+    return np.asarray(getattr(work, name, [np.nan]), np.float64)

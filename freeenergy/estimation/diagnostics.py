@@ -143,7 +143,8 @@ def repeats_verdict(values: Sequence[float], errors: Sequence[float]) -> Verdict
 
     One repeat has no replicate error, and that is said. FAIL: a repeat has no value; two that claim an error
     agree to the last digit, so that one is a copy; their standard deviation is more than ten times the error
-    that the estimator claims, and more than 2 kT. WARN: it is more than three times that error.
+    that the estimator claims (or it claims none), and more than 2 kT. WARN: it is more than three times that
+    error.
     """
     if not values:
         raise InputError("there is no repeat to judge", remedy="pass the free energy of at least one repeat")
@@ -160,12 +161,15 @@ def repeats_verdict(values: Sequence[float], errors: Sequence[float]) -> Verdict
         told = f"{len(values) - len(set(values))} of {len(values)} repeats are copies of others"
         return Verdict("FAIL", (f"{told}, to the last digit: repeats need seeds of their own",))
     if spread > max(3.0 * claimed, 1e-9):
-        astray = claimed > 0.0 and spread > max(10.0 * claimed, 2.0)
+        astray = spread > max(10.0 * claimed, 2.0)
+        many = "ten" if astray else "three"
+        told = f"more than {many} times the {claimed:.2f} kT their estimators claim"
+        if not claimed:
+            told = "their estimators claim no error"
         return Verdict(
             "FAIL" if astray else "WARN",
             (
-                f"{len(values)} repeats scatter by {spread:.2f} kT, more than {'ten' if astray else 'three'} "
-                f"times the {claimed:.2f} kT their estimators claim: "
+                f"{len(values)} repeats scatter by {spread:.2f} kT, {told}: "
                 + ("they are of different states" if astray else "each is too short"),
             ),
         )

@@ -113,7 +113,8 @@ def label_check(
 
     WARN: nobody checked; labels failed; fewer than 5 effective labels in a leg; the residual is larger
     than two standard errors of model and check together. FAIL: it is larger than three standard errors of
-    model, label and check together, where both legs have 5 effective labels.
+    model, label and check together, and both legs have 5 effective labels or no way of weighting the labels
+    that there are would bring it within.
 
     Parameters
     ----------
@@ -162,14 +163,17 @@ def label_check(
         float(np.sqrt(np.mean([one.var(ddof=1) for one in values]))) if many else math.nan,
         Verdict("PASS"),
     )
-    judged = [("", _judge(found, model, label, kt(temperature_k) / kcal_per_mol))]
+    # Whatever the weights are, the residual lies between these.
+    bounds = values[0].min() - values[1].max(), values[0].max() - values[1].min()
+    least = 0.0 if bounds[0] <= 0.0 <= bounds[1] else float(min(abs(bound) for bound in bounds))
+    judged = [("", _judge(found, model, label, least, kt(temperature_k) / kcal_per_mol))]
     missing = sum(leg.wanted - len(leg.difference) for leg in both)
     if missing:
         judged.append(("", Verdict("WARN", (f"{missing} fresh labels failed",))))
     return LabelCheck(**{**vars(found), "verdict": worst(judged)})
 
 
-def _judge(found: LabelCheck, model: float | None, label: float | None, kcal: float) -> Verdict:
+def _judge(found: LabelCheck, model: float | None, label: float | None, least: float, kcal: float) -> Verdict:
     told: list[tuple[str, Verdict]] = []
     own = found.error or 0.0
     names = [name for name, part in (("model", model), ("check", found.error)) if part is not None]
@@ -184,7 +188,8 @@ def _judge(found: LabelCheck, model: float | None, label: float | None, kcal: fl
             f"{said} {fail_sigmas:g} times the errors of {', '.join(parts)} together ({wide * kcal:.2f}): "
             "train on more labels of this end state"
         )
-        told.append(("", Verdict("FAIL" if min(found.size) >= least_size else "WARN", (reason,))))
+        sure = min(found.size) >= least_size or least > fail_sigmas * wide
+        told.append(("", Verdict("FAIL" if sure else "WARN", (reason,))))
     elif size > warn_sigmas * close:
         reason = f"{said} {warn_sigmas:g} times the errors of {' and '.join(names)} ({close * kcal:.2f})"
         told.append(("", Verdict("WARN", (reason,))))

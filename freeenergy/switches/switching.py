@@ -272,8 +272,8 @@ def _group(system: openmm.System) -> int:
 
 def _check_still(system: openmm.System) -> None:
     """Refuse what would change volume or temperature beside the switch's own bath, unseen by its work."""
-    found = [force.getName() for force in system.getForces() if isinstance(force, MOVERS)]
-    found = [name for name in found if name != openmm.CMMotionRemover().getName()]
+    movers = [force for force in system.getForces() if isinstance(force, MOVERS)]
+    found = [force.getName() for force in movers if not isinstance(force, openmm.CMMotionRemover)]
     if found:
         raise InputError(
             f"the system has a {found[0]}: a switch keeps its volume and has a bath of its own",

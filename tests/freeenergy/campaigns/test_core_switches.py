@@ -3,6 +3,7 @@
 import re
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from drupe.freeenergy.campaigns.stages import Place, SampleStage, Snapshots, by_
 from drupe.freeenergy.campaigns.switch_stages import SwitchStage, sample_mixed, switch_core
 from drupe.freeenergy.campaigns.workflow import campaign_graph
 from drupe.freeenergy.simulation.sampling import SampleSpec
-from drupe.freeenergy.switches.switching import SwitchSpec
+from drupe.freeenergy.switches.switching import SwitchSpec, Work
 from drupe.freeenergy.switches.work_sets import paired_works
 from drupe.units import kt, nanometer
 
@@ -100,6 +101,11 @@ def test_both_potentials_are_watched_along_a_switch_between_levels(prepared, mod
     (found,) = (one for one in doubts(Finished(finished)) if one.place == "solvent, switches")
     assert found.level == "core"
     assert found.sigma.tolist() == work.sigma.tolist()
+    # A switch that nobody watched is not passed over.
+    bare = Work(**{one.name: getattr(work, one.name) for one in fields(Work)})
+    finished["solvent/core-forward/1"] = bare
+    (found,) = (one for one in doubts(Finished(finished)) if one.place == "solvent, switches")
+    assert np.isnan(found.sigma).tolist() == [False] * 5 + [True]
 
 
 class Finished(dict):

@@ -116,6 +116,8 @@ def test_a_repeat_that_is_of_another_state_fails():
     assert "different states" in str(got)
     assert repeats_verdict([1.0, 1.1, 1.9], [0.01, 0.01, 0.01]).level == "WARN"  # 0.5 kT
     assert repeats_verdict([1.0, 31.0], [1e9, 1e9]).level == "PASS"
+    for unknown in (0.0, float("nan")):
+        assert repeats_verdict([1.0, 1.1, 31.0], [unknown] * 3).level == "FAIL"
 
 
 def test_a_reason_never_calls_a_number_smaller_than_itself():

@@ -81,6 +81,16 @@ def test_a_perfect_potential_hardly_ever_fails_on_eight_labels_of_two_runs(sprea
     assert verdicts.count("FAIL") <= 2
 
 
+@pytest.mark.parametrize(("shift", "spread", "count"), [(20.0, 1.0, 8), (50.0, 5.0, 8), (40.0, 0.3, 4)])
+def test_a_potential_that_is_far_off_fails_however_few_the_labels(shift, spread, count):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        legs = [
+            fresh(rng.normal(one, spread, count), name) for one, name in ((shift, "complex"), (0, "solvent"))
+        ]
+        assert judge(*legs, model=0.2, label=0.2, n_resamples=50).verdict.level == "FAIL"
+
+
 def test_a_residual_within_what_was_promised_passes():
     passed = 0
     for seed in range(20):

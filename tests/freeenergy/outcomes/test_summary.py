@@ -247,7 +247,8 @@ def test_copied_repeats_and_repeats_without_a_value_are_refused(good):
     assert got.verdict.level == "FAIL"
     assert "2 of 3 repeats are copies of others" in str(got.verdict)
     assert repeats_verdict([1.0, math.nan], [0.1, 0.1]).level == "FAIL"
-    assert repeats_verdict([1.0, 5.0], [math.nan, math.nan]).level == "WARN"
+    assert repeats_verdict([1.0, 2.0], [math.nan, math.nan]).level == "WARN"
+    assert repeats_verdict([1.0, 5.0], [math.nan, math.nan]).level == "FAIL"
     assert repeats_verdict([1.0, 1.0], [math.nan, math.nan]).level == "PASS"  # exact numbers agree
 
 
