@@ -101,10 +101,13 @@ def test_states_that_are_all_the_same_do_not_drift():
     assert found.verdict.level == "PASS"
 
 
-@pytest.mark.parametrize("fractions", [(), (0.0, 1.0), (1.5,)])
-def test_fractions_that_are_none_are_refused(fractions):
+def test_no_windows_at_all_are_refused():
     with pytest.raises(InputError, match="no windows"):
         convergence([])
+
+
+@pytest.mark.parametrize("fractions", [(), (0.0, 1.0), (1.5,)])
+def test_fractions_that_are_none_are_refused(fractions):
     with pytest.raises(InputError, match="fractions"):
         convergence(windows(20, 6), fractions=fractions)
 

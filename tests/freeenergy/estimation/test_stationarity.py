@@ -81,3 +81,7 @@ def test_of_few_works_it_is_said_that_no_drift_can_be_seen():
     got = drift_of_works(*works(0.0, 8, 1), list(range(8)), list(range(8)))
     assert got.level == "WARN"
     assert "holds 4 starts, fewer than 10" in got.reasons[0]
+
+
+def test_no_run_at_all_is_not_settled():
+    assert settled({}).level == "WARN"
