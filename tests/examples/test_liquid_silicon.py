@@ -218,6 +218,21 @@ def test_errors_of_a_model_that_knows_nothing_are_the_spread_of_the_labels(scrip
     assert found["force"] == pytest.approx(np.sqrt((force**2).mean()), rel=1e-3)
 
 
+def test_the_force_weight_says_what_energies_count(scripts, frames):
+    """E^2 / w + F^2: three weights give one straight line in 1 / w."""
+    settings = scripts.fit.SETTINGS["small"]
+    losses = []
+    for weight in (100.0, 10.0, 5.0):
+        own = replace(settings, force_weight=weight)
+        course = scripts.fit._Course(frames, "classical", "random", 1, own, torch.device("cpu"))
+        losses.append(course.loss(1).item())
+    first, second = losses[1] - losses[0], losses[2] - losses[0]
+    assert first > 0
+    assert second / first == pytest.approx(
+        (1 / 5 - 1 / 100) / (1 / 10 - 1 / 100), rel=1e-4
+    )  # single precision
+
+
 def test_the_study_runs_and_is_summarised(scripts, data, tmp_path):
     folder = tmp_path / "study"
     options = ["--folder", folder, "--readout", "classical", "--readout", "vqc-cz", "--seed", 1, "--seed", 2]
