@@ -5,7 +5,7 @@ loop that goes on from a stored state takes the very steps it would have taken.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -126,7 +126,7 @@ def frames_of_step(step: int, batch: int, frames: int, seed: Sequence[int]) -> T
 def descend(
     parameters: Mapping[str, Tensor],
     weights: Callable[[], Mapping[str, Tensor]],
-    loss_of_step: Callable[[int], Tensor],
+    loss_of_step: Callable[[int], Tensor | Iterable[Tensor]],
     judge: Callable[[Mapping[str, Tensor]], Judged],
     plan: Plan,
     *,
@@ -144,7 +144,8 @@ def descend(
     weights
         Gives the weights that are averaged and kept, made of the parameters.
     loss_of_step
-        Dimensionless loss of a step; steps count from 1.
+        Dimensionless loss of a step, or parts that add up to it: of parts, one at a time is in memory. Steps
+        count from 1.
     judge
         Scores averaged weights, about sixty times.
     plan
@@ -169,7 +170,8 @@ def descend(
     every = max(1, plan.steps // _REPORTS)
     with one_thread():
         for step in range(loop.step + 1, plan.steps + 1):
-            loss = loop.move(step, loss_of_step(step))
+            found = loss_of_step(step)
+            loss = loop.move(step, [found] if isinstance(found, Tensor) else found)
             if step % every == 0 or step == plan.steps:
                 on_row(loop.judge(loss, judge))
                 if plan.patience is not None and step - loop.best_step >= plan.patience:
@@ -211,9 +213,13 @@ class _Loop:
         turn = math.pi * (self.step - warm) / max(1, self.plan.steps - warm)
         return peak * (0.02 + 0.98 * (1 + math.cos(turn)) / 2)
 
-    def move(self, step: int, loss: Tensor) -> float:
-        """Take one step down the gradient of ``loss``."""
-        value = float(loss.detach())
+    def move(self, step: int, parts: Iterable[Tensor]) -> float:
+        """Take one step down the gradient of the sum of ``parts``."""
+        self.optimiser.zero_grad()
+        value = 0.0
+        for part in parts:
+            part.backward()  # type: ignore[no-untyped-call]
+            value += float(part.detach())
         if not math.isfinite(value):
             raise ConvergenceError(
                 f"the loss is not a number at step {step}",
@@ -222,8 +228,6 @@ class _Loop:
         self.step = step
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), 1.0)
         self.optimiser.step()
         # Short memory at first, so that the average does not remember the start.

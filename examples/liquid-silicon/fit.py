@@ -6,7 +6,7 @@ that is done is not made again, and one that was killed goes on from its last mi
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,7 @@ from drupe.units import angstrom, ev
 
 __all__ = ["SETTINGS", "FitSettings", "fit", "fit_options", "paths_of", "settings_of"]
 
-_AT_ONCE = 32  # frames in memory when errors are measured
+_AT_ONCE = 32  # frames in memory
 _SHOWN = 64  # frames of each side that a point of the learning curve is measured on
 
 
@@ -96,6 +96,7 @@ def fit(
     seed: int,
     settings: FitSettings,
     device: str = "auto",
+    at_once: int = _AT_ONCE,
     save_every_s: float = 60.0,
 ) -> dict[str, Any]:
     """Make a fit, or read it where it is done.
@@ -112,6 +113,8 @@ def fit(
         What it has in common with the others.
     device
         Torch device, ``"auto"`` for a GPU where there is one.
+    at_once
+        Frames in memory, at most: gradients of the parts of a step add up to the same.
     save_every_s
         Seconds between stored states.
 
@@ -138,7 +141,7 @@ def fit(
             )
         return known
     folder.mkdir(parents=True, exist_ok=True)
-    course = _Course(frames, readout, split, seed, settings, torch_device(device))
+    course = _Course(frames, readout, split, seed, settings, torch_device(device), at_once)
     states = FitFolder(folder, save_every_s)
     start = states.state(key)
     if start is not None:
@@ -176,10 +179,17 @@ class _Course:
     """A fit under way: model, frames, learning curve."""
 
     def __init__(
-        self, frames: Frames, readout: str, split: str, seed: int, settings: FitSettings, device: torch.device
+        self,
+        frames: Frames,
+        readout: str,
+        split: str,
+        seed: int,
+        settings: FitSettings,
+        device: torch.device,
+        at_once: int = _AT_ONCE,
     ) -> None:
         self.split: Split = split_frames(frames, split, seed)
-        self.settings, self.seed, self.device = settings, seed, device
+        self.settings, self.seed, self.device, self.at_once = settings, seed, device, at_once
         train = self.split.train
         kind, own = readout_of(readout, settings.features)
         header = CellHeader(
@@ -219,15 +229,20 @@ class _Course:
         self.before_s = self.curve[-1]["cpu_s"] if self.curve else 0.0
         return True
 
-    def loss(self, step: int) -> Tensor:
-        """Squared error of the cell's energy and of force components, E^2 / weight + F^2 in eV and A."""
+    def loss(self, step: int) -> Iterator[Tensor]:
+        """Squared error of the cell's energy and of force components, E^2 / weight + F^2 in eV and A.
+
+        In parts that add up to it, each of some of the step's frames.
+        """
         train = self.split.train
         place = frames_of_step(step, self.settings.batch, len(train), (self.seed, 3))
-        rows = torch.from_numpy(train)[place].to(self.device)
-        energy, forces = self.model.with_forces(self.positions[rows], graph=True)
-        energy_error = (energy - self.energy[rows]) / ev
-        force_error = (forces - self.forces[rows]) * (angstrom / ev)
-        return energy_error.square().mean() / self.settings.force_weight + force_error.square().mean()
+        everything = torch.from_numpy(train)[place].to(self.device)
+        for rows in everything.split(self.at_once):
+            energy, forces = self.model.with_forces(self.positions[rows], graph=True)
+            energy_error = (energy - self.energy[rows]) / ev
+            force_error = (forces - self.forces[rows]) * (angstrom / ev)
+            part = energy_error.square().mean() / self.settings.force_weight + force_error.square().mean()
+            yield part * (len(rows) / len(everything))
 
     def judge(self, weights: Mapping[str, Tensor]) -> Judged:
         """Errors of averaged weights; the score is that of training frames: held-out ones steer nothing."""
@@ -250,7 +265,7 @@ class _Course:
     def errors(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """Root mean squares: energies in meV/atom, raw and without their mean error; forces in eV/A."""
         energy_errors, squares = [], []
-        for some in torch.from_numpy(rows).split(_AT_ONCE):
+        for some in torch.from_numpy(rows).split(self.at_once):
             place = some.to(self.device)
             energy, forces = self.averaged.with_forces(self.positions[place])
             energy_errors.append((energy - self.energy[place]).double().cpu())
@@ -306,6 +321,9 @@ def fit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of the scripts that make fits."""
     for option in (
         click.option("--device", default="auto", show_default=True, help="Torch device."),
+        click.option(
+            "--at-once", type=click.IntRange(1), default=_AT_ONCE, show_default=True, help="Frames in memory."
+        ),
         click.option("--steps", type=click.IntRange(1), help="Optimiser steps; else those of the settings."),
         click.option(
             "--settings", "name", type=click.Choice(list(SETTINGS)), default="small", show_default=True
@@ -323,10 +341,18 @@ def fit_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--split", type=click.Choice(SPLITS), default="block", show_default=True)
 @click.option("--seed", default=1, show_default=True)
 def main(
-    data: Path, folder: Path, name: str, steps: int | None, device: str, readout: str, split: str, seed: int
+    data: Path,
+    folder: Path,
+    name: str,
+    steps: int | None,
+    device: str,
+    at_once: int,
+    readout: str,
+    split: str,
+    seed: int,
 ) -> None:
     """Make one fit and print its errors."""
-    made = fit(read_frames(data), folder, readout, split, seed, settings_of(name, steps), device)
+    made = fit(read_frames(data), folder, readout, split, seed, settings_of(name, steps), device, at_once)
     for side, errors in made["final"].items():
         print(
             f"{side}: {errors['energy_raw']:.2f} meV/atom raw, {errors['energy_shifted']:.2f} mean-shifted, "

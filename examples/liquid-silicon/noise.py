@@ -70,8 +70,7 @@ class FewAtoms:
         apart = apart - np.rint(apart @ np.linalg.inv(box)) @ box
         self.free = np.argsort(np.linalg.norm(apart, axis=1))[:free]
         self.thermal = kt(TEMPERATURE_K)
-        (start,) = model.measurements(frame[None])
-        self.shots = start.shots_for(NOISE_KT * self.thermal)
+        self.shots: list[int] = []
 
     def whole(self, place: Array) -> Array:
         """All atoms of each walker, from ``(walkers, free, 3)``."""
@@ -89,12 +88,14 @@ class FewAtoms:
         return Measured(self.exact(place), np.zeros(len(place)))
 
     def measured(self, place: Array, rng: np.random.Generator) -> Measured:
-        """Energies from shots, with the variances they are known to have."""
-        found = self.model.measurements(self.whole(place))
-        return Measured(
-            np.array([one.sample(self.shots, rng) for one in found]) / self.thermal,
-            np.array([one.variance(self.shots) for one in found]) / self.thermal**2,
-        )
+        """Energies from as many shots as each needs, with the variances they are known to have."""
+        energies, variances = [], []
+        for one in self.model.measurements(self.whole(place)):
+            shots = one.shots_for(NOISE_KT * self.thermal)
+            self.shots.append(int(shots.sum()))
+            energies.append(one.sample(shots, rng))
+            variances.append(one.variance(shots))
+        return Measured(np.array(energies) / self.thermal, np.array(variances) / self.thermal**2)
 
 
 def monte_carlo(atoms: FewAtoms, walkers: int, steps: int, move: float, seed: int) -> dict[str, Any]:
@@ -104,7 +105,6 @@ def monte_carlo(atoms: FewAtoms, walkers: int, steps: int, move: float, seed: in
         "free_atoms": len(atoms.free),
         "walkers": walkers,
         "steps": steps,
-        "shots_of_all_circuits": int(atoms.shots.sum()),
         "edges_angstrom": shell_edges(atoms.model.header.box / angstrom).tolist(),
     }
     for name, measure, rule in (
@@ -131,6 +131,11 @@ def monte_carlo(atoms: FewAtoms, walkers: int, steps: int, move: float, seed: in
             "pair_distribution": np.mean(g, axis=0).tolist(),
             "pair_distribution_error": (np.std(g, axis=0, ddof=1) / np.sqrt(walkers)).tolist(),
         }
+    made["shots_of_an_energy"] = {
+        "mean": float(np.mean(atoms.shots)),
+        "fewest": min(atoms.shots),
+        "most": max(atoms.shots),
+    }
     exact = made["exact"]
     for name in ("penalty", "noise ignored"):
         one = made[name]

@@ -26,6 +26,7 @@ def main(
     name: str,
     steps: int | None,
     device: str,
+    at_once: int,
     readouts: Sequence[str],
     splits: Sequence[str],
     seeds: Sequence[int],
@@ -34,7 +35,7 @@ def main(
     frames = read_frames(data)
     plan = list(itertools.product(seeds, splits or SPLITS, readouts or READOUTS))
     for number, (seed, split, readout) in enumerate(plan, start=1):
-        made = fit(frames, folder, readout, split, seed, settings_of(name, steps), device)
+        made = fit(frames, folder, readout, split, seed, settings_of(name, steps), device, at_once)
         errors = made["final"]["held_out"]
         print(
             f"{number}/{len(plan)} {split} {readout} seed {seed}: {errors['energy_shifted']:.2f} meV/atom, "

@@ -62,6 +62,25 @@ def test_the_rate_is_halved_on_plateaus_and_patience_ends_the_loop():
     assert last.rate == pytest.approx(0.1 / 4)  # after 20 and 40 steps; the third halving comes too late
 
 
+def test_a_loss_in_parts_takes_the_same_steps_and_holds_one_part_at_a_time():
+    x = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+    targets = (1.0, 2.5, 2.5)
+    alive = []
+
+    def parts(step):
+        for target in targets:
+            alive.append(x.grad is None or float(x.grad))
+            yield (x - target) ** 2 / 3
+
+    found = descend(
+        {"x": x}, lambda: {"x": x}, parts, lambda w: Judged(float(w["x"]), NO_ERRORS, NO_ERRORS), PLAN
+    )
+    whole, _ = minimise(PLAN)  # of mean 2: the same but for a constant
+    assert float(found.weights["x"]) == pytest.approx(float(whole.weights["x"]), abs=1e-12)
+    # Each part has gone into the gradient before the next one is made.
+    assert alive[:3] == [True, pytest.approx(-2 / 3), pytest.approx(-7 / 3)]
+
+
 def test_every_frame_is_seen_once_a_round_and_rounds_differ():
     rounds = [
         [frames_of_step(step, 4, 12, (1, 2)).tolist() for step in range(first, first + 3)] for first in (1, 4)
