@@ -1,13 +1,15 @@
 """Times of a quantum readout: at inference beside classical readouts, in training beside PennyLane.
 
 One member, 1,280 atoms, 8 qubits, 3 layers, one thread, double precision unless asked otherwise; random
-weights. Three comparisons:
+weights. Four comparisons:
 
 * inference, from features to energies and to their slopes along the features. Weights are held and each
   readout is a frozen graph, as in a potential that runs in OpenMM. Beside the quantum readout: the network
   that makes today's energies (features - features - 1), a small one behind as many values as there are
   qubits (8 - 32 - 1 after the map to 8), and controls with as many parameters; "whole" readouts make
   charges and polarizabilities too;
+* a model with its backbone (`tensornet`, two layers, 20 frames of 64 silicon atoms), from positions to
+  energies and forces, frozen too: what a readout costs where it is used;
 * the circuit alone, from 8 angles to an energy, beside PennyLane's circuit on all atoms at once;
 * a training step on energies and slopes (loss, its gradient, backwards), beside PennyLane's backprop.
 
@@ -25,14 +27,20 @@ import warnings
 from importlib.metadata import version
 
 import torch
+from ase.build import bulk
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from drupe.hardware.circuits import ENTANGLERS, expectations
+from drupe.mlp.backbones.registry import NetworkSize, build
 from drupe.mlp.backbones.stacked import StackedLinear
 from drupe.mlp.readout import Readout
 from drupe.mlp.readouts.registry import ReadoutSize, build_readout, matched
 from drupe.mlp.readouts.settings import ClassicalSettings, VqcSettings
+from drupe.units import angstrom
+
+CELL = 64  # atoms
+BOX = 10.862 * angstrom
 
 
 class BehindAngles(nn.Module):
@@ -52,6 +60,36 @@ def whole(energies, options):
     made = Readout(options.features, missing_charge=0.0, energies=energies, **scales)
     nn.init.normal_(made.last.weight, std=0.3)
     return lambda features: sum(made(features, 1)[:3])[:, 0]
+
+
+def model(readout, features):
+    """Backbone and readout on cells of 64 atoms: positions ``(frames, 64, 3)`` (bohr) to energies."""
+    size = NetworkSize(
+        torch.zeros(CELL, dtype=torch.int64),
+        1,
+        features,
+        2,
+        8,
+        5.4 * angstrom,
+        1.0,
+        1,
+        BOX * torch.eye(3, dtype=torch.float64),
+    )
+    torch.manual_seed(1)
+    backbone = build("tensornet", size, None)
+
+    def energies(positions):
+        nothing = torch.zeros_like(positions)
+        return readout(backbone(positions, nothing, nothing[..., :0]))
+
+    return energies
+
+
+def silicon(frames):
+    """Diamond with atoms displaced by 0.3 A: ``(frames, 64, 3)``, bohr."""
+    crystal = bulk("Si", cubic=True) * (2, 2, 2)
+    place = torch.tensor(crystal.positions) * (BOX / crystal.cell[0, 0])
+    return place + 0.3 * angstrom * torch.randn(frames, CELL, 3, dtype=torch.float64)
 
 
 def times_ms(calls, count):
@@ -107,6 +145,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--pennylane-calls", type=int, default=3)
     parser.add_argument("--single", action="store_true", help="single precision in training")
+    parser.add_argument("--model-calls", type=int, default=10)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(1)
@@ -132,6 +171,13 @@ def main() -> None:
     for name in ("vqc", *[n for n in inference if n not in ("vqc", "whole, vqc")]):
         against = inference["whole, vqc" if name.startswith("whole") else "vqc"]
         inference[name]["vqc takes"] = against["least"] / inference[name]["least"]
+
+    place = silicon(max(1, options.atoms // CELL))
+    models = {
+        name: frozen(model(readouts[name], options.features), place) for name in ("vqc", "matched classical")
+    }
+    whole_model = times_ms(models, options.model_calls)
+    whole_model["vqc takes"] = whole_model["vqc"]["least"] / whole_model["matched classical"]["least"]
 
     angles = vqc.angles(rows).detach()
     columns = angles.transpose(1, 2).contiguous()
@@ -164,6 +210,7 @@ def main() -> None:
                 "features": options.features,
                 "terms of the series": vqc.series.terms,
                 "inference, ms": inference,
+                "model with its backbone, ms": whole_model,
                 "circuit, ms": circuit,
                 "training step, ms": training,
                 "precision of training": str(precision),

@@ -37,14 +37,21 @@ _AT_ONCE = 32  # frames in memory
 _SHOWN = 64  # frames of each side that a point of the learning curve is measured on
 
 
-@register(version=2, upgrades={1: lambda fields: {**fields, "force_weight": 100.0}})
+@register(
+    version=3,
+    upgrades={
+        1: lambda fields: {**fields, "force_weight": 100.0},
+        2: lambda fields: {**fields, "each_layer": False},
+    },
+)
 @dataclass(frozen=True)
 class FitSettings:
     """What all fits of a study have in common.
 
     ``cutoff`` angstrom; ``plateau`` steps without a better training error after which the learning rate is
     halved, None for a cosine down to 2 %; ``force_weight`` of the force term, (eV/A)^-2, beside 1 eV^-2 of
-    the cell's energy; the rest as in `drupe.mlp.FitSpec`.
+    the cell's energy; ``each_layer`` whether every layer has a readout of its own; the rest as in
+    `drupe.mlp.FitSpec`.
     """
 
     backbone: str
@@ -60,6 +67,7 @@ class FitSettings:
     cutoff: float = 4.5
     precision: str = "float32"
     force_weight: float = 100.0
+    each_layer: bool = False
 
 
 SETTINGS = {
@@ -69,7 +77,7 @@ SETTINGS = {
     ),
     # arXiv 2508.04098, where the rate falls by a tenth after 250 steps: half after 1,645 of them.
     "published": FitSettings(
-        "equivariant", 64, 5, 8, EquivariantSettings(2, 8, 64), 50_000, 20, 0.01, 0.99, 1645
+        "equivariant", 64, 5, 8, EquivariantSettings(2, 8, 64), 50_000, 20, 0.01, 0.99, 1645, each_layer=True
     ),
 }
 
@@ -205,6 +213,7 @@ class _Course:
             readout_settings=own,
             energy_zero=float(frames.energy[train].mean()),
             energy_scale=float(frames.forces[train].std()),  # hartree for each bohr that an atom moves
+            each_layer=settings.each_layer,
         )
         precision = {"float32": torch.float32, "float64": torch.float64}[settings.precision]
         self.model, self.averaged = (CellModel(header, seed).to(device, precision) for _ in range(2))

@@ -46,7 +46,7 @@ def readout_of(name: str, features: int) -> tuple[str, ReadoutSettings]:
     return name, {"classical": classical, "cosine": cosine}[name]
 
 
-@register(version=1)
+@register(version=2, upgrades={1: lambda fields: {**fields, "each_layer": False}})
 @dataclass(frozen=True, eq=False)
 class CellHeader:
     """All that fixes a model except its weights.
@@ -54,7 +54,7 @@ class CellHeader:
     ``numbers`` ``(atoms,)``; ``box`` ``(3, 3)`` bohr; ``backbone``, ``features``, ``layers``, ``radial``,
     ``settings`` the network, with its ``cutoff`` in bohr; ``readout``, ``readout_settings`` what makes
     energies of features; ``energy_zero`` hartree, of the cell; ``energy_scale`` hartree, what an output of
-    one means.
+    one means; with ``each_layer`` every layer has a readout of its own, which only ``equivariant`` offers.
     """
 
     numbers: NDArray[np.int64]
@@ -70,6 +70,7 @@ class CellHeader:
     energy_zero: float
     energy_scale: float
     energy_bound: float = 1.0  # hartree; far above what an atom of a liquid has
+    each_layer: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", frozen(self.numbers, np.int64))
@@ -116,9 +117,16 @@ class CellModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.backbone = build(header.backbone, size, header.settings)
-            readout = build_readout(header.readout, read, header.readout_settings)
-        assert readout is not None
-        self.readout = readout
+            count = header.layers if header.each_layer else 1
+            readouts = [build_readout(header.readout, read, header.readout_settings) for _ in range(count)]
+        if header.each_layer:
+            if not hasattr(self.backbone, "scalars"):
+                raise InputError(
+                    f"the layers of {header.backbone!r} cannot be read one by one",
+                    remedy="take the backbone 'equivariant', or each_layer=False",
+                )
+            del self.backbone.last  # puts layers together
+        self.readout = nn.ModuleList(readouts) if header.each_layer else readouts[0]
 
     @property
     def parameter_counts(self) -> dict[str, int]:
@@ -128,15 +136,22 @@ class CellModel(nn.Module):
             for name in ("backbone", "readout")
         }
 
-    def features(self, positions: Tensor) -> Tensor:
-        """Features of atoms, ``(1, frames * atoms, features)``, at ``(frames, atoms, 3)`` bohr."""
+    @property
+    def readouts(self) -> list[nn.Module]:
+        """The one, or those of the layers."""
+        return list(self.readout) if self.header.each_layer else [self.readout]
+
+    def features(self, positions: Tensor) -> list[Tensor]:
+        """What each readout reads, ``(1, frames * atoms, features)``, at ``(frames, atoms, 3)`` bohr."""
         nothing = torch.zeros_like(positions)
-        return self.backbone(positions, nothing, nothing[..., :0])
+        if self.header.each_layer:
+            return self.backbone.scalars(positions, nothing)
+        return [self.backbone(positions, nothing, nothing[..., :0])]
 
     def forward(self, positions: Tensor) -> Tensor:
         """Energies counted from the zero, ``(frames,)``, hartree."""
-        read: Tensor = self.readout(self.features(positions))
-        return read.reshape(len(positions), -1).sum(1)
+        pairs = zip(self.readouts, self.features(positions), strict=True)
+        return sum(readout(rows).reshape(len(positions), -1).sum(1) for readout, rows in pairs)
 
     def with_forces(self, positions: Tensor, *, graph: bool = False) -> tuple[Tensor, Tensor]:
         """Energies and forces; with ``graph`` they can be differentiated with respect to the weights."""
@@ -153,13 +168,20 @@ class CellModel(nn.Module):
         InputError
             If the readout is no circuit.
         """
-        if not isinstance(self.readout, Vqc):
+        readouts = [one for one in self.readouts if isinstance(one, Vqc)]
+        if not readouts:
             raise InputError("this model has no circuits to measure", remedy="fit one with --readout vqc-...")
         with torch.no_grad():
-            together = measurement([self.readout], [self.features(torch.tensor(positions))], 0.0)
+            together = measurement(readouts, self.features(torch.tensor(positions)), 0.0)
         frames = len(positions)
-        shape = (frames, -1, together.values.shape[1])
-        pairs = zip(together.probabilities.reshape(shape), together.values.reshape(shape), strict=True)
+
+        def of_each(values: Array) -> Array:
+            """From (readouts, frames, atoms, bit strings), as rows, to rows of each frame."""
+            width = values.shape[-1]
+            apart = values.reshape(len(readouts), frames, -1, width).swapaxes(0, 1)
+            return apart.reshape(frames, -1, width)
+
+        pairs = zip(of_each(together.probabilities), of_each(together.values), strict=True)
         return [Measurement(*pair, together.rest / frames) for pair in pairs]
 
 
@@ -184,5 +206,6 @@ def load_model(path: Path) -> tuple[CellModel, NDArray[np.int64]]:
         raise InputError(f"{path} holds no model of a cell", remedy="give a .model file that fit.py wrote")
     made = CellModel(stored.header)
     made.load_state_dict({name: torch.tensor(value) for name, value in stored.weights.items()})
-    made.readout.hold()
+    for readout in made.readouts:
+        readout.hold()
     return made, stored.held_out

@@ -88,6 +88,10 @@ class Equivariant(nn.Module):
         Tensor
             Shape ``(members, frames * atoms, features)``.
         """
+        return functional.silu(self.last(torch.cat(self.scalars(positions, field), dim=-1)))
+
+    def scalars(self, positions: Tensor, field: Tensor) -> list[Tensor]:
+        """Scalars of each layer, ``(members, frames * atoms, features)``, before they are put together."""
         frames, atoms, _ = positions.shape
         pairs = self.pairs(positions)
         frame, here, there = torch.nonzero(pairs.waves.detach().any(-1), as_tuple=True)
@@ -97,16 +101,14 @@ class Equivariant(nn.Module):
         elements = self.elements.repeat(frames, 1)
         small = bounded(field, self.field_scale).reshape(frames * atoms, 1, 3)
         kinds = self.species.repeat(frames)
-        read = []
+        found: list[list[Tensor]] = [[] for _ in self.layers]
         for member in range(self.members):
             vectors = (self.field_gain[member, kinds][..., None] * small).flatten(1)
             x = torch.cat([self.embedding[member, kinds], vectors], dim=-1)
-            scalars = []
-            for layer in self.layers:
+            for scalars, layer in zip(found, self.layers, strict=True):
                 x = layer(x, elements, waves, shapes, to, start, member)
                 scalars.append(x[:, : self.embedding.shape[2]])
-            read.append(torch.cat(scalars, dim=-1))
-        return functional.silu(self.last(torch.stack(read)))
+        return [torch.stack(scalars) for scalars in found]
 
 
 class _Layer(nn.Module):

@@ -1,6 +1,7 @@
 """The study of liquid silicon on eight atoms and springs: every script runs, stops, goes on, and adds up."""
 
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -251,6 +252,40 @@ def test_frames_go_through_memory_in_parts_of_any_size(scripts, frames):
     assert cut == pytest.approx(whole, rel=1e-5)
     assert (slope - other).norm() < 1e-5 * slope.norm()
     assert again == pytest.approx(errors, rel=1e-4)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("e3nn") is None,
+    reason="e3nn is not installed (pip install 'drupe[equivariant]')",
+)
+def test_the_published_settings_read_every_layer_by_circuits_of_its_own(scripts, frames, tmp_path):
+    published = scripts.fit.SETTINGS["published"]
+    tiny = replace(
+        published,
+        features=4,
+        layers=2,
+        radial=3,
+        settings=replace(published.settings, max_l=1, tensor_features=2, radial_width=4),
+        steps=2,
+        batch=4,
+        cutoff=2.7,
+    )
+    scripts.fit.fit(frames, tmp_path, "vqc-cz", "random", 1, tiny, at_once=2)
+    model, held_out = scripts.silicon_model.load_model(tmp_path / "random-vqc-cz-1.model")
+    assert len(model.readouts) == 2
+    assert model.parameter_counts["readout"] == 2 * ((4 + 2 + 3) * 8 + 1)
+    for scale, readout in enumerate(model.readouts, start=1):
+        torch.nn.init.normal_(readout.weight, std=0.1 * scale, generator=torch.Generator().manual_seed(scale))
+        readout.hold()
+    # Energies are those of the circuits of all layers, frame by frame, and all of these have noise.
+    some = frames.positions[held_out[:3]]
+    measured = model.measurements(some)
+    energies = model(torch.tensor(some)).detach().numpy()
+    assert np.ptp(energies) > 1e-5
+    assert [one.energy for one in measured] == pytest.approx(energies, abs=1e-12)
+    assert all(one.variances.shape == (2 * 8,) and (one.variances > 0).all() for one in measured)
+    with pytest.raises(InputError, match="cannot be read one by one"):
+        scripts.silicon_model.CellModel(replace(model.header, backbone="tensornet", settings=None))
 
 
 def test_the_study_runs_and_is_summarised(scripts, data, tmp_path):
