@@ -16,7 +16,8 @@ from drupe.freeenergy.alchemical.restraints import release_free_energy
 from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.preparation import Leg, Prepared
 from drupe.freeenergy.estimation.diagnostics import Verdict
-from drupe.freeenergy.outcomes.campaign import RegionGeometry, RestraintSummary
+from drupe.freeenergy.outcomes.campaign import RestraintSummary
+from drupe.freeenergy.outcomes.figure_data import RegionGeometry
 from drupe.units import angstrom, kcal_per_mol
 
 __all__ = ["core_names", "finite_size_of", "net_charge_of", "receptor_of", "regions_of", "restraint_of"]

@@ -22,20 +22,19 @@ from drupe.freeenergy.campaigns.assembled_scene import (
 )
 from drupe.freeenergy.campaigns.assembled_settings import settings_of, versions
 from drupe.freeenergy.campaigns.assembled_trust import doubts, restraint_traces, starts_of
-from drupe.freeenergy.campaigns.config import Config, LegSwitching
+from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.preparation import Prepared
+from drupe.freeenergy.campaigns.sampling_tables import LegSwitching
 from drupe.freeenergy.outcomes.campaign import (
     CampaignResult,
     CoreTable,
     Cost,
     Count,
     Failure,
-    LearningCurve,
     MmLeg,
-    Parity,
     SwitchingResult,
-    Trace,
 )
+from drupe.freeenergy.outcomes.figure_data import LearningCurve, Parity, Trace
 from drupe.freeenergy.outcomes.torsion_results import in_words, torsion_works
 from drupe.freeenergy.switches.work_sets import paired_works
 from drupe.freeenergy.tasks.runner import Node, read_result

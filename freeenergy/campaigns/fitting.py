@@ -14,7 +14,7 @@ from drupe.errors import ConvergenceError
 from drupe.freeenergy.campaigns.preparation import Leg, Prepared
 from drupe.freeenergy.campaigns.stages import LabelledSnapshot
 from drupe.freeenergy.estimation.chain import uncorrelated
-from drupe.freeenergy.outcomes.campaign import Parity
+from drupe.freeenergy.outcomes.figure_data import Parity
 from drupe.mlp.baseline import LigandForceField
 from drupe.mlp.committee import Committee
 from drupe.mlp.dataset import Dataset

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from drupe.embedding.labeling import Level
-from drupe.freeenergy.campaigns.config import Config, LegSampling, LegSwitching
+from drupe.freeenergy.campaigns.config import Config
 from drupe.freeenergy.campaigns.preparation import high_level
+from drupe.freeenergy.campaigns.sampling_tables import LegSampling, LegSwitching
 from drupe.freeenergy.campaigns.stages import Place
 from drupe.freeenergy.simulation.sampling import SampleSpec
 

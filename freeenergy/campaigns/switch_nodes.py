@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from drupe.freeenergy.campaigns.config import LegSwitching
 from drupe.freeenergy.campaigns.fitting import CompareStage
 from drupe.freeenergy.campaigns.maker import LEGS, Maker
+from drupe.freeenergy.campaigns.sampling_tables import LegSwitching
 from drupe.freeenergy.campaigns.stages import SampleStage
 from drupe.freeenergy.campaigns.switch_stages import PilotStage, SwitchStage
 from drupe.freeenergy.switches.switching import SwitchSpec

@@ -5,9 +5,9 @@ from typing import Final
 
 from drupe.freeenergy.alchemical.alchemy import Schedule
 from drupe.freeenergy.alchemical.exchange import Method
-from drupe.freeenergy.campaigns.config import LegWindows
 from drupe.freeenergy.campaigns.exchange_stages import ExchangeStage
 from drupe.freeenergy.campaigns.maker import Maker
+from drupe.freeenergy.campaigns.sampling_tables import LegWindows
 from drupe.freeenergy.campaigns.stages import WindowStage
 from drupe.freeenergy.tasks.runner import Node
 

@@ -1,7 +1,8 @@
 """Sections of the report that carry the evidence: a campaign and its summary go in, HTML comes out."""
 
 from drupe.freeenergy.estimation.chain import least_neighbour_overlap
-from drupe.freeenergy.outcomes.campaign import CampaignResult, Parity
+from drupe.freeenergy.outcomes.campaign import CampaignResult
+from drupe.freeenergy.outcomes.figure_data import Parity
 from drupe.freeenergy.outcomes.summary import Summary
 from drupe.freeenergy.reporting.book import Book, card, grid
 from drupe.freeenergy.reporting.figures import estimators, mbar_overlap, mbar_profile, work_distribution

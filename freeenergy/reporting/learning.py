@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.freeenergy.outcomes.campaign import CampaignResult, CoreTable, Cost, Parity
+from drupe.freeenergy.outcomes.campaign import CampaignResult, CoreTable, Cost
+from drupe.freeenergy.outcomes.figure_data import Parity
 from drupe.freeenergy.reporting.figures import axis, frame
 from drupe.units import angstrom, kcal_per_mol
 

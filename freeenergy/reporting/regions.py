@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drupe.freeenergy.outcomes.campaign import RegionGeometry
+from drupe.freeenergy.outcomes.figure_data import RegionGeometry
 from drupe.freeenergy.reporting.ribbon import ribbon, spheres, sticks
 from drupe.units import angstrom
 

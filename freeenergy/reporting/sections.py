@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 
 from drupe.freeenergy.estimation.results import FreeEnergy
-from drupe.freeenergy.outcomes.campaign import CampaignResult, Parity
+from drupe.freeenergy.outcomes.campaign import CampaignResult
+from drupe.freeenergy.outcomes.figure_data import Parity
 from drupe.freeenergy.outcomes.summary import Summary
 from drupe.freeenergy.reporting.learning import parity_errors
 from drupe.freeenergy.reporting.text import badge, duration, in_unit, reasons, signed, with_error

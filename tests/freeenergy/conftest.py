@@ -28,14 +28,11 @@ from drupe.freeenergy.outcomes.campaign import (
     Cost,
     Count,
     Failure,
-    LearningCurve,
     MmLeg,
-    Parity,
-    RegionGeometry,
     RestraintSummary,
     SwitchingResult,
-    Trace,
 )
+from drupe.freeenergy.outcomes.figure_data import LearningCurve, Parity, RegionGeometry, Trace
 from drupe.units import angstrom, kcal_per_mol, kt, nanometer
 
 

@@ -30,7 +30,8 @@ from drupe.freeenergy.campaigns.torsion_stages import (
 from drupe.freeenergy.campaigns.workflow import campaign_graph
 from drupe.freeenergy.estimation.estimators import bar
 from drupe.freeenergy.estimation.reweighting import model_error
-from drupe.freeenergy.outcomes.campaign import SwitchingResult, Trace
+from drupe.freeenergy.outcomes.campaign import SwitchingResult
+from drupe.freeenergy.outcomes.figure_data import Trace
 from drupe.freeenergy.outcomes.summary import summarise
 from drupe.freeenergy.outcomes.torsion_results import in_words, torsion_works
 from drupe.freeenergy.reporting.data import tree

@@ -11,8 +11,9 @@ from drupe.errors import InputError
 from drupe.freeenergy.alchemical.net_charge import net_charge_verdict
 from drupe.freeenergy.estimation.diagnostics import Verdict, repeats_verdict
 from drupe.freeenergy.outcomes.budget import error_budget
-from drupe.freeenergy.outcomes.campaign import CampaignResult, MmLeg, Parity, RegionGeometry, SwitchingResult
+from drupe.freeenergy.outcomes.campaign import CampaignResult, MmLeg, SwitchingResult
 from drupe.freeenergy.outcomes.corrections import binding_free_energy, combine
+from drupe.freeenergy.outcomes.figure_data import Parity, RegionGeometry
 from drupe.freeenergy.outcomes.summary import summarise
 from drupe.records import pack, unpack
 from drupe.units import kcal_per_mol

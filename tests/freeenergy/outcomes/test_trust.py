@@ -12,7 +12,8 @@ from drupe.freeenergy.alchemical.restraint_health import RestraintTrace
 from drupe.freeenergy.estimation.extrapolation import Doubts
 from drupe.freeenergy.estimation.label_check import LabelDifferences
 from drupe.freeenergy.outcomes.budget import error_budget
-from drupe.freeenergy.outcomes.campaign import CoreTable, Count, Trace
+from drupe.freeenergy.outcomes.campaign import CoreTable, Count
+from drupe.freeenergy.outcomes.figure_data import Trace
 from drupe.freeenergy.outcomes.summary import summarise
 from drupe.freeenergy.outcomes.trust import diagnose
 from drupe.freeenergy.reporting.report import write_report
