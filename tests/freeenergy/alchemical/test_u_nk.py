@@ -159,3 +159,13 @@ def test_what_is_no_finished_campaign_is_refused(tmp_path):
     folder = campaign(tmp_path / "d", {("complex", 0): windows()[:3]})
     with pytest.raises(InputError, match=r"4 states has windows \[0, 1, 2\]"):
         read_runs(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    folder = campaign(tmp_path / "c", {("complex", 0): windows()})
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = CliRunner().invoke(main, ["export", str(folder), "--u-nk", str(target)])
+        assert result.exit_code == 2
+        assert f"{target} cannot be a folder" in result.output
+        assert "give --u-nk a folder that can be written" in result.output
