@@ -239,7 +239,13 @@ def _draw(middle: Array, curves: dict[str, Array], target: Path) -> None:
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where runs are kept.")
-@click.option("--ps", default=10.0, show_default=True, help="Length of each run; the paper's were 100.")
+@click.option(
+    "--ps",
+    type=click.FloatRange(min=0.05),  # five frames: a drift takes some
+    default=10.0,
+    show_default=True,
+    help="Length of each run; the paper's were 100.",
+)
 def main(data: Path, model: Path, out: Path, ps: float) -> None:
     """Run and print."""
     torch.set_num_threads(1)

@@ -153,10 +153,16 @@ def monte_carlo(atoms: FewAtoms, walkers: int, steps: int, move: float, seed: in
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The JSON file to write.")
-@click.option("--repeats", default=2000, show_default=True, help="Energies for each number of shots.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(2),
+    default=2000,
+    show_default=True,
+    help="Energies for each number of shots.",
+)
 @click.option("--free", default=4, show_default=True, help="Atoms that move in Monte Carlo.")
 @click.option("--walkers", type=click.IntRange(2), default=8, show_default=True)
-@click.option("--steps", default=1000, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--move", default=0.12, show_default=True, help="Largest shift of a coordinate, angstrom.")
 @click.option("--seed", default=1, show_default=True)
 def main(
