@@ -164,7 +164,9 @@ def check_diff_method(name: str, *, forces: bool) -> None:
     if name not in _DIFF_METHODS:
         raise InputError(
             f"no way to differentiate a circuit is called {name!r}",
-            remedy=f"use one of: {', '.join(_DIFF_METHODS)}",
+            remedy="use 'backprop', or the observable that training takes by default"
+            if forces
+            else f"use one of: {', '.join(_DIFF_METHODS)}",
         )
     if name == "adjoint" and forces:
         raise InputError(

@@ -23,7 +23,7 @@ from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 from pair_distribution import pair_distribution, shell_edges
 from plain_errors import run_plainly
-from silicon_data import Frames, read_frames
+from silicon_data import Frames, read_frames, runs_of
 from silicon_model import CellModel, load_model
 
 from drupe.errors import InputError
@@ -37,6 +37,7 @@ STEP_FS = 0.5
 FRICTION_PER_PS = 10.0
 EVERY = 20  # steps between frames that are kept
 _PARTS = 5  # of a run, for errors
+_FEWEST = 5  # frames of a run that say what its g(r) is
 
 
 class CellCalculator(Calculator):  # type: ignore[misc]  # ase has no types here
@@ -186,14 +187,17 @@ def study(
     box = frames.box / angstrom
     edges = shell_edges(box)
     middle = (edges[1:] + edges[:-1]) / 2
-    reference = pair_distribution(frames.positions[held_out] / angstrom, box)
+    references = {
+        name: pair_distribution(frames.positions[rows] / angstrom, box)
+        for name, rows in _unseen(frames, held_out).items()
+    }
     atoms = Atoms(
         numbers=frames.numbers, positions=frames.positions[held_out[0]] / angstrom, cell=box, pbc=True
     )
     atoms.calc = CellCalculator(model)
     before = content_key("Dynamics", {"data": frames.key, "weights": _weights(model), "held": held_out})
     made: dict[str, Any] = {"ps": ps, "step_fs": STEP_FS, "stages": {}}
-    curves = {"frames, 3000 K": reference}
+    curves = dict(references)
     for stage in (
         Stage("nvt-3000", 3000.0, True, ps / 5, ps, 1),
         Stage("nve-3000", 3000.0, False, 0.0, ps, 2),
@@ -204,16 +208,27 @@ def study(
         g = pair_distribution(run.positions, box)
         parts = [pair_distribution(some, box) for some in np.array_split(run.positions, _PARTS) if len(some)]
         made["stages"][stage.name] = {
+            "target_k": stage.temperature_k if stage.thermostat else None,
             "temperature_k": {"mean": float(run.temperature.mean()), "sd": float(run.temperature.std())},
             "pair_distribution": g.tolist(),
-            "against_frames_at_3000_k": compared(g, np.array(parts), reference, middle),
+            "against": {name: compared(g, np.array(parts), one, middle) for name, one in references.items()},
             **({} if stage.thermostat else {"drift": drift(run.total, len(atoms))}),
         }
         curves[stage.name] = g
-    made |= {"edges_angstrom": edges.tolist(), "frames_pair_distribution": reference.tolist()}
+    made |= {
+        "edges_angstrom": edges.tolist(),
+        "frames_pair_distribution": {name: one.tolist() for name, one in references.items()},
+    }
     write_whole(out / "dynamics.json", json.dumps(made, indent=1).encode())
     _draw(middle, curves, out / "dynamics.svg")
     return made
+
+
+def _unseen(frames: Frames, held_out: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Frames the model did not see, run by run: runs need not have one temperature."""
+    runs = [np.intersect1d(run, held_out) for run in runs_of(frames)]
+    found = {f"frames of run {k + 1}": rows for k, rows in enumerate(runs) if len(rows) >= _FEWEST}
+    return found or {"frames": held_out}
 
 
 def _weights(model: CellModel) -> dict[str, Array]:
@@ -251,12 +266,13 @@ def main(data: Path, model: Path, out: Path, ps: float) -> None:
     torch.set_num_threads(1)
     fitted, held_out = load_model(model)
     for name, stage in study(read_frames(data), fitted, held_out, out, ps)["stages"].items():
-        g = stage["against_frames_at_3000_k"]
-        print(
-            f"{name}: {stage['temperature_k']['mean']:.0f} K, g(r) differs from the frames' by "
-            f"{g['rms_difference']:.3f} rms (its own error {g['rms_standard_error']:.3f})",
-            stage.get("drift", ""),
-        )
+        for which, g in stage["against"].items():
+            print(
+                f"{name}: {stage['temperature_k']['mean']:.0f} K, g(r) differs from that of {which} by "
+                f"{g['rms_difference']:.3f} rms (its own error {g['rms_standard_error']:.3f})"
+            )
+        if "drift" in stage:
+            print(f"{name}: {stage['drift']}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from drupe.mlp.backbones.settings import BackboneSettings, EquivariantSettings
 from drupe.mlp.descent import Judged, Plan, Row, descend, frames_of_step
 from drupe.mlp.fit_folder import FitFolder
 from drupe.mlp.loss import NO_ERRORS, Errors
-from drupe.records import content_key, record_key, register
+from drupe.records import content_key
 from drupe.units import angstrom, ev
 
 __all__ = ["SETTINGS", "FitSettings", "fit", "fit_options", "paths_of", "settings_of"]
@@ -37,13 +37,10 @@ _AT_ONCE = 32  # frames in memory
 _SHOWN = 64  # frames of each side that a point of the learning curve is measured on
 
 
-@register(
-    version=3,
-    upgrades={
-        1: lambda fields: {**fields, "force_weight": 100.0},
-        2: lambda fields: {**fields, "each_layer": False},
-    },
-)
+# Field of FitSettings that each version added, with what earlier ones had.
+_ADDED: dict[str, float | bool] = {"force_weight": 100.0, "each_layer": False}
+
+
 @dataclass(frozen=True)
 class FitSettings:
     """What all fits of a study have in common.
@@ -139,7 +136,7 @@ def fit(
     paths = paths_of(folder, split, readout, seed)
     key = content_key(
         "CellFit",
-        {"data": frames.key, "settings": record_key(settings), "which": (readout, split, seed)},
+        {"data": frames.key, "settings": _settings_key(settings), "which": (readout, split, seed)},
     )
     if paths.result.exists():
         known: dict[str, Any] = json.loads(paths.result.read_text())
@@ -181,6 +178,17 @@ def fit(
     paths.curve.unlink(missing_ok=True)
     (folder / f"{key}.state").unlink(missing_ok=True)
     return made
+
+
+def _settings_key(settings: FitSettings) -> str:
+    """Key of the settings in the oldest version that can say them: fits stay known when a field is added."""
+    fields, version = dict(vars(settings)), 1 + len(_ADDED)
+    for name, before in reversed(_ADDED.items()):
+        if fields[name] != before:
+            break
+        del fields[name]
+        version -= 1
+    return content_key("FitSettings", {"version": version, **fields})
 
 
 class _Course:
@@ -348,7 +356,7 @@ def fit_options(command: Callable[..., None]) -> Callable[..., None]:
 @fit_options
 @click.option("--readout", type=click.Choice(READOUTS), default="classical", show_default=True)
 @click.option("--split", type=click.Choice(SPLITS), default="block", show_default=True)
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 def main(
     data: Path,
     folder: Path,

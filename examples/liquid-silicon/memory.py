@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 from silicon_data import Frames, distances, read_frames, split_frames
 from silicon_model import CellModel, load_model
 
+from drupe.errors import InputError
 from drupe.units import angstrom, ev
 
 Array = NDArray[np.float64]
@@ -94,7 +95,10 @@ def without_memory(frames: Frames, apart: Array, result: Path) -> dict[str, Any]
         JSON file of a fit, with the model beside it.
     """
     made = json.loads(result.read_text())
-    model, held_out = load_model(result.with_suffix(".model"))
+    beside = result.with_suffix(".model")
+    if not beside.exists():
+        raise InputError(f"{beside} is not there", remedy="keep each fit's .model beside its .json")
+    model, held_out = load_model(beside)
     train = split_frames(frames, made["split"], made["seed"]).train
     error = energy_errors(model, frames)
     left = error[held_out] - carried(apart, error, train, held_out)

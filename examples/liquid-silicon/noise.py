@@ -164,7 +164,7 @@ def monte_carlo(atoms: FewAtoms, walkers: int, steps: int, move: float, seed: in
 @click.option("--walkers", type=click.IntRange(2), default=8, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--move", default=0.12, show_default=True, help="Largest shift of a coordinate, angstrom.")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 def main(
     data: Path,
     model: Path,
@@ -178,6 +178,7 @@ def main(
 ) -> None:
     """Measure, sample and print."""
     torch.set_num_threads(1)
+    out.parent.mkdir(parents=True, exist_ok=True)
     fitted, held_out = load_model(model)
     frames = read_frames(data)
     if not 1 <= free <= len(frames.numbers):

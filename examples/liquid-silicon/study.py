@@ -19,7 +19,7 @@ from silicon_model import READOUTS
 @fit_options
 @click.option("--readout", "readouts", type=click.Choice(READOUTS), multiple=True, help="Of these only.")
 @click.option("--split", "splits", type=click.Choice(SPLITS), multiple=True, help="Of these only.")
-@click.option("--seed", "seeds", type=int, multiple=True, default=(1, 2, 3), show_default=True)
+@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(1, 2, 3), show_default=True)
 def main(
     data: Path,
     folder: Path,

@@ -6,6 +6,7 @@ distribution is sampled for noise of known variance. With the old energy kept, a
 sampling (Andrieu and Roberts, Ann. Stat. 37, 697, 2009), s is the new variance minus the old one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -52,9 +53,10 @@ class MetropolisSpec:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or not self.move > 0:
+        if not isinstance(self.steps, int | np.integer) or self.steps < 1 or not 0 < self.move < math.inf:
             raise InputError(
-                f"{self.steps} steps with moves up to {self.move}", remedy="give positive numbers"
+                f"{self.steps} steps with moves up to {self.move}",
+                remedy="give a whole number of steps and a finite move, both positive",
             )
         if self.rule not in _RULES:
             raise InputError(
@@ -92,17 +94,24 @@ def sample_noisy(
     Raises
     ------
     InputError
-        If an energy or a variance is not finite, or a variance is negative.
+        If the start is no finite array of walkers, if a measurement has not one energy and one variance for
+        each walker, if one is not finite, or a variance is negative.
     """
     rng = np.random.default_rng(spec.seed)
     here = np.array(start, np.float64)
+    if here.ndim < 1 or not len(here) or not np.isfinite(here).all():
+        broken = int((~np.isfinite(here)).sum())
+        raise InputError(
+            f"a start of shape {here.shape} with {broken} values that are no numbers",
+            remedy="give finite positions, shape (walkers, ...)",
+        )
     shape = (len(here), *[1] * (here.ndim - 1))
-    kept = _checked(measure(here, rng))
+    kept = _checked(measure(here, rng), len(here))
     chain, accepted, noise = np.empty((spec.steps, *here.shape)), 0, 0.0
     for step in range(spec.steps):
         there = here + rng.uniform(-spec.move, spec.move, here.shape)
-        old = kept if spec.rule == "stored" else _checked(measure(here, rng))
-        new = _checked(measure(there, rng))
+        old = kept if spec.rule == "stored" else _checked(measure(here, rng), len(here))
+        new = _checked(measure(there, rng), len(here))
         difference = new.energy - old.energy
         spread = new.variance + old.variance
         penalty = spread if spec.rule == "penalty" else np.zeros(len(here))
@@ -118,7 +127,13 @@ def sample_noisy(
     return Chain(chain, accepted / (spec.steps * len(here)), noise / spec.steps)
 
 
-def _checked(made: Measured) -> Measured:
+def _checked(made: Measured, walkers: int) -> Measured:
+    for name, values in zip(("energy", "variance"), made, strict=True):
+        if np.shape(values) != (walkers,):
+            raise InputError(
+                f"a measured {name} of shape {np.shape(values)} for {walkers} walkers",
+                remedy="return arrays with one value for each walker",
+            )
     if not (np.isfinite(made.energy).all() and np.isfinite(made.variance).all()) or (made.variance < 0).any():
         raise InputError(
             "a measured energy or its variance is no number",

@@ -23,6 +23,8 @@ __all__ = ["Measurement", "bit_strings", "measurement"]
 
 Array = NDArray[np.float64]
 
+_MOST = 1e15  # shots of a circuit; what int64 and float64 both count
+
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
@@ -57,15 +59,15 @@ class Measurement:
         Parameters
         ----------
         shots
-            Of each circuit: one number for all, or ``(circuits,)``.
+            Of each circuit: one number for all, or ``(circuits,)``; one or more.
         """
-        return float((self.variances / shots).sum())
+        return float((self.variances / _counted(shots, len(self.values))).sum())
 
     def shots_for(self, error: float) -> NDArray[np.int64]:
-        """Fewest shots of each circuit that bring the standard error of the energy to ``error``.
+        """Shots of each circuit that bring the standard error of the energy to ``error``.
 
         Circuits get shots in proportion to their standard deviation, which spends the fewest in all (Neyman,
-        J. R. Stat. Soc. 97, 558, 1934).
+        J. R. Stat. Soc. 97, 558, 1934), rounded up: at most one shot of each circuit too many.
 
         Parameters
         ----------
@@ -80,12 +82,17 @@ class Measurement:
         Raises
         ------
         InputError
-            If the error is not positive.
+            If the error is not positive, or so small that shots cannot be counted.
         """
         if not error > 0:
             raise InputError(f"a standard error of {error} hartree", remedy="give a positive number")
         deviations = np.sqrt(self.variances)
-        wanted = np.ceil(deviations * deviations.sum() / error**2)
+        wanted = np.ceil(deviations * (deviations.sum() / error) / error)
+        if not wanted.max(initial=0) <= _MOST:
+            raise InputError(
+                f"a standard error of {error} hartree takes {wanted.max():.1e} shots of a circuit",
+                remedy="ask for a larger error",
+            )
         return np.asarray(np.maximum(wanted, 1).astype(np.int64))
 
     def sample(self, shots: int | NDArray[np.int64], rng: np.random.Generator) -> float:
@@ -94,13 +101,24 @@ class Measurement:
         Parameters
         ----------
         shots
-            Of each circuit: one number for all, or ``(circuits,)``.
+            Of each circuit: one number for all, or ``(circuits,)``; one or more.
         rng
             Where chance comes from.
         """
-        each = np.broadcast_to(shots, len(self.values))
+        each = _counted(shots, len(self.values))
         counts = rng.multinomial(each, self.probabilities)
         return self.rest + float(((counts * self.values).sum(1) / each).sum())
+
+
+def _counted(shots: int | NDArray[np.int64], circuits: int) -> NDArray[np.int64]:
+    """Shots of each circuit."""
+    given = np.asarray(shots)
+    if given.shape not in ((), (circuits,)) or given.dtype.kind not in "iu" or (given < 1).any():
+        raise InputError(
+            f"{shots} shots for {circuits} circuits",
+            remedy="give a whole number of one or more, or one such number for each circuit",
+        )
+    return np.broadcast_to(given, circuits)
 
 
 def measurement(readouts: Sequence[Vqc], features: Sequence[Tensor], rest: float) -> Measurement:

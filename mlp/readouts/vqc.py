@@ -43,6 +43,7 @@ class Vqc(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, 1, dtype=torch.float64))
         self.series = FourierSeries(settings.circuit)
         self.register_buffer("held", None, persistent=False)
+        self.register_load_state_dict_pre_hook(Vqc._let_go)
         self._simulated = None
         if settings.diff_method != "observable":
             self._simulated = expectations(settings.circuit, settings.diff_method)
@@ -71,7 +72,11 @@ class Vqc(nn.Module):
         """Weights ``(members, qubits)`` and constant ``(members, 1)`` of sum w_k Z_k + b, hartree."""
         return bounded_weights(self.weight, self.bias, self.size)
 
+    def _let_go(self, *loading: object) -> None:
+        """Forget an observable that belongs to weights which are about to be replaced."""
+        self.held = None
+
     def hold(self) -> None:
-        """Find the observable once and for all: weights must not change any more."""
+        """Find the observable once and for all: weights may be loaded anew, but not changed in place."""
         weight, _ = self.observable()
         self.held = self.series.coefficients(weight, self.rotations).detach()

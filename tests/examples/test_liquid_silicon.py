@@ -16,6 +16,7 @@ from ase.build import bulk
 from click.testing import CliRunner
 
 from drupe.errors import InputError
+from drupe.records import content_key
 from drupe.units import angstrom
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "liquid-silicon"
@@ -140,6 +141,49 @@ def test_a_block_split_keeps_its_distance_in_time_and_a_random_one_does_not(scri
         nearest[kind] = min(abs(a[1] - b[1]) for a in train for b in held if a[0] == b[0])
     assert nearest["random"] == 1
     assert nearest["block"] == scripts.silicon_data.GAP + 1
+
+
+def test_times_and_temperatures_follow_from_positions_and_forces(scripts, frames, shuffled):
+    """Frames of `shuffled` are 10 fs apart, of oscillators of some 60 fs; speeds are drawn and drift."""
+    for run in scripts.silicon_data.in_time(frames):
+        found = scripts.silicon_data.kinetics(frames, run)
+        assert found.step_fs == pytest.approx(10.0, rel=0.06)
+        place = frames.positions[run] / angstrom
+        box = shuffled[0]["cell_angstrom"]
+        moved = np.diff(place, axis=0)
+        moved -= np.rint(moved @ np.linalg.inv(box)) @ box
+        plain = 28.085 * 1.66054e-27 * (moved**2).mean() * 1e-20 / (10e-15) ** 2 / 1.380649e-23
+        # Differences miss sin(x)/x of the speed, which drops out with the same factor of the time.
+        assert plain < found.temperature_k < 1.15 * plain
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        ({"energy_ev": np.zeros((60, 1))}, r"energy of shape \(60, 1\)"),
+        ({"energy_ev": np.full(60, np.nan)}, "energy hold values that are no numbers"),
+        ({"cell_angstrom": np.zeros((3, 3))}, "span no volume"),
+        ({"numbers": np.full(7, 14)}, "60 frames of 7 atoms"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(scripts, shuffled, tmp_path, harm, says):
+    np.savez(tmp_path / "bad.npz", **{**shuffled[0], **harm})
+    with pytest.raises(InputError, match=says):
+        scripts.silicon_data.read_frames(tmp_path / "bad.npz")
+
+
+def test_what_is_no_npz_file_or_too_short_is_refused(scripts, frames, shuffled, tmp_path):
+    (tmp_path / "text.npz").write_text("no array")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for name in ("text.npz", "one.npy"):
+        with pytest.raises(InputError, match="is no npz file|holds a single array"):
+            scripts.silicon_data.read_frames(tmp_path / name)
+    few = np.flatnonzero(shuffled[1][:, 1] < 6)
+    some = replace(
+        frames, positions=frames.positions[few], energy=frames.energy[few], forces=frames.forces[few]
+    )
+    with pytest.raises(InputError, match="too few for stretches"):
+        scripts.silicon_data.split_frames(some, "block", 1)
 
 
 def test_a_file_without_forces_is_refused(scripts, shuffled, tmp_path):
@@ -383,13 +427,28 @@ def test_claims_follow_from_the_curves(scripts):
     assert third["force_minus_vqc_cz"]["classical"]["mean"] == pytest.approx(-0.5)
 
 
-def test_dynamics_conserve_the_energy_and_go_on(scripts, data, noisy, tmp_path):
+def test_dynamics_conserve_the_energy_and_go_on(scripts, data, noisy, shuffled, tmp_path):
     out = tmp_path / "dynamics"
     call(scripts.dynamics, data, noisy, "--out", out, "--ps", 0.05)
     found = json.loads((out / "dynamics.json").read_text())["stages"]
     # Forces that were not the slopes of the energy in these units would lose it by its own size.
     assert found["nve-3000"]["drift"]["scatter_mev_per_atom"] < 1.0
     assert found["nvt-3000"]["temperature_k"]["mean"] > 500
+    assert {name: stage["target_k"] for name, stage in found.items()} == {
+        "nvt-3000": 3000.0, "nve-3000": None, "nvt-2000": 2000.0,
+    }  # fmt: skip
+    # What is compared with is what the model did not see, of each run by itself.
+    box = shuffled[0]["cell_angstrom"]
+    wanted = {}
+    for run in (0, 1):
+        rows = [k for k in range(20) if shuffled[1][k][0] == run]  # `noisy` has not seen these
+        some = shuffled[0]["positions_angstrom"][rows]
+        if len(rows) >= 5:
+            wanted[rows[0]] = scripts.pair_distribution.pair_distribution(some, box)
+    stored = json.loads((out / "dynamics.json").read_text())["frames_pair_distribution"]
+    assert np.array(sorted(stored.values())) == pytest.approx(
+        np.array(sorted(one.tolist() for one in wanted.values()))
+    )
     with np.load(out / "nvt-3000.npz") as run:
         assert run["positions"].shape == (5, 8, 3)
         assert run["total"].std() > 8 * 1e-3
@@ -414,11 +473,53 @@ def test_shot_noise_falls_with_the_root_of_the_shots(scripts, data, noisy, tmp_p
     shots = chains["shots_of_an_energy"]
     assert shots["fewest"] < shots["mean"] < shots["most"]
     assert chains["exact"]["variance_of_differences_kt2"] == 0.0
-    assert chains["penalty"]["acceptance"] < chains["exact"]["acceptance"]
+    # A penalty of half the variance, 0.5 kT, is felt: plain Metropolis on the same noise accepts more.
+    accepted = [chains[name]["acceptance"] for name in ("penalty", "noise ignored", "exact")]
+    assert accepted[0] + 0.03 < accepted[1] < accepted[2]
     off, error = chains["penalty"]["energy_minus_exact_kt"]
     assert abs(off) < 5 * error
     # Of 40 walkers; pulls of shells that few visits make are wide.
     assert 0.2 < chains["penalty"]["mean_square_pull_of_g"] < 3.0
+
+
+def test_energies_of_monte_carlo_are_measured(scripts, frames, noisy):
+    model, held_out = scripts.silicon_model.load_model(noisy)
+    atoms = scripts.noise.FewAtoms(model, frames.positions[held_out[0]], 2)
+    place = np.repeat(atoms.frame[atoms.free][None], 400, axis=0)
+    found = atoms.measured(place, np.random.default_rng(2))
+    assert np.ptp(atoms.exact(place)) < 1e-6
+    off = found.energy - atoms.exact(place)
+    # Four standard errors of 400 energies of 0.7 kT, and of their deviation.
+    assert abs(off.mean()) < 4 * 0.7 / 20
+    assert off.std(ddof=1) == pytest.approx(np.sqrt(found.variance.mean()), rel=0.14)
+    assert len(atoms.shots) == 400
+
+
+def test_nothing_held_out_steers_a_fit_and_averaged_weights_are_kept(scripts, frames, tmp_path):
+    settings = scripts.fit.SETTINGS["small"]
+    course = scripts.fit._Course(frames, "classical", "random", 1, settings, torch.device("cpu"))
+    torch.nn.init.normal_(course.model.readout.last.weight, std=0.1)
+    judged = course.judge(course.model.state_dict())
+    assert judged.score == judged.kept.force != judged.held.force
+    # Averaging over nearly no step and over some gives other weights, from the same course.
+    found = [
+        scripts.fit.fit(frames, tmp_path / str(k), "classical", "random", 1, replace(settings, average=one))
+        for k, one in enumerate((0.0, 0.995))
+    ]
+    assert found[0]["final"]["train"]["force"] != found[1]["final"]["train"]["force"]
+
+
+def test_a_fit_is_known_by_the_settings_that_could_be_said_when_it_was_made(scripts):
+    """Fields that were added do not make fits strange that were made without them."""
+    small = scripts.fit.SETTINGS["small"]
+    old = dict(vars(small))
+    del old["force_weight"], old["each_layer"]
+    key = scripts.fit._settings_key
+    assert key(small) == content_key("FitSettings", {"version": 1, **old})
+    heavier = replace(small, force_weight=10.0)
+    assert key(heavier) == content_key("FitSettings", {"version": 2, **old, "force_weight": 10.0})
+    others = (heavier, replace(small, each_layer=True), replace(heavier, each_layer=True))
+    assert len({key(one) for one in (small, *others)}) == 4
 
 
 def test_pairs_of_an_even_gas_are_even(scripts):

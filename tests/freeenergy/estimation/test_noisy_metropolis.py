@@ -93,11 +93,33 @@ def test_shot_noise_of_a_qubit_on_a_circle():
 def test_refuses_what_has_no_meaning():
     with pytest.raises(InputError, match="no acceptance rule"):
         MetropolisSpec(10, 1.0, "lucky")
-    with pytest.raises(InputError, match="positive numbers"):
-        MetropolisSpec(0, 1.0)
+    for steps, move in ((0, 1.0), (2.5, 1.0), (5, 0.0), (5, np.inf), (5, np.nan)):
+        with pytest.raises(InputError, match="whole number of steps and a finite move"):
+            MetropolisSpec(steps, move)
 
     def broken(x, rng):
         return Measured(np.full(len(x), np.nan), np.zeros(len(x)))
 
     with pytest.raises(InputError, match="no number"):
         sample_noisy(broken, np.zeros((2, 1)), MetropolisSpec(5, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("energy", "variance", "name"),
+    [
+        (np.zeros(1), np.zeros(4), "energy"),
+        (np.zeros(4), 0.0, "variance"),
+        (np.zeros((4, 1)), np.zeros(4), "energy"),
+    ],
+)
+def test_every_walker_has_its_own_energy(energy, variance, name):
+    with pytest.raises(InputError, match=rf"measured {name} of shape .* for 4 walkers"):
+        sample_noisy(lambda x, rng: Measured(energy, variance), np.zeros((4, 2)), MetropolisSpec(5, 1.0))
+
+
+@pytest.mark.parametrize("start", [np.zeros((0, 2)), np.array([[0.0], [np.nan]]), np.array(1.0)])
+def test_a_start_that_is_none_is_refused(start):
+    with pytest.raises(InputError, match="give finite positions"):
+        sample_noisy(
+            lambda x, rng: Measured(np.zeros(len(x)), np.zeros(len(x))), start, MetropolisSpec(5, 1.0)
+        )

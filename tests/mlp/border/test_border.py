@@ -14,6 +14,8 @@ from drupe.mlp.border import border_of
 from drupe.mlp.force import LearnedForce
 from drupe.mlp.loss import predict_frames
 from drupe.mlp.potential import Potential
+from drupe.mlp.readouts.settings import VqcSettings
+from drupe.mlp.shot_noise import measurement_of
 from drupe.mlp.training_set import prepare
 from drupe.units import angstrom
 
@@ -157,6 +159,18 @@ def test_the_total_charge_is_that_of_the_region(labels, terms, random_model):
     ).shift
     total = shift.sum(-1).detach().numpy() + data.fixed_charges.sum()
     assert total == pytest.approx(0.0, abs=1e-14)
+
+
+def test_circuits_are_measured_with_the_border_and_the_residues_of_the_frame(labels, terms, random_model):
+    data = Dataset.from_labels(labels["rcd"])
+    quantum = {"readout": "vqc", "readout_settings": VqcSettings(qubits=4, layers=1)}
+    committee = random_model(data, terms, reach=8.0, **quantum)
+    qm, mm, charges, groups, rows = data.frame(1)
+    want = committee.predict(qm, mm, charges, groups, rows).energy
+    assert measurement_of(committee, qm, mm, charges, groups, rows).energy == pytest.approx(want, abs=1e-12)
+    # Both count: without residues the reach cuts between other atoms.
+    apart = np.arange(len(mm))
+    assert abs(committee.predict(qm, mm, charges, apart, rows).energy - want) > 1e-7
 
 
 def test_a_model_keeps_its_border(labels, terms, random_model):

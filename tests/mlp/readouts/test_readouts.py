@@ -1,6 +1,8 @@
 """Readouts by name: sizes, bounds, first values, controls, refusals."""
 
+import copy
 import dataclasses
+import pickle
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from drupe.errors import InputError
 from drupe.mlp import FitSpec
 from drupe.mlp.potential import Potential, PotentialHeader
 from drupe.mlp.readouts.registry import READOUTS, ReadoutSize, build_readout, matched
+from drupe.mlp.readouts.series import FourierSeries
 from drupe.mlp.readouts.settings import ClassicalSettings, CosineSettings, VqcSettings
 from drupe.records import pack, unpack
 
@@ -63,6 +66,40 @@ def test_held_weights_give_the_same_energies(readout):
     readout.hold()
     assert torch.allclose(readout(rows).detach(), before, rtol=0, atol=1e-15)
     assert list(readout.state_dict()) == names  # nothing more is stored
+
+
+def small_vqc(**settings):
+    torch.manual_seed(3)
+    return large(build_readout("vqc", SIZE, VqcSettings(qubits=3, layers=2, **settings)))
+
+
+def test_held_weights_are_one_contraction_and_weights_that_are_loaded_are_let_in(monkeypatch):
+    readout, other = small_vqc(), small_vqc()
+    rows = torch.randn(2, 5, 6, dtype=torch.float64)
+    with torch.no_grad():
+        other.rotations.add_(0.3)
+    want = other(rows).detach()
+    readout.hold()
+    # A copy holds what was found, and does not find it again.
+    copies = [copy.deepcopy(readout), pickle.loads(pickle.dumps(readout))]
+    with monkeypatch.context() as patch:
+        patch.setattr(FourierSeries, "coefficients", None)
+        assert (readout(rows) - want).abs().max() > 1e-4
+        assert all(torch.equal(one(rows), readout(rows)) for one in copies)
+    for one in (readout, *copies):
+        one.load_state_dict(other.state_dict())
+        assert torch.allclose(one(rows).detach(), want, rtol=0, atol=1e-15)
+
+
+def test_each_way_to_train_takes_its_own_path(monkeypatch):
+    """The observable never simulates a circuit; a simulation never asks for the observable."""
+    rows = torch.randn(2, 5, 6, dtype=torch.float64)
+    ours, theirs = small_vqc(), small_vqc(diff_method="backprop")
+    assert ours._simulated is None
+    monkeypatch.setattr(FourierSeries, "coefficients", None)
+    assert theirs(rows).abs().max() > 1e-4
+    with pytest.raises(TypeError):
+        ours(rows)
 
 
 @pytest.mark.parametrize("entangler", ["none", "cx", "cz", "qft-cx", "qft-cz"])
@@ -129,6 +166,8 @@ def test_adjoint_is_refused_where_a_fit_is_described():
         FitSpec(readout="vqc", readout_settings=VqcSettings(diff_method="adjoint"))
     with pytest.raises(InputError, match="force term would silently drop out"):
         dataclasses.replace(VqcSettings(), diff_method="adjoint")
+    with pytest.raises(InputError, match="use 'backprop', or the observable that training takes by default"):
+        VqcSettings(diff_method="best")
 
 
 def test_a_specification_and_a_header_come_back(random_members):

@@ -101,6 +101,17 @@ def test_shots_reach_the_error_they_were_asked_for_and_no_others_do_with_fewer()
     assert made.std(ddof=1) == pytest.approx(error, rel=0.06)
     with pytest.raises(InputError, match="standard error of 0"):
         found.shots_for(0.0)
+    with pytest.raises(InputError, match=r"takes .*e\+\d+ shots of a circuit"):
+        found.shots_for(1e-12)
+
+
+@pytest.mark.parametrize("shots", [0, -3, 2.5, [10, 10], [10] * 7 + [0]])
+def test_shots_that_cannot_be_taken_are_refused(shots):
+    found = measurement(*([one] for one in readout("cx")), 0.0)
+    assert len(found.values) == 8
+    for asked in (found.variance, lambda count: found.sample(count, np.random.default_rng(1))):
+        with pytest.raises(InputError, match="shots for 8 circuits"):
+            asked(np.array(shots))
 
 
 def test_a_circuit_that_is_certain_needs_one_shot():
