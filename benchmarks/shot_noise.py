@@ -2,8 +2,8 @@
 
 A frame of 64 atoms, 8 qubits, 3 layers, random features and weights, each of the five circuits. For 100 to
 100,000 shots of a circuit ``--repeats`` energies are drawn, bit string by bit string; their standard
-deviation over the known one should be 1 within 5 %, and the exponent -1/2. A deviation of n energies is itself
-uncertain by 1 / sqrt(2 (n - 1)). Beside it: how far the means are off, in standard errors, and what an
+deviation over the known one should be 1 within 5 %, and the exponent -1/2. A deviation of n energies is
+itself uncertain by 1 / sqrt(2 (n - 1)). Beside it: how far the means are off, in standard errors, and what an
 energy takes.
 
 Prints one JSON object. Run: OMP_NUM_THREADS=1 python benchmarks/shot_noise.py [--repeats 2000]

@@ -43,7 +43,7 @@ class Vqc(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, 1, dtype=torch.float64))
         self.series = FourierSeries(settings.circuit)
         self.register_buffer("held", None, persistent=False)
-        self.register_load_state_dict_pre_hook(Vqc._let_go)
+        self.register_load_state_dict_pre_hook(Vqc._let_go)  # type: ignore[no-untyped-call]
         self._simulated = None
         if settings.diff_method != "observable":
             self._simulated = expectations(settings.circuit, settings.diff_method)
