@@ -1,5 +1,6 @@
 """A potential with a quantum readout from labels to OpenMM: training, transfer, files, frozen graph."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from openmm import unit
 from openmmml import MLPotential
 
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, load, passes
+from drupe.mlp.backbones.settings import EquivariantSettings
 from drupe.mlp.fitted import Fitted
+from drupe.mlp.readouts.settings import VqcSettings
+from drupe.mlp.shot_noise import measurement_of
 from drupe.mlp.training import train_member
 from drupe.mlp.transfer import transfer_member
 from drupe.units import kj_per_mol, nanometer
@@ -37,6 +41,49 @@ def test_it_learns(fitted, low_data, ligand):
         f"readout.energies.{name}" for name in ("angles.weight", "angles.bias", "rotations", "weight", "bias")
     }
     assert np.abs(fitted.stored.weights["readout.energies.weight"]).min() > 1e-6
+
+
+WITHOUT_E3NN = pytest.mark.skipif(
+    importlib.util.find_spec("e3nn") is None,
+    reason="e3nn is not installed (pip install 'drupe[equivariant]')",
+)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "settings"),
+    [
+        ("painn", None),
+        ("tensornet", None),
+        ("acsf", None),
+        pytest.param("equivariant", EquivariantSettings(max_l=1, radial_width=8), marks=WITHOUT_E3NN),
+    ],
+)
+def test_a_circuit_learns_behind_any_backbone(backbone, settings, low_data, ligand, scene):
+    spec = FitSpec(
+        members=2,
+        steps=50,
+        layers=1,
+        features=8,
+        batch=6,
+        backbone=backbone,
+        settings=settings,
+        readout="vqc",
+        readout_settings=VqcSettings(qubits=3, layers=2, entangler="cx"),
+        precision="float32",
+    )
+    stored = []
+    for member in range(2):
+        made = train_member(low_data, spec, member, ligand.force_field)
+        # Weights of <Z> start at zero, and the circuit's rotations have no slope there.
+        assert np.abs(made.stored.weights["readout.energies.weight"]).min() > 1e-6
+        assert made.curve.force[-1] < made.curve.force[0]
+        stored.append(made.stored)
+    committee = Committee(tuple(stored))
+    again = Committee.from_bytes(committee.to_bytes())
+    assert np.array_equal(again.predict(*scene).forces_qm, committee.predict(*scene).forces_qm)
+    found = measurement_of(committee, *scene)
+    assert found.energy == pytest.approx(committee.predict(*scene).energy, abs=1e-12)
+    assert found.variance(1) > 0
 
 
 def test_it_transfers(fitted, low_data, labels, ligand):
