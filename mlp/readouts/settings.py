@@ -70,8 +70,8 @@ class VqcSettings:
     def __post_init__(self) -> None:
         _plain(self)
         _ = self.circuit  # checks the numbers
-        if self.diff_method not in ("observable", "backprop"):
-            check_diff_method(self.diff_method, forces=True)  # says why those of PennyLane are refused
+        if self.diff_method != "observable":
+            check_diff_method(self.diff_method, forces=True)
 
     @property
     def circuit(self) -> Circuit:
