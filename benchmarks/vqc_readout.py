@@ -180,13 +180,12 @@ def main() -> None:
     whole_model["vqc takes"] = whole_model["vqc"]["least"] / whole_model["matched classical"]["least"]
 
     angles = vqc.angles(rows).detach()
-    columns = angles.transpose(1, 2).contiguous()
     weight, _ = (part.detach() for part in vqc.observable())
     simulate = expectations(settings.circuit)
     with torch.no_grad():
-        got = vqc.series(vqc.held, columns)[0]
+        got = vqc.series.held(vqc.held, angles)[0]
         want = (simulate(angles[0], vqc.rotations[0].detach()) * weight).sum(-1)
-        circuit = times_ms({"series": lambda: vqc.series(vqc.held, columns)}, options.calls)
+        circuit = times_ms({"series": lambda: vqc.series.held(vqc.held, angles)}, options.calls)
         circuit |= times_ms(
             {"PennyLane": lambda: simulate(angles[0], vqc.rotations[0])}, options.pennylane_calls
         )

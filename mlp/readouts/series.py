@@ -3,7 +3,8 @@
 For angles that enter once, psi(x) = prod RY(x_k)|0> is a real product state with <Z> = cos x and <X> = sin x
 on each qubit, so psi' O psi = sum over strings of 1, cos and sin: exactly a Fourier series of first order in
 each angle (Schuld, Sweke, Meyer, Phys. Rev. A 103, 032430, 2021). O(theta) = U'(theta) Z U(theta) is found
-once for all atoms, in the Heisenberg picture. Everything can be differentiated any number of times.
+once for all atoms, in the Heisenberg picture. Everything can be differentiated any number of times, except
+where coefficients are held.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from drupe.hardware.circuits import Circuit
+from drupe.mlp.readouts.compiled_series import sums_and_slopes
 from drupe.mlp.readouts.pauli_paths import I, PauliPaths, X, Y, Z, paths_of
 
 __all__ = ["FourierSeries"]
@@ -29,6 +31,10 @@ class FourierSeries(nn.Module):
         What U is.
     """
 
+    present: Tensor
+    multiplied: Tensor
+    summed: Tensor
+
     def __init__(self, circuit: Circuit) -> None:
         super().__init__()
         self.circuit = circuit
@@ -40,12 +46,19 @@ class FourierSeries(nn.Module):
         left, where_left = np.unique(everything[:, :half], axis=0, return_inverse=True)
         right, where_right = np.unique(everything[:, half:], axis=0, return_inverse=True)
         self.shape = len(left), len(right)
-        self.terms = len(np.unique(everything, axis=0))
         places = np.split(
             where_left.reshape(-1) * len(right) + where_right.reshape(-1),
             np.cumsum([len(one) for one in strings])[:-1],
         )
         self.products = _Products([left, right])
+        # Only halves that a string joins; the others have no coefficient.
+        present = np.unique(np.concatenate(places))
+        self.terms = len(present)
+        multiplied, (left_values, right_values) = self.products.one_by_one()
+        summed = np.stack([left_values[present // len(right)], right_values[present % len(right)]], axis=1)
+        self.register_buffer("present", torch.tensor(present), persistent=False)
+        self.register_buffer("multiplied", torch.tensor(multiplied), persistent=False)
+        self.register_buffer("summed", torch.tensor(summed), persistent=False)
         self.ways = nn.ModuleList(
             _Way(path, place, 1 / len(paths)) for path, place in zip(paths, places, strict=True)
         )
@@ -71,9 +84,23 @@ class FourierSeries(nn.Module):
         return flat.reshape(-1, *self.shape)
 
     def forward(self, coefficients: Tensor, angles: Tensor) -> Tensor:
-        """Sum of the series at angles ``(members, qubits, rows)``: shape ``(members, rows)``."""
-        left, right = self.products(angles)
+        """Sum of the series at angles ``(members, rows, qubits)``: shape ``(members, rows)``."""
+        # Qubits before atoms: rows of memory are then long, which halves the time.
+        left, right = self.products(angles.transpose(1, 2).contiguous())
         made: Tensor = (torch.bmm(coefficients.transpose(1, 2), left) * right).sum(1)
+        return made
+
+    def held(self, coefficients: Tensor, angles: Tensor) -> Tensor:
+        """`forward` where coefficients are constants, to rounding: on a processor in one compiled pass.
+
+        There slopes along the angles have no derivatives in turn.
+        """
+        made: Tensor
+        if angles.is_cpu:
+            few = coefficients.flatten(1).index_select(1, self.present)
+            made, _ = sums_and_slopes(few, angles, self.multiplied, self.summed)
+        else:
+            made = self(coefficients, angles)
         return made
 
 
@@ -128,6 +155,7 @@ class _Products(nn.Module):
     def __init__(self, halves: Sequence[NDArray[np.int64]]) -> None:
         super().__init__()
         sites = sum(half.shape[1] for half in halves)
+        self.given = 1 + 2 * sites
         # Row 0 of the first table is 1; site k has its cosine in row 1 + k, its sine in row 1 + sites + k.
         columns, first = [], 0
         for half in halves:
@@ -153,6 +181,19 @@ class _Products(nn.Module):
         """One step: rows to multiply, all first ones and then all second ones."""
         self.register_buffer(f"pairs{self.depth}", torch.tensor(pairs.T.reshape(-1)), persistent=False)
         self.depth += 1
+
+    def one_by_one(self) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """The same products without those with 1, for `sums_and_slopes`, and where those of each half are."""
+        made: dict[tuple[int, int], int] = {}
+        found = list(range(self.given))
+        for step in range(self.depth):
+            pairs = getattr(self, f"pairs{step}").reshape(2, -1).T.tolist()
+            joined = ((found[one], found[other]) for one, other in pairs)
+            found = [
+                max(pair) if 0 in pair else made.setdefault(pair, self.given + len(made)) for pair in joined
+            ]
+        ends = np.cumsum(self.lengths)[:-1]
+        return np.array(list(made), np.int64).reshape(-1, 2), np.split(np.array(found, np.int64), ends)
 
     def forward(self, angles: Tensor) -> tuple[Tensor, ...]:
         """From ``(members, sites, rows)`` to the products of both halves, ``(members, strings, rows)``."""

@@ -50,23 +50,15 @@ class Vqc(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Energies, shape ``(members, rows)``, hartree."""
-        # Qubits before atoms: rows of memory are then long, which halves the time.
-        constant = self.angles.bias
-        assert constant is not None
-        turned = (part.transpose(1, 2) for part in (constant, self.angles.weight, features))
-        angles = torch.baddbmm(*turned)
+        angles = self.angles(features)
         weight, bias = self.observable()
         if self.held is not None:
-            return self._sum(self.held, angles) + bias
+            return self.series.held(self.held, angles) + bias
         if self._simulated is None:
-            return self._sum(self.series.coefficients(weight, self.rotations), angles) + bias
-        rows = angles.transpose(1, 2)
-        expected = torch.stack([self._simulated(*one) for one in zip(rows, self.rotations, strict=True)])
+            made: Tensor = self.series(self.series.coefficients(weight, self.rotations), angles)
+            return made + bias
+        expected = torch.stack([self._simulated(*one) for one in zip(angles, self.rotations, strict=True)])
         return (expected * weight[:, None]).sum(-1) + bias
-
-    def _sum(self, coefficients: Tensor, angles: Tensor) -> Tensor:
-        made: Tensor = self.series(coefficients, angles)
-        return made
 
     def observable(self) -> tuple[Tensor, Tensor]:
         """Weights ``(members, qubits)`` and constant ``(members, 1)`` of sum w_k Z_k + b, hartree."""

@@ -37,7 +37,7 @@ def test_energy_force_and_double_backward_are_those_of_pennylane(qubits, layers,
     simulate = expectations(circuit)
     found = []
     for energy in (
-        series(series.coefficients(w, theta), x.mT)[0],
+        series(series.coefficients(w, theta), x)[0],
         (simulate(x[0], theta[0]) * w[0]).sum(-1),
     ):
         (force,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
@@ -51,18 +51,16 @@ def test_second_derivatives_are_right_by_differences():
     circuit = Circuit(4, 2, "cx")
     x, theta, w = inputs(circuit, rows=2)
     series = FourierSeries(circuit)
-    assert torch.autograd.gradgradcheck(
-        lambda x, t, w: series(series.coefficients(w, t), x.mT), (x, theta, w)
-    )
+    assert torch.autograd.gradgradcheck(lambda x, t, w: series(series.coefficients(w, t), x), (x, theta, w))
 
 
 def test_members_are_each_their_own():
     circuit = Circuit(4, 3, "qft-cz")
     x, theta, w = inputs(circuit, members=3)
     series = FourierSeries(circuit)
-    together = series(series.coefficients(w, theta), x.mT)
+    together = series(series.coefficients(w, theta), x)
     for k in range(3):
-        alone = series(series.coefficients(w[k : k + 1], theta[k : k + 1]), x[k : k + 1].mT)
+        alone = series(series.coefficients(w[k : k + 1], theta[k : k + 1]), x[k : k + 1])
         assert torch.allclose(together[k], alone[0], rtol=0, atol=1e-13)
 
 
