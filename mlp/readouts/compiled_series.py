@@ -27,7 +27,8 @@ def sums_and_slopes(
     """Sums of products of cosines and sines of angles, and their derivatives along the angles.
 
     Values are numbered: 0 is 1, then come the cosines of all sites, their sines, and the products in the
-    order in which they are made. The sum can be differentiated along the angles once.
+    order in which they are made. The sum can be differentiated along the angles once. Numbers of values are
+    not checked: `FourierSeries` makes them.
 
     Parameters
     ----------
