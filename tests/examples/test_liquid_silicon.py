@@ -1,7 +1,6 @@
 """The study of liquid silicon on eight atoms and springs: every script runs, stops, goes on, and adds up."""
 
 import importlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -298,10 +297,7 @@ def test_frames_go_through_memory_in_parts_of_any_size(scripts, frames):
     assert again == pytest.approx(errors, rel=1e-4)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("e3nn") is None,
-    reason="e3nn is not installed (pip install 'drupe[equivariant]')",
-)
+@pytest.mark.needs("e3nn")
 def test_the_published_settings_read_every_layer_by_circuits_of_its_own(scripts, frames, tmp_path):
     published = scripts.fit.SETTINGS["published"]
     tiny = replace(

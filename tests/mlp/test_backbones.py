@@ -1,7 +1,6 @@
 """What every backbone and every readout must do, with random weights: nothing is trained here."""
 
 import dataclasses
-import importlib.util
 import sys
 
 import numpy as np
@@ -29,12 +28,9 @@ SMALL = {
     "acsf": AcsfSettings(angular_cutoff=6.0, charge_radial=5, charge_cutoff=9.0),
     "equivariant": EquivariantSettings(max_l=1, radial_width=8),
 }
-WITHOUT_E3NN = pytest.mark.skipif(
-    importlib.util.find_spec("e3nn") is None,
-    reason="e3nn is not installed (pip install 'drupe[equivariant]')",
-)
 ALL = [
-    pytest.param(name, marks=[WITHOUT_E3NN] if name == "equivariant" else [], id=name) for name in BACKBONES
+    pytest.param(name, marks=[pytest.mark.needs("e3nn")] if name == "equivariant" else [], id=name)
+    for name in BACKBONES
 ]
 MOMENTS = {
     "painn, charge moments": {"backbone": "painn", "settings": ChargeMoments(3, 9.0, charge_order=1)},

@@ -1,6 +1,5 @@
 """Backbones in a periodic box: what the choice of images and of the cell must not change."""
 
-import importlib.util
 import itertools
 
 import numpy as np
@@ -19,10 +18,6 @@ SETTINGS = {
     "acsf": AcsfSettings(angular_cutoff=4.0),
     "equivariant": EquivariantSettings(max_l=1, radial_width=4),
 }
-WITHOUT_E3NN = pytest.mark.skipif(
-    importlib.util.find_spec("e3nn") is None,
-    reason="e3nn is not installed (pip install 'drupe[equivariant]')",
-)
 
 
 def network(name, box=BOX, copies=1):
@@ -42,7 +37,7 @@ def positions():
     return torch.tensor(np.random.default_rng(5).random((ATOMS, 3))) @ BOX
 
 
-@pytest.fixture(params=["painn", "tensornet", pytest.param("equivariant", marks=WITHOUT_E3NN)])
+@pytest.fixture(params=["painn", "tensornet", pytest.param("equivariant", marks=pytest.mark.needs("e3nn"))])
 def name(request):
     return request.param
 

@@ -35,13 +35,14 @@ def of_kind(model, **changes):
     return Committee(tuple(made))
 
 
-@pytest.mark.parametrize("backbone", ["painn", "tensornet", "acsf", "equivariant"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["painn", "tensornet", "acsf", pytest.param("equivariant", marks=pytest.mark.needs("e3nn"))],
+)
 @pytest.mark.parametrize("readout", ["classical", "vqc"])
 def test_energies_and_forces_are_those_of_double_precision_to_rounding(
     random_committee, scene, backbone, readout
 ):
-    if backbone == "equivariant":
-        pytest.importorskip("e3nn")
     model = of_kind(random_committee, backbone=backbone, readout=readout, settings=None)
     exact = model.evaluate(*scene, fixed_coulomb=False)
     rounded = model.evaluate(*scene, fixed_coulomb=False, precision="single")

@@ -1,7 +1,5 @@
 """Local natural orbitals against the numbers of pyscf-forge's own tests: water dimer S22-2."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
@@ -12,10 +10,7 @@ from drupe.embedding.solvers.local_correlation import correlate
 
 pytestmark = [
     pytest.mark.reference,
-    pytest.mark.skipif(
-        find_spec("pyscf.lno") is None,
-        reason="pyscf-forge is not installed: pip install --no-deps 'pyscf-forge>=1.1.1' (docs/cores.md)",
-    ),
+    pytest.mark.needs("pyscf.lno"),
 ]
 DIMER = """
 O -1.485163346097 -0.114724564047 0; H -1.868415346097 0.762298435953 0; H -0.533833346097 0.040507435953 0;

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -20,10 +19,7 @@ from drupe.embedding.solvers.hamiltonian import (
 from drupe.embedding.solvers.local_correlation import edmiston_ruedenberg
 from drupe.errors import ConvergenceError, InputError
 
-needs_forge = pytest.mark.skipif(
-    find_spec("pyscf.lno") is None,
-    reason="pyscf-forge is not installed: pip install --no-deps 'pyscf-forge>=1.1.1' (docs/cores.md)",
-)
+needs_forge = pytest.mark.needs("pyscf.lno")
 EVERYTHING = (1e-100, 1e-100)
 FLUOROMETHANE = "C 0 0 0; F 0 0 1.389; H 1.032 0 -.363; H -.516 .8937 -.363; H -.516 -.8937 -.363"
 METHANOL = "O -0.046 -0.755 0; H 0.869 -1.057 0; C -0.046 0.663 0; H -1.086 0.976 0; H 0.437 1.071 0.890;"

@@ -1,6 +1,5 @@
 """A potential with a quantum readout from labels to OpenMM: training, transfer, files, frozen graph."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +42,15 @@ def test_it_learns(fitted, low_data, ligand):
     assert np.abs(fitted.stored.weights["readout.energies.weight"]).min() > 1e-6
 
 
-WITHOUT_E3NN = pytest.mark.skipif(
-    importlib.util.find_spec("e3nn") is None,
-    reason="e3nn is not installed (pip install 'drupe[equivariant]')",
-)
-
-
 @pytest.mark.parametrize(
     ("backbone", "settings"),
     [
         ("painn", None),
         ("tensornet", None),
         ("acsf", None),
-        pytest.param("equivariant", EquivariantSettings(max_l=1, radial_width=8), marks=WITHOUT_E3NN),
+        pytest.param(
+            "equivariant", EquivariantSettings(max_l=1, radial_width=8), marks=pytest.mark.needs("e3nn")
+        ),
     ],
 )
 def test_a_circuit_learns_behind_any_backbone(backbone, settings, low_data, ligand, scene):
