@@ -5,7 +5,10 @@ more than the arithmetic. Here a block of rows stays in the processor's cache fr
 and only terms that can appear are added. The pass is an operator of torch, so that frozen graphs carry it.
 """
 
+import logging
 from collections.abc import Callable
+from functools import cache
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import numba
@@ -14,78 +17,92 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["sums_and_slopes"]
+__all__ = ["SumsAndSlopes"]
+
+_log = logging.getLogger(__name__)
 
 Array = NDArray[np.floating[Any]]
 
 _BLOCK: Final = 64  # rows: some hundred values of each fit a cache of the second level, and most of the first
 
 
-def sums_and_slopes(
-    coefficients: Tensor, angles: Tensor, products: Tensor, terms: Tensor
-) -> tuple[Tensor, Tensor]:
+class SumsAndSlopes(torch.autograd.Function):
     """Sums of products of cosines and sines of angles, and their derivatives along the angles.
 
     Values are numbered: 0 is 1, then come the cosines of all sites, their sines, and the products in the
-    order in which they are made. The sum can be differentiated along the angles once. Numbers of values are
-    not checked: `FourierSeries` makes them.
+    order in which they are made. Numbers of values are not checked: `FourierSeries` makes them.
 
-    Parameters
-    ----------
-    coefficients
-        Shape ``(members, terms)``.
-    angles
-        Shape ``(members, rows, sites)``, radians; in memory of a processor.
-    products
-        Which two earlier values each product multiplies, shape ``(products, 2)``, int64.
-    terms
-        Which two values each term multiplies, shape ``(terms, 2)``, int64.
-
-    Returns
-    -------
-    tuple of Tensor
-        Shapes ``(members, rows)`` and ``(members, rows, sites)``, in units of the coefficients.
-
-    Raises
-    ------
-    NotImplementedError
-        In a backward pass along the coefficients or through the slopes.
+    Sums have first derivatives along the angles, backwards; all others are refused.
     """
-    made: tuple[Tensor, Tensor] = torch.ops.drupe.fourier_sums(coefficients, angles, products, terms)
-    return made
+
+    @staticmethod
+    def forward(
+        coefficients: Tensor, angles: Tensor, products: Tensor, terms: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Sums and slopes.
+
+        Parameters
+        ----------
+        coefficients
+            Shape ``(members, terms)``.
+        angles
+            Shape ``(members, rows, sites)``, radians; on a processor, in the type of the coefficients.
+        products
+            Which two earlier values each product multiplies, shape ``(products, 2)``, int64.
+        terms
+            Which two values each term multiplies, shape ``(terms, 2)``, int64.
+
+        Returns
+        -------
+        tuple of Tensor
+            Shapes ``(members, rows)`` and ``(members, rows, sites)``, in units of the coefficients.
+        """
+        made: tuple[Tensor, Tensor] = torch.ops.drupe.fourier_sums(coefficients, angles, products, terms)
+        return made
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep the slopes."""
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(
+        ctx: Any, along_sums: Tensor | None, along_slopes: Tensor | None
+    ) -> tuple[None, Tensor | None, None, None]:
+        """Multiply by the slopes."""
+        if along_slopes is not None or ctx.needs_input_grad[0]:
+            raise NotImplementedError(_ONLY)
+        (slopes,) = ctx.saved_tensors
+        return None, None if along_sums is None else along_sums[:, :, None] * slopes, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        """Refused: torch would take the slopes, whose derivatives are not known, for constants."""
+        raise NotImplementedError(_ONLY)
 
 
-def _forward(coefficients: Tensor, angles: Tensor, products: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
+_ONLY: Final = (
+    "a held series has first derivatives along its angles only, backwards; "
+    "differentiate a readout that is not held (FourierSeries.forward)"
+)
+
+
+def _sums_and_slopes(
+    coefficients: Tensor, angles: Tensor, products: Tensor, terms: Tensor
+) -> tuple[Tensor, Tensor]:
     angles = angles.contiguous()
     sums, slopes = angles.new_empty(angles.shape[:2]), torch.empty_like(angles)
-    parts = (torch.cos(angles), torch.sin(angles), products, terms, sums, slopes)
-    _run(coefficients.detach().contiguous().numpy(), *(part.numpy() for part in parts))
+    parts = (coefficients.detach(), torch.cos(angles), torch.sin(angles), products, terms, sums, slopes)
+    _compiled(angles.dtype)(*(part.numpy() for part in parts))
     return sums, slopes
-
-
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(output[1])
-
-
-def _back(
-    ctx: Any, along_sums: Tensor | None, along_slopes: Tensor | None
-) -> tuple[None, Tensor | None, None, None]:
-    if along_slopes is not None or ctx.needs_input_grad[0]:
-        raise NotImplementedError(
-            "a held series has first derivatives along its angles only; "
-            "differentiate a readout that is not held (FourierSeries.forward)"
-        )
-    (slopes,) = ctx.saved_tensors
-    return None, None if along_sums is None else along_sums[:, :, None] * slopes, None, None
 
 
 _NAME: Final = "drupe::fourier_sums"
 torch.library.define(
     _NAME, "(Tensor coefficients, Tensor angles, Tensor products, Tensor terms) -> (Tensor, Tensor)"
 )
-torch.library.impl(_NAME, "cpu", _forward)
-torch.library.register_autograd(_NAME, _back, setup_context=_keep)
+torch.library.impl(_NAME, "cpu", _sums_and_slopes)
 
 
 def _pass(
@@ -148,14 +165,18 @@ def _pass(
                     )
 
 
-def _compiled() -> Callable[..., None]:
-    """Machine code takes 1.4 s to make: kept beside this file or in the user's cache, where it can be."""
+@cache
+def _compiled(precision: torch.dtype) -> Callable[..., None]:
+    """Machine code takes 1.5 s to make and is kept, where it can be: here, or in the user's cache."""
+    number = {torch.float64: numba.float64, torch.float32: numba.float32}[precision]
+    matrix, whole = number[:, ::1], numba.int64[:, ::1]
+    kinds = numba.void(matrix, *2 * [number[:, :, ::1]], whole, whole, matrix, number[:, :, ::1])
     made: Callable[..., None]
     try:
-        made = numba.njit(nogil=True, cache=True)(_pass)
-    except RuntimeError:  # numba's word for no folder that can be written; every process then compiles anew
-        made = numba.njit(nogil=True)(_pass)
+        made = numba.njit(kinds, nogil=True, cache=True)(_pass)
+    except (RuntimeError, OSError, EOFError, UnpicklingError) as error:  # nowhere to write, full, half a file
+        _log.warning(
+            "machine code cannot be kept (%s): made anew; see NUMBA_CACHE_DIR", error or type(error).__name__
+        )
+        made = numba.njit(kinds, nogil=True)(_pass)
     return made
-
-
-_run = _compiled()

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from drupe.errors import InputError
 from drupe.hardware.circuits import Circuit
-from drupe.mlp.readouts.compiled_series import sums_and_slopes
+from drupe.mlp.readouts.compiled_series import SumsAndSlopes
 from drupe.mlp.readouts.pauli_paths import I, PauliPaths, X, Y, Z, paths_of
 
 __all__ = ["FourierSeries"]
@@ -94,11 +95,25 @@ class FourierSeries(nn.Module):
         """`forward` where coefficients are constants, to rounding: on a processor in one compiled pass.
 
         There slopes along the angles have no derivatives in turn.
+
+        Raises
+        ------
+        InputError
+            If members, qubits or types do not fit.
         """
+        if (
+            angles.shape[::2] != (len(coefficients), self.circuit.qubits)
+            or angles.dtype != coefficients.dtype
+        ):
+            raise InputError(
+                f"angles {tuple(angles.shape)} in {angles.dtype} for coefficients of {len(coefficients)} "
+                f"members in {coefficients.dtype} and {self.circuit.qubits} qubits",
+                remedy="give (members, rows, qubits) in the type of the coefficients",
+            )
         made: Tensor
         if angles.is_cpu:
             few = coefficients.flatten(1).index_select(1, self.present)
-            made, _ = sums_and_slopes(few, angles, self.multiplied, self.summed)
+            made, _ = SumsAndSlopes.apply(few, angles, self.multiplied, self.summed)  # type: ignore[no-untyped-call]
         else:
             made = self(coefficients, angles)
         return made
@@ -183,7 +198,7 @@ class _Products(nn.Module):
         self.depth += 1
 
     def one_by_one(self) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-        """The same products without those with 1, for `sums_and_slopes`, and where those of each half are."""
+        """The same products without those with 1, for `SumsAndSlopes`, and where those of each half are."""
         made: dict[tuple[int, int], int] = {}
         found = list(range(self.given))
         for step in range(self.depth):

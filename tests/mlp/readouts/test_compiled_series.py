@@ -4,9 +4,12 @@ import numba
 import pytest
 import torch
 
+from drupe.errors import InputError
 from drupe.hardware.circuits import ENTANGLERS, Circuit
 from drupe.mlp.readouts import compiled_series
+from drupe.mlp.readouts.registry import ReadoutSize, build_readout
 from drupe.mlp.readouts.series import FourierSeries
+from drupe.mlp.readouts.settings import VqcSettings
 
 
 def case(circuit, members=1, rows=5, precision=torch.float64):
@@ -93,28 +96,124 @@ def test_torch_finds_nothing_wrong_with_the_operator():
     few = coefficients.flatten(1)[:, series.present]
     torch.library.opcheck(
         torch.ops.drupe.fourier_sums.default,
-        (few, angles, series.multiplied, series.summed),
-        test_utils=("test_schema", "test_autograd_registration"),
+        (few, angles.detach(), series.multiplied, series.summed),
+        test_utils="test_schema",
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, in func.jvp
 def test_derivatives_it_does_not_have_are_refused():
     series, coefficients, angles = case(Circuit(3, 2, "cz"))
-    (slopes,) = torch.autograd.grad(series.held(coefficients, angles).sum(), angles, create_graph=True)
-    with pytest.raises(NotImplementedError, match="first derivatives along its angles only"):
+    only = pytest.raises(NotImplementedError, match="first derivatives along its angles only")
+
+    def energy(angles):
+        return series.held(coefficients, angles).sum()
+
+    (slopes,) = torch.autograd.grad(energy(angles), angles, create_graph=True)
+    with only:
         torch.autograd.grad((slopes**2).sum(), angles)
+    # Forwards torch would drop them without a word.
+    plain, along = angles.detach(), torch.ones_like(angles)
+    with only:
+        torch.func.jvp(energy, (plain,), (along,))
+    with only, torch.autograd.forward_ad.dual_level():
+        energy(torch.autograd.forward_ad.make_dual(plain, along))
+    with only:
+        torch.func.grad(lambda angles: torch.func.grad(energy)(angles).sum())(plain)
+    # Backwards there is a way to have them.
+    (want,) = torch.autograd.grad(series(coefficients, angles).sum(), angles)
+    assert torch.allclose(torch.func.grad(energy)(plain), want, rtol=0, atol=1e-13)
+    _, slope = torch.autograd.functional.jvp(energy, plain, along)
+    assert float(slope) == pytest.approx(float(want.sum()), abs=1e-12)
     coefficients.requires_grad_()
     with pytest.raises(NotImplementedError, match="differentiate a readout that is not held"):
         torch.autograd.grad(series.held(coefficients, angles).sum(), coefficients)
 
 
-def test_without_a_folder_for_machine_code_it_is_made_anew(monkeypatch):
-    # A place for notebooks only: nothing can be kept here.
-    monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "IPythonCacheLocator")
-    with pytest.raises(RuntimeError, match="cannot cache"):
-        numba.njit(cache=True)(compiled_series._pass)
-    made = compiled_series._compiled()
-    monkeypatch.setattr(compiled_series, "_run", made)
+@pytest.mark.parametrize(
+    ("members", "qubits", "kind"),
+    [(2, 3, torch.float64), (1, 2, torch.float64), (1, 4, torch.float64), (1, 3, torch.float32)],
+)
+def test_angles_that_do_not_fit_are_refused(members, qubits, kind):
+    series, coefficients, _ = case(Circuit(3, 2, "cz"))
+    with pytest.raises(InputError, match="for coefficients of 1 members in torch.float64 and 3 qubits"):
+        series.held(coefficients, torch.zeros(members, 5, qubits, dtype=kind))
+
+
+def test_what_is_no_number_stays_in_its_row():
+    series, coefficients, angles = case(Circuit(4, 2, "cx"), rows=70)
+    broken = angles.detach().clone()
+    broken[0, 3, 1] = torch.nan
+    broken.requires_grad_()
+    others = torch.arange(70) != 3
+    for one, other in zip(
+        both(series.held(coefficients, broken), broken),
+        both(series.held(coefficients, angles), angles),
+        strict=True,
+    ):
+        assert torch.isnan(one[0, 3]).any()
+        assert torch.equal(one[:, others], other[:, others])
+
+
+def test_a_potential_takes_it(monkeypatch):
+    torch.manual_seed(1)
+    readout = build_readout("vqc", ReadoutSize(6, 1, 0.01, 0.1), VqcSettings(qubits=3, layers=2))
+    rows = torch.randn(1, 4, 6, dtype=torch.float64)
+    readout(rows)
+
+    def refused(*_):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(compiled_series.SumsAndSlopes, "apply", refused)
+    readout(rows)
+    readout.hold()
+    with pytest.raises(AssertionError, match="compiled"):
+        readout(rows)
+    # Its loops are for processors.
+    held = readout.series.held(
+        readout.held.to("meta"), torch.zeros(1, 4, 3, device="meta", dtype=torch.float64)
+    )
+    assert held.shape == (1, 4)
+
+
+def test_ones_are_not_multiplied():
+    series = FourierSeries(Circuit(8, 3, "cx"))
+    pairs = series.multiplied.tolist()
+    assert all(0 < one < 17 + made and 0 < other < 17 + made for made, (one, other) in enumerate(pairs))
+    assert len({tuple(pair) for pair in pairs}) == len(pairs)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """A folder of its own for machine code."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    compiled_series._compiled.cache_clear()
+    yield tmp_path
+    compiled_series._compiled.cache_clear()
+
+
+def test_machine_code_is_kept_and_made_anew_where_half_of_it_is_lost(elsewhere, caplog):
     series, coefficients, angles = case(Circuit(3, 2, "cz"))
-    assert torch.allclose(series.held(coefficients, angles), series(coefficients, angles), rtol=0, atol=1e-13)
-    assert made.signatures
+    want = series(coefficients, angles)
+
+    def found():
+        compiled_series._compiled.cache_clear()
+        return torch.allclose(series.held(coefficients, angles), want, rtol=0, atol=1e-13)
+
+    def hits():
+        return sum(compiled_series._compiled(torch.float64).stats.cache_hits.values())
+
+    assert found()
+    assert not hits()
+    assert found()
+    assert hits() == 1
+    (index,) = elsewhere.rglob("*.nbi")
+    for broken in (b"", index.read_bytes()[:40]):
+        index.write_bytes(broken)
+        caplog.clear()
+        assert found()
+        assert "machine code cannot be kept" in caplog.text
+
+
+def test_the_lock_of_python_is_let_go():
+    assert compiled_series._compiled(torch.float64).targetoptions["nogil"]

@@ -77,7 +77,7 @@ def forbidden(*_):
     raise AssertionError("the observable is looked for")
 
 
-def test_held_weights_are_one_contraction_and_weights_that_are_loaded_are_let_in(monkeypatch):
+def test_held_weights_are_looked_for_once_and_weights_that_are_loaded_are_let_in(monkeypatch):
     readout, other = small_vqc(), small_vqc()
     rows = torch.randn(2, 5, 6, dtype=torch.float64)
     with torch.no_grad():
