@@ -93,7 +93,7 @@ def _sums_and_slopes(
 ) -> tuple[Tensor, Tensor]:
     angles = angles.contiguous()
     sums, slopes = angles.new_empty(angles.shape[:2]), torch.empty_like(angles)
-    parts = (coefficients.detach(), torch.cos(angles), torch.sin(angles), products, terms, sums, slopes)
+    parts = (coefficients, torch.cos(angles), torch.sin(angles), products, terms, sums, slopes)
     _compiled(angles.dtype)(*(part.numpy() for part in parts))
     return sums, slopes
 

@@ -215,5 +215,23 @@ def test_machine_code_is_kept_and_made_anew_where_half_of_it_is_lost(elsewhere, 
         assert "machine code cannot be kept" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("cannot cache function"), OSError(28, "No space left on device")]
+)
+def test_without_room_for_machine_code_it_is_made_anew(elsewhere, monkeypatch, caplog, error):
+    compiling = numba.njit
+
+    def njit(*kinds, cache=False, **options):
+        if cache:
+            raise error
+        return compiling(*kinds, **options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    series, coefficients, angles = case(Circuit(3, 2, "cz"))
+    assert torch.allclose(series.held(coefficients, angles), series(coefficients, angles), rtol=0, atol=1e-13)
+    assert str(error) in caplog.text
+    assert not list(elsewhere.rglob("*.nbi"))
+
+
 def test_the_lock_of_python_is_let_go():
     assert compiled_series._compiled(torch.float64).targetoptions["nogil"]
