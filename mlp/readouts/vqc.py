@@ -44,9 +44,6 @@ class Vqc(nn.Module):
         self.series = FourierSeries(settings.circuit)
         self.register_buffer("held", None, persistent=False)
         self.register_load_state_dict_pre_hook(Vqc._let_go)  # type: ignore[no-untyped-call]
-        self._simulated = None
-        if settings.diff_method != "observable":
-            self._simulated = expectations(settings.circuit, settings.diff_method)
 
     def forward(self, features: Tensor) -> Tensor:
         """Energies, shape ``(members, rows)``, hartree."""
@@ -54,10 +51,11 @@ class Vqc(nn.Module):
         weight, bias = self.observable()
         if self.held is not None:
             return self.series.held(self.held, angles) + bias
-        if self._simulated is None:
+        if self.settings.diff_method == "observable":
             made: Tensor = self.series(self.series.coefficients(weight, self.rotations), angles)
             return made + bias
-        expected = torch.stack([self._simulated(*one) for one in zip(angles, self.rotations, strict=True)])
+        simulate = expectations(self.settings.circuit, self.settings.diff_method)
+        expected = torch.stack([simulate(*one) for one in zip(angles, self.rotations, strict=True)])
         return (expected * weight[:, None]).sum(-1) + bias
 
     def observable(self) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from drupe.errors import InputError
 from drupe.mlp import FitSpec
 from drupe.mlp.potential import Potential, PotentialHeader
+from drupe.mlp.readouts import vqc
 from drupe.mlp.readouts.registry import READOUTS, ReadoutSize, build_readout, matched
 from drupe.mlp.readouts.series import FourierSeries
 from drupe.mlp.readouts.settings import ClassicalSettings, CosineSettings, VqcSettings
@@ -74,7 +75,7 @@ def small_vqc(**settings):
 
 
 def forbidden(*_):
-    raise AssertionError("the observable is looked for")
+    raise AssertionError("another way is taken")
 
 
 def test_held_weights_are_looked_for_once_and_weights_that_are_loaded_are_let_in(monkeypatch):
@@ -99,10 +100,14 @@ def test_each_way_to_train_takes_its_own_path(monkeypatch):
     """The observable never simulates a circuit; a simulation never asks for the observable."""
     rows = torch.randn(2, 5, 6, dtype=torch.float64)
     ours, theirs = small_vqc(), small_vqc(diff_method="backprop")
-    assert ours._simulated is None
+    with monkeypatch.context() as patch:
+        patch.setattr(vqc, "expectations", forbidden)
+        assert ours(rows).abs().max() > 1e-4
+        with pytest.raises(AssertionError, match="another way is taken"):
+            theirs(rows)
     monkeypatch.setattr(FourierSeries, "coefficients", forbidden)
-    assert theirs(rows).abs().max() > 1e-4
-    with pytest.raises(AssertionError, match="the observable is looked for"):
+    assert pickle.loads(pickle.dumps(theirs))(rows).abs().max() > 1e-4
+    with pytest.raises(AssertionError, match="another way is taken"):
         ours(rows)
 
 
