@@ -1,5 +1,7 @@
 """The compiled pass over a held series against the operations it replaces."""
 
+from pathlib import Path
+
 import numba
 import pytest
 import torch
@@ -213,6 +215,23 @@ def test_machine_code_is_kept_and_made_anew_where_half_of_it_is_lost(elsewhere, 
         caplog.clear()
         assert found()
         assert "machine code cannot be kept" in caplog.text
+
+
+def test_machine_code_is_kept_in_the_cache_of_the_user(elsewhere, monkeypatch, caplog):
+    """Not beside the module, where it would outlive an uninstallation."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
+    compiled_series._compiled(torch.float64)
+    assert numba.config.CACHE_DIR == ""
+    assert list((elsewhere / "drupe").rglob("*.nbi"))
+    # Where the folder cannot be made nothing is written at all.
+    blocked = elsewhere / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    compiled_series._compiled.cache_clear()
+    compiled_series._compiled(torch.float64)
+    assert "machine code cannot be kept" in caplog.text
+    assert not list(Path(compiled_series.__file__).parent.rglob("*.nb?"))
 
 
 @pytest.mark.parametrize(
