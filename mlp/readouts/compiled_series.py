@@ -5,27 +5,20 @@ more than the arithmetic. Here a block of rows stays in the processor's cache fr
 and only terms that can appear are added. The pass is an operator of torch, so that frozen graphs carry it.
 """
 
-import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from pickle import UnpicklingError
-from tempfile import TemporaryFile
+from collections.abc import Callable
 from typing import Any, Final
 
 import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 from torch import Tensor
 
 __all__ = ["SumsAndSlopes"]
 
-_log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
+_made: dict[torch.dtype, Callable[..., None]] = {}
 
 Array = NDArray[np.floating[Any]]
 
@@ -111,6 +104,14 @@ torch.library.define(
 torch.library.impl(_NAME, "cpu", _sums_and_slopes)
 
 
+def _refuse(ctx: Any, *along: Tensor) -> None:
+    """Where a graph that was written down is differentiated, the Function is gone."""
+    raise NotImplementedError(_ONLY)
+
+
+torch.library.register_autograd(_NAME, _refuse)
+
+
 def _pass(
     coefficients: Array,
     cosines: Array,
@@ -171,35 +172,15 @@ def _pass(
                     )
 
 
-@cache
 def _compiled(precision: torch.dtype) -> Callable[..., None]:
-    """Machine code, which takes 1.5 s to make and is kept in the user's cache, where it can be."""
-    number = {torch.float64: numba.float64, torch.float32: numba.float32}[precision]
-    matrix, whole = number[:, ::1], numba.int64[:, ::1]
-    kinds = numba.void(matrix, *2 * [number[:, :, ::1]], whole, whole, matrix, number[:, :, ::1])
-    made: Callable[..., None]
-    try:
-        with _kept():
-            made = numba.njit(kinds, nogil=True, cache=True)(_pass)
-    except (RuntimeError, OSError, EOFError, UnpicklingError) as error:  # nowhere to write, full, half a file
-        _log.warning(
-            "machine code cannot be kept (%s): made anew; see NUMBA_CACHE_DIR", error or type(error).__name__
-        )
-        made = numba.njit(kinds, nogil=True)(_pass)
-    return made
+    """Machine code for double or single precision: 1.5 s once in a process.
 
-
-@contextmanager
-def _kept() -> Iterator[None]:
-    """Keep machine code in the user's cache: beside this file it would outlive the package's removal."""
+    numba could keep it in files, but reads them unchecked, and damaged ones give wrong numbers.
+    """
     with _one_at_a_time:
-        before = numba.config.CACHE_DIR
-        place = Path(before or user_cache_dir("drupe"))
-        place.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=place):
-            pass  # where nothing can be written numba would take another folder
-        numba.config.CACHE_DIR = str(place)
-        try:
-            yield
-        finally:
-            numba.config.CACHE_DIR = before
+        if precision not in _made:
+            number = {torch.float64: numba.float64, torch.float32: numba.float32}[precision]
+            rows, blocks, whole = number[:, ::1], number[:, :, ::1], numba.int64[:, ::1]
+            kinds = numba.void(rows, blocks, blocks, whole, whole, rows, blocks)
+            _made[precision] = numba.njit(kinds, nogil=True)(_pass)
+    return _made[precision]

@@ -99,16 +99,15 @@ class FourierSeries(nn.Module):
         Raises
         ------
         InputError
-            If members, qubits or types do not fit.
+            If members, halves of strings or qubits do not fit, or numbers are not all double or all single.
         """
-        if (
-            angles.shape[::2] != (len(coefficients), self.circuit.qubits)
-            or angles.dtype != coefficients.dtype
-        ):
+        fits = angles.ndim == 3 and angles.shape[::2] == (len(coefficients), self.circuit.qubits)
+        real = angles.dtype in (torch.float64, torch.float32) and angles.dtype == coefficients.dtype
+        if not (fits and real and coefficients.shape[1:] == self.shape):
             raise InputError(
-                f"angles {tuple(angles.shape)} in {angles.dtype} for coefficients of {len(coefficients)} "
-                f"members in {coefficients.dtype} and {self.circuit.qubits} qubits",
-                remedy="give (members, rows, qubits) in the type of the coefficients",
+                f"angles {tuple(angles.shape)} in {angles.dtype}, coefficients {tuple(coefficients.shape)} "
+                f"in {coefficients.dtype}, of a circuit with {self.circuit.qubits} qubits",
+                remedy="give angles (members, rows, qubits) and coefficients of this series, in one type",
             )
         made: Tensor
         if angles.is_cpu:

@@ -50,7 +50,7 @@ class Vqc(nn.Module):
         angles = self.angles(features)
         weight, bias = self.observable()
         if self.held is not None:
-            return self.series.held(self.held, angles) + bias
+            return self.series.held(self.held, angles) + bias.detach()
         if self.settings.diff_method == "observable":
             made: Tensor = self.series(self.series.coefficients(weight, self.rotations), angles)
             return made + bias
@@ -67,6 +67,9 @@ class Vqc(nn.Module):
         self.held = None
 
     def hold(self) -> None:
-        """Find the observable once and for all: weights may be loaded anew, but not changed in place."""
+        """Find the observable once and for all.
+
+        Its weights may be loaded anew, but not changed in place, and are constants to every derivative.
+        """
         weight, _ = self.observable()
         self.held = self.series.coefficients(weight, self.rotations).detach()

@@ -1,10 +1,11 @@
 """The compiled pass over a held series against the operations it replaces."""
 
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from drupe.errors import InputError
 from drupe.hardware.circuits import ENTANGLERS, Circuit
@@ -31,7 +32,9 @@ def case(circuit, members=1, rows=5, precision=torch.float64):
 
 
 def both(energies, angles):
-    return energies.detach(), torch.autograd.grad(energies.sum(), angles)[0]
+    """Energies, and the gradient of a sum in which every member and row has a weight of its own."""
+    weights = torch.linspace(0.5, 1.5, energies.numel(), dtype=energies.dtype).reshape(energies.shape)
+    return energies.detach(), torch.autograd.grad((weights * energies).sum(), angles)[0]
 
 
 @pytest.mark.parametrize(
@@ -111,9 +114,12 @@ def test_derivatives_it_does_not_have_are_refused():
     def energy(angles):
         return series.held(coefficients, angles).sum()
 
-    (slopes,) = torch.autograd.grad(energy(angles), angles, create_graph=True)
+    found = energy(angles)
+    (slopes,) = torch.autograd.grad(found, angles, create_graph=True)
     with only:
-        torch.autograd.grad((slopes**2).sum(), angles)
+        torch.autograd.grad((slopes**2).sum(), angles, retain_graph=True)
+    with only:  # a loss on energies and forces
+        torch.autograd.grad(found**2 + (slopes**2).sum(), angles)
     # Forwards torch would drop them without a word.
     plain, along = angles.detach(), torch.ones_like(angles)
     with only:
@@ -122,6 +128,9 @@ def test_derivatives_it_does_not_have_are_refused():
         energy(torch.autograd.forward_ad.make_dual(plain, along))
     with only:
         torch.func.grad(lambda angles: torch.func.grad(energy)(angles).sum())(plain)
+    written = make_fx(lambda angles: series.held(coefficients, angles))(plain)
+    with only:
+        torch.autograd.grad(written(angles).sum(), angles)
     # Backwards there is a way to have them.
     (want,) = torch.autograd.grad(series(coefficients, angles).sum(), angles)
     assert torch.allclose(torch.func.grad(energy)(plain), want, rtol=0, atol=1e-13)
@@ -132,14 +141,22 @@ def test_derivatives_it_does_not_have_are_refused():
         torch.autograd.grad(series.held(coefficients, angles).sum(), coefficients)
 
 
-@pytest.mark.parametrize(
-    ("members", "qubits", "kind"),
-    [(2, 3, torch.float64), (1, 2, torch.float64), (1, 4, torch.float64), (1, 3, torch.float32)],
-)
-def test_angles_that_do_not_fit_are_refused(members, qubits, kind):
-    series, coefficients, _ = case(Circuit(3, 2, "cz"))
-    with pytest.raises(InputError, match="for coefficients of 1 members in torch.float64 and 3 qubits"):
-        series.held(coefficients, torch.zeros(members, 5, qubits, dtype=kind))
+def test_what_does_not_fit_is_refused():
+    series, coefficients, angles = case(Circuit(3, 2, "cz"), members=2)
+    angles = angles.detach()
+    wrong = [
+        (coefficients[:1], angles),
+        (coefficients.mT[:, :1], angles),
+        (coefficients[:, :, None], angles),
+        (coefficients, angles[:, :, :2]),
+        (coefficients, angles[:, :, :, None]),
+        (coefficients, angles[0]),
+        (coefficients, angles.float()),
+        (coefficients.half(), angles.half()),
+    ]
+    for one, other in wrong:
+        with pytest.raises(InputError, match="of a circuit with 3 qubits"):
+            series.held(one, other)
 
 
 def test_what_is_no_number_stays_in_its_row():
@@ -169,8 +186,9 @@ def test_a_potential_takes_it(monkeypatch):
     monkeypatch.setattr(compiled_series.SumsAndSlopes, "apply", refused)
     readout(rows)
     readout.hold()
-    with pytest.raises(AssertionError, match="compiled"):
-        readout(rows)
+    for recorded in (True, False):
+        with pytest.raises(AssertionError, match="compiled"), torch.set_grad_enabled(recorded):
+            readout(rows)
     # Its loops are for processors.
     held = readout.series.held(
         readout.held.to("meta"), torch.zeros(1, 4, 3, device="meta", dtype=torch.float64)
@@ -185,72 +203,13 @@ def test_ones_are_not_multiplied():
     assert len({tuple(pair) for pair in pairs}) == len(pairs)
 
 
-@pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
-    """A folder of its own for machine code."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    compiled_series._compiled.cache_clear()
-    yield tmp_path
-    compiled_series._compiled.cache_clear()
-
-
-def test_machine_code_is_kept_and_made_anew_where_half_of_it_is_lost(elsewhere, caplog):
-    series, coefficients, angles = case(Circuit(3, 2, "cz"))
-    want = series(coefficients, angles)
-
-    def found():
-        compiled_series._compiled.cache_clear()
-        return torch.allclose(series.held(coefficients, angles), want, rtol=0, atol=1e-13)
-
-    def hits():
-        return sum(compiled_series._compiled(torch.float64).stats.cache_hits.values())
-
-    assert found()
-    assert not hits()
-    assert found()
-    assert hits() == 1
-    (index,) = elsewhere.rglob("*.nbi")
-    for broken in (b"", index.read_bytes()[:40]):
-        index.write_bytes(broken)
-        caplog.clear()
-        assert found()
-        assert "machine code cannot be kept" in caplog.text
-
-
-def test_machine_code_is_kept_in_the_cache_of_the_user(elsewhere, monkeypatch, caplog):
-    """Not beside the module, where it would outlive an uninstallation."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
-    compiled_series._compiled(torch.float64)
-    assert numba.config.CACHE_DIR == ""
-    assert list((elsewhere / "drupe").rglob("*.nbi"))
-    # Where the folder cannot be made nothing is written at all.
-    blocked = elsewhere / "file"
-    blocked.write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    compiled_series._compiled.cache_clear()
-    compiled_series._compiled(torch.float64)
-    assert "machine code cannot be kept" in caplog.text
-    assert not list(Path(compiled_series.__file__).parent.rglob("*.nb?"))
-
-
-@pytest.mark.parametrize(
-    "error", [RuntimeError("cannot cache function"), OSError(28, "No space left on device")]
-)
-def test_without_room_for_machine_code_it_is_made_anew(elsewhere, monkeypatch, caplog, error):
-    compiling = numba.njit
-
-    def njit(*kinds, cache=False, **options):
-        if cache:
-            raise error
-        return compiling(*kinds, **options)
-
-    monkeypatch.setattr(numba, "njit", njit)
-    series, coefficients, angles = case(Circuit(3, 2, "cz"))
-    assert torch.allclose(series.held(coefficients, angles), series(coefficients, angles), rtol=0, atol=1e-13)
-    assert str(error) in caplog.text
-    assert not list(elsewhere.rglob("*.nbi"))
-
-
-def test_the_lock_of_python_is_let_go():
-    assert compiled_series._compiled(torch.float64).targetoptions["nogil"]
+def test_it_is_compiled_once_for_all_threads(monkeypatch):
+    compiled, compiling = [], numba.njit
+    monkeypatch.setattr(compiled_series, "_made", {})
+    monkeypatch.setattr(numba, "njit", lambda *kinds, **how: compiled.append(how) or compiling(*kinds, **how))
+    series, coefficients, angles = case(Circuit(3, 2, "cz"), rows=300)
+    want = series(coefficients, angles).detach()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: series.held(coefficients, angles).detach(), range(40)))
+    assert all(torch.allclose(one, want, rtol=0, atol=1e-13) for one in found)
+    assert compiled == [{"nogil": True}]  # threads run side by side only without Python's lock

@@ -96,6 +96,14 @@ def test_held_weights_are_looked_for_once_and_weights_that_are_loaded_are_let_in
         assert torch.allclose(one(rows).detach(), want, rtol=0, atol=1e-15)
 
 
+def test_a_held_observable_is_constant():
+    readout = small_vqc()
+    readout.hold()
+    readout(torch.randn(2, 5, 6, dtype=torch.float64)).sum().backward()
+    given = {name for name, one in readout.named_parameters() if one.grad is not None}
+    assert given == {"angles.weight", "angles.bias"}
+
+
 def test_each_way_to_train_takes_its_own_path(monkeypatch):
     """The observable never simulates a circuit; a simulation never asks for the observable."""
     rows = torch.randn(2, 5, 6, dtype=torch.float64)
