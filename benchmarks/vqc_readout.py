@@ -10,7 +10,8 @@ weights. Four comparisons:
   charges and polarizabilities too;
 * a model with its backbone (`tensornet`, two layers, 20 frames of 64 silicon atoms), from positions to
   energies and forces, frozen too: what a readout costs where it is used;
-* the circuit alone, from 8 angles to an energy, beside PennyLane's circuit on all atoms at once;
+* the circuit alone, from 8 angles to an energy (ours with its slopes), beside PennyLane's circuit on all
+  atoms at once;
 * a training step on energies and slopes (loss, its gradient, backwards), beside PennyLane's backprop.
 
 Medians, and smallest times, of calls that take turns, so that other work on the machine hits all alike;

@@ -1,4 +1,7 @@
-"""One thread for every engine, and no clock: the molecules are small, and machines are shared."""
+"""One thread for every engine, and no clock: the molecules are small, and machines are shared.
+
+Tests of optional modules are skipped where these are not installed.
+"""
 
 import os
 from importlib.util import find_spec
@@ -22,6 +25,6 @@ HOW = {
 def pytest_runtest_setup(item):
     """Skip a test marked ``needs(module)`` where that optional module is not installed."""
     for mark in item.iter_markers("needs"):
-        (module,) = mark.args
-        if find_spec(module) is None:
-            pytest.skip(HOW[module])
+        how = HOW[mark.args[0]]
+        if find_spec(mark.args[0]) is None:
+            pytest.skip(how)

@@ -1,4 +1,4 @@
-"""A committee with quantum readouts, not trained."""
+"""What circuits are asked about, and a committee with quantum readouts that is not trained."""
 
 import dataclasses
 
@@ -27,3 +27,20 @@ def hybrid_committee(random_members, vqc) -> Committee:
             torch.nn.init.normal_(weight, std=0.3, generator=draw)
         members.append(one.stored())
     return Committee(tuple(members))
+
+
+@pytest.fixture(scope="session")
+def inputs():
+    """Random angles, rotations and weights of <Z> of a circuit, to be differentiated."""
+
+    def draw(circuit, members=1, rows=5):
+        generator = torch.Generator().manual_seed(circuit.qubits + 10 * circuit.layers)
+        shapes = (
+            (members, rows, circuit.qubits),
+            (members, circuit.layers, circuit.qubits),
+            (members, circuit.qubits),
+        )
+        made = (3 * torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+        return tuple(one.requires_grad_() for one in made)
+
+    return draw

@@ -12,6 +12,7 @@ from openmmml import MLPotential
 from drupe.mlp import Committee, Dataset, FitSpec, TransferSpec, load, passes
 from drupe.mlp.backbones.settings import EquivariantSettings
 from drupe.mlp.fitted import Fitted
+from drupe.mlp.readouts import compiled_series
 from drupe.mlp.readouts.settings import VqcSettings
 from drupe.mlp.shot_noise import measurement_of
 from drupe.mlp.training import train_member
@@ -110,9 +111,13 @@ def test_a_committee_without_a_choice_of_readouts_is_read_and_predicts_the_same(
 
 def test_the_frozen_graph_gives_the_same_bits(committee, frames, scene, monkeypatch):
     monkeypatch.setattr(passes, "_WORTH_IT", 1)
+    asked, compiled = [], compiled_series._compiled
+    monkeypatch.setattr(compiled_series, "_compiled", lambda kind: asked.append(kind) or compiled(kind))
     quick, plain = Committee(committee.members), Committee(committee.members)
     for qm in frames[:4]:
+        asked.clear()
         found = quick.evaluate(qm, *scene[1:], fixed_coulomb=True)
+        assert asked  # the compiled pass, before and in the frozen graph
     assert quick.network().frozen
     want = plain.evaluate(frames[3], *scene[1:], fixed_coulomb=True)
     assert not plain.network().frozen

@@ -12,17 +12,6 @@ from drupe.mlp.readouts.series import FourierSeries
 CLOSE = 1e-12
 
 
-def inputs(circuit, members=1, rows=5):
-    draw = torch.Generator().manual_seed(circuit.qubits + 10 * circuit.layers)
-    shapes = (
-        (members, rows, circuit.qubits),
-        (members, circuit.layers, circuit.qubits),
-        (members, circuit.qubits),
-    )
-    x, theta, w = (3 * torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes)
-    return x.requires_grad_(), theta.requires_grad_(), w.requires_grad_()
-
-
 @pytest.mark.parametrize(
     ("qubits", "layers", "entangler"),
     [
@@ -30,7 +19,7 @@ def inputs(circuit, members=1, rows=5):
         *((n, k, name) for n, k in ((8, 3), (3, 2), (5, 1), (2, 4)) for name in ENTANGLERS),
     ],
 )
-def test_energy_force_and_double_backward_are_those_of_pennylane(qubits, layers, entangler):
+def test_energy_force_and_double_backward_are_those_of_pennylane(inputs, qubits, layers, entangler):
     circuit = Circuit(qubits, layers, entangler)
     x, theta, w = inputs(circuit)
     series = FourierSeries(circuit)
@@ -47,14 +36,14 @@ def test_energy_force_and_double_backward_are_those_of_pennylane(qubits, layers,
         assert float((got - want).detach().abs().max()) < CLOSE * max(1, float(want.detach().abs().max()))
 
 
-def test_second_derivatives_are_right_by_differences():
+def test_second_derivatives_are_right_by_differences(inputs):
     circuit = Circuit(4, 2, "cx")
     x, theta, w = inputs(circuit, rows=2)
     series = FourierSeries(circuit)
     assert torch.autograd.gradgradcheck(lambda x, t, w: series(series.coefficients(w, t), x), (x, theta, w))
 
 
-def test_members_are_each_their_own():
+def test_members_are_each_their_own(inputs):
     circuit = Circuit(4, 3, "qft-cz")
     x, theta, w = inputs(circuit, members=3)
     series = FourierSeries(circuit)
@@ -65,7 +54,7 @@ def test_members_are_each_their_own():
 
 
 @pytest.mark.parametrize("entangler", ENTANGLERS)
-def test_an_energy_is_a_truncated_fourier_series_of_its_angles(entangler):
+def test_an_energy_is_a_truncated_fourier_series_of_its_angles(inputs, entangler):
     """Nothing beyond frequency one in any angle: three values of it give all others."""
     circuit = Circuit(3, 3, entangler)
     _, theta, w = inputs(circuit)
@@ -92,7 +81,7 @@ def test_the_series_is_short():
     assert counts == {"none": 8, "cx": 136, "cz": 64, "qft-cx": 96, "qft-cz": 56}
 
 
-def test_no_string_is_missing_or_in_vain():
+def test_no_string_is_missing_or_in_vain(inputs):
     circuit = Circuit(8, 3, "cx")
     _, theta, w = inputs(circuit)
     series = FourierSeries(circuit)
